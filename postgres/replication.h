@@ -1,0 +1,96 @@
+// The streaming replication protocol, client side: logical slots and the stream of changes.
+//
+// Source: PostgreSQL manual, "Streaming Replication Protocol".
+//
+// Not thread-safe: one owner.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/lsn.h"
+#include "postgres/connection.h"
+
+namespace bdr::postgres {
+
+struct CreatedSlot {
+  std::string name;
+  Lsn consistent_point;
+  std::string snapshot;  // exported, valid until the next command on the connection; may be empty
+};
+
+struct SystemIdentity {
+  std::string system_identifier;
+  uint32_t timeline = 0;
+  Lsn wal_flush_lsn;
+};
+
+struct CreateSlotOptions {
+  std::string name;
+  bool temporary = false;
+  bool export_snapshot = false;
+};
+
+struct StartOptions {
+  std::string slot;
+  Lsn start;
+  std::vector<std::string> publications;
+};
+
+// What the walsender sent. `data` points into a buffer that is valid until the next Receive().
+struct StreamItem {
+  enum class Kind { kData, kKeepalive };
+  Kind kind = Kind::kKeepalive;
+  Lsn wal_start;           // kData only
+  Lsn wal_end;             // end of WAL that the server has sent or skipped so far
+  int64_t send_time_us = 0;  // server's clock, µs since 1970
+  bool reply_requested = false;
+  absl::string_view data;  // one pgoutput message
+};
+
+struct StandbyStatus {
+  Lsn write;
+  Lsn flush;  // moves the slot's confirmed_flush_lsn
+  Lsn apply;
+  bool request_reply = false;
+};
+
+class ReplicationConnection {
+ public:
+  // Opens a connection with replication=database.
+  static absl::StatusOr<std::unique_ptr<ReplicationConnection>> Connect(ConnectOptions options);
+
+  absl::StatusOr<SystemIdentity> IdentifySystem();
+  // kAlreadyExists if there is a slot of this name.
+  absl::StatusOr<CreatedSlot> CreateSlot(const CreateSlotOptions& options);
+
+  // START_REPLICATION with pgoutput, the highest protocol version of the server that we know,
+  // binary 'true', streaming 'on', messages 'true', and from PostgreSQL 16 origin 'none'.
+  // kUnavailable if the slot is in use, kFailedPrecondition if it is lost or missing.
+  absl::Status Start(const StartOptions& options);
+
+  // The next item; nullopt if none came within `timeout` (zero: only what is already here).
+  // kUnavailable when the stream has ended.
+  absl::StatusOr<std::optional<StreamItem>> Receive(absl::Duration timeout);
+
+  absl::Status SendStatus(const StandbyStatus& status);
+
+  int server_version() const { return connection_->server_version(); }
+
+ private:
+  explicit ReplicationConnection(std::unique_ptr<Connection> connection)
+      : connection_(std::move(connection)) {}
+  std::unique_ptr<Connection> connection_;
+  char* copy_buffer_ = nullptr;
+
+ public:
+  ~ReplicationConnection();
+};
+
+}  // namespace bdr::postgres
