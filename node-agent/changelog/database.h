@@ -1,0 +1,57 @@
+// The agent's RocksDB: one database, one write-ahead log, a column family for each kind of data.
+//
+// One write-ahead log for all families is what the rest leans on: a crash of the machine loses a
+// suffix of what was written, never something from the middle. So whatever was written before a
+// synced write survives with it.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace bdr::agent {
+
+struct DatabaseOptions {
+  std::string directory;          // created if missing
+  uint64_t memory_bytes = 64 << 20;  // for write buffers and block cache together
+};
+
+// Thread-safe, as RocksDB is.
+class Database {
+ public:
+  // kUnavailable if another process has it open; kDataLoss if it is damaged.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const DatabaseOptions& options);
+  ~Database();
+
+  // With `sync` the call returns once everything written so far would survive a machine crash.
+  // kResourceExhausted on a full disk: nothing of the batch was written.
+  absl::Status Write(rocksdb::WriteBatch* batch, bool sync);
+
+  uint64_t SizeOnDisk() const;
+
+  rocksdb::DB* db() { return db_.get(); }
+  rocksdb::ColumnFamilyHandle* log() { return log_; }            // change_log.h
+  rocksdb::ColumnFamilyHandle* spool() { return spool_; }        // capture/spool.h
+  rocksdb::ColumnFamilyHandle* versions() { return versions_; }  // conflict/version_store.h
+  rocksdb::ColumnFamilyHandle* state() { return state_; }        // state.h
+
+ private:
+  Database() = default;
+  std::unique_ptr<rocksdb::DB> db_;
+  rocksdb::ColumnFamilyHandle* default_ = nullptr;
+  rocksdb::ColumnFamilyHandle* log_ = nullptr;
+  rocksdb::ColumnFamilyHandle* spool_ = nullptr;
+  rocksdb::ColumnFamilyHandle* versions_ = nullptr;
+  rocksdb::ColumnFamilyHandle* state_ = nullptr;
+};
+
+// What a RocksDB status means to us, with `what` in front.
+absl::Status FromRocksDb(const rocksdb::Status& status, absl::string_view what);
+
+}  // namespace bdr::agent
