@@ -1,0 +1,231 @@
+#include "postgres/setup/setup_sql.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "base/status_macros.h"
+
+namespace bdr::pg_setup {
+namespace {
+
+// @ROLE@ stands for the quoted identifier, @ROLE_LITERAL@ for the quoted string.
+constexpr absl::string_view kTransaction =
+    R"sql(-- Prepares this database as a node of a bdr cluster. Run it once as a superuser:
+--
+--     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f setup.sql
+--
+-- Running it again is harmless. It sets no password: give the role one with
+--     \password @ROLE_PLAIN@
+-- (and put it into the agent's ~/.pgpass), or let it in by pg_hba.conf in another way.
+
+BEGIN;
+-- Not "wal_level is insufficient": the settings come last.
+SET LOCAL client_min_messages = error;
+
+-- The agent's role. Not a superuser: all that it may do stands in this file.
+DO $bdr$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = @ROLE_LITERAL@ AND rolsuper) THEN
+        RAISE EXCEPTION 'role % is a superuser: choose another role for the agent', @ROLE_LITERAL@
+            USING HINT = 'Run "bdrctl node setup-sql --role NAME".';
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = @ROLE_LITERAL@) THEN
+        ALTER ROLE @ROLE@ LOGIN REPLICATION BYPASSRLS INHERIT;
+    ELSE
+        CREATE ROLE @ROLE@ LOGIN REPLICATION BYPASSRLS INHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE;
+    END IF;
+    EXECUTE pg_catalog.format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO @ROLE@',
+                              pg_catalog.current_database());
+END $bdr$;
+
+-- Reading rows to compare them, writing what peers send, watching replication.
+GRANT pg_read_all_data, pg_write_all_data, pg_monitor TO @ROLE@;
+
+-- Apply marks its transactions by origin, and runs as replica so that users' triggers and foreign
+-- keys, which have fired at the origin already, do not fire again. A low deadlock_timeout makes it
+-- the victim of a deadlock instead of a user.
+GRANT SET ON PARAMETER session_replication_role, deadlock_timeout TO @ROLE@;
+DO $bdr$
+DECLARE
+    f pg_catalog.regprocedure;
+BEGIN
+    FOR f IN SELECT oid FROM pg_catalog.pg_proc
+             WHERE pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+               AND (proname LIKE 'pg\_replication\_origin\_%'
+                    OR proname = 'pg_show_replication_origin_status')
+    LOOP
+        EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO @ROLE@', f);
+    END LOOP;
+END $bdr$;
+
+-- Schema bdr, in which the agent keeps its own tables.
+CREATE SCHEMA IF NOT EXISTS bdr AUTHORIZATION @ROLE@;
+ALTER SCHEMA bdr OWNER TO @ROLE@;
+
+-- Tables with a key travel with all their changes. Of tables without one only inserts travel:
+-- publishing more would make the users' own UPDATE and DELETE on them fail.
+DO $bdr$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'bdr_keyed') THEN
+        CREATE PUBLICATION bdr_keyed;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'bdr_insert_only') THEN
+        CREATE PUBLICATION bdr_insert_only;
+    END IF;
+    IF EXISTS (SELECT FROM pg_catalog.pg_publication
+               WHERE pubname IN ('bdr_keyed', 'bdr_insert_only') AND puballtables) THEN
+        RAISE EXCEPTION 'publication bdr_keyed or bdr_insert_only is FOR ALL TABLES'
+            USING HINT = 'Drop it and run this script again.';
+    END IF;
+END $bdr$;
+ALTER PUBLICATION bdr_keyed
+    SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
+ALTER PUBLICATION bdr_insert_only SET (publish = 'insert', publish_via_partition_root = true);
+
+-- Puts every user table into the publication that fits it, takes out what fits no more, and lets
+-- the agent truncate what is published. Run it again after tables or keys were added:
+--     SELECT bdr.sync_publications();
+CREATE OR REPLACE FUNCTION bdr.sync_publications() RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    t record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('bdr.sync_publications', 0));
+    FOR t IN
+        WITH identified AS (
+            -- Relations of which the WAL carries the key with every update and delete.
+            SELECT i.indrelid AS oid
+            FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+            WHERE i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL
+              AND CASE c.relreplident WHEN 'i' THEN i.indisreplident
+                                      WHEN 'n' THEN false
+                                      ELSE i.indisprimary END
+        ), wanted AS (
+            SELECT c.oid, n.nspname, c.relname,
+                   -- Rows are logged with the replica identity of their own partition.
+                   CASE WHEN c.oid IN (SELECT oid FROM identified)
+                         AND NOT EXISTS (SELECT FROM pg_partition_tree(c.oid) p
+                                         JOIN pg_class l ON l.oid = p.relid
+                                         WHERE l.relkind IN ('r', 'p')
+                                           AND l.oid NOT IN (SELECT oid FROM identified))
+                        THEN 'bdr_keyed' ELSE 'bdr_insert_only' END AS publication
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
+              AND n.nspname NOT IN ('bdr', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'
+              AND NOT EXISTS (SELECT FROM pg_depend d
+                              WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                                AND d.objsubid = 0 AND d.deptype = 'e')
+        ), present AS (
+            SELECT c.oid, n.nspname, c.relname, p.pubname::text AS publication
+            FROM pg_publication_rel r
+            JOIN pg_publication p ON p.oid = r.prpubid
+            JOIN pg_class c ON c.oid = r.prrelid
+            JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
+        )
+        SELECT 1 AS step, format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', publication, nspname,
+                                 relname) AS statement
+        FROM (SELECT * FROM present EXCEPT SELECT * FROM wanted) gone
+        UNION ALL
+        SELECT 2, format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', publication, nspname, relname)
+        FROM (SELECT * FROM wanted EXCEPT SELECT * FROM present) missing
+        UNION ALL
+        SELECT 3, format('GRANT TRUNCATE ON TABLE %I.%I TO %I', nspname, relname, @ROLE_LITERAL@)
+        FROM wanted WHERE NOT has_table_privilege(@ROLE_LITERAL@, oid, 'TRUNCATE')
+        ORDER BY 1, 2
+    LOOP
+        EXECUTE t.statement;
+        RETURN NEXT t.statement;
+    END LOOP;
+END $bdr$;
+-- The schema belongs to the agent's role, so an older function of this name might too.
+ALTER FUNCTION bdr.sync_publications() OWNER TO CURRENT_USER;
+REVOKE ALL ON FUNCTION bdr.sync_publications() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO @ROLE@;
+SELECT bdr.sync_publications();
+
+COMMIT;
+)sql";
+
+constexpr absl::string_view kNumberWarning = R"sql(
+-- Two limits, only looked at: setting them blindly could lower them.
+DO $bdr$
+DECLARE
+    s record;
+BEGIN
+    FOR s IN SELECT * FROM (VALUES ('max_replication_slots', @SLOTS@),
+                                   ('max_wal_senders', @SENDERS@)) AS w (name, wanted)
+             WHERE pg_catalog.current_setting(name)::int < wanted
+    LOOP
+        RAISE WARNING '% is %, which is little for a cluster', s.name,
+                      pg_catalog.current_setting(s.name)
+            USING HINT = pg_catalog.format('ALTER SYSTEM SET %s = %s, then restart PostgreSQL.',
+                                           s.name, s.wanted);
+    END LOOP;
+END $bdr$;
+)sql";
+
+constexpr absl::string_view kSettingsHeader =
+    "\n-- Settings of the server. They take effect with the next restart of PostgreSQL, and cannot "
+    "run\n-- inside a transaction block (so not with psql -1 either).\n";
+
+absl::Status CheckRoleName(absl::string_view role) {
+  const bool clean = std::all_of(role.begin(), role.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-';
+  });
+  if (role.empty() || role.size() > 63 || !clean) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "role name \"", role,
+        "\" cannot be used: take 1 to 63 letters, digits, '_' or '-', such as \"bdr\""));
+  }
+  if (absl::StartsWith(role, "pg_") || role == "public" || role == "none") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("role name \"", role, "\" is reserved by PostgreSQL: take another"));
+  }
+  return absl::OkStatus();
+}
+
+std::string SettingsSql(const std::optional<ServerSettings>& current) {
+  std::vector<std::string> statements;
+  if (!current.has_value() || current->wal_level != "logical") {
+    statements.push_back("ALTER SYSTEM SET wal_level = 'logical';\n");
+  }
+  if (!current.has_value() || !current->track_commit_timestamp) {
+    statements.push_back("ALTER SYSTEM SET track_commit_timestamp = 'on';\n");
+  }
+  if (current.has_value() && current->max_replication_slots < kWantedReplicationSlots) {
+    statements.push_back(
+        absl::StrCat("ALTER SYSTEM SET max_replication_slots = ", kWantedReplicationSlots, ";\n"));
+  }
+  if (current.has_value() && current->max_wal_senders < kWantedWalSenders) {
+    statements.push_back(
+        absl::StrCat("ALTER SYSTEM SET max_wal_senders = ", kWantedWalSenders, ";\n"));
+  }
+  if (statements.empty()) return "";
+  std::string sql(kSettingsHeader);
+  for (const std::string& statement : statements) absl::StrAppend(&sql, statement);
+  return sql;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> SetupSql(const SetupOptions& options) {
+  RETURN_IF_ERROR(CheckRoleName(options.role));
+  std::string sql(kTransaction);
+  if (!options.current.has_value()) absl::StrAppend(&sql, kNumberWarning);
+  if (options.settings) absl::StrAppend(&sql, SettingsSql(options.current));
+  // The name has passed CheckRoleName(), so no quote in it needs doubling.
+  return absl::StrReplaceAll(sql, {{"@ROLE@", absl::StrCat("\"", options.role, "\"")},
+                                   {"@ROLE_LITERAL@", absl::StrCat("'", options.role, "'")},
+                                   {"@ROLE_PLAIN@", options.role},
+                                   {"@SLOTS@", absl::StrCat(kWantedReplicationSlots)},
+                                   {"@SENDERS@", absl::StrCat(kWantedWalSenders)}});
+}
+
+}  // namespace bdr::pg_setup
