@@ -13,6 +13,7 @@
 #include <libpq-fe.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -117,11 +118,30 @@ class Connection {
 
  private:
   explicit Connection(PGconn* conn);
+  absl::Status RequirePipeline(bool wanted, absl::string_view action) const;
+  absl::Status Queued(int sent, std::string what, bool is_sync);
+  // Waits until PQgetResult() will not block; sends what is still queued meanwhile.
+  absl::Status AwaitResult(absl::Time deadline);
+
+  // What Next() still owes an answer for.
+  struct Pending {
+    std::string what;  // for error messages
+    bool is_sync = false;
+  };
+
   PGconn* conn_;
   PGcancel* cancel_;
+  std::deque<Pending> pending_;
+  // libpq ends the results of each statement with a NULL, which is read with the next result.
+  bool separator_due_ = false;
 };
 
-// Quotes for SQL text, as quote_ident() and quote_literal() do.
+// The status of a result that is an error, or of the connection if there is no result. `what` says
+// what was tried. For code in postgres/ that calls libpq itself.
+absl::Status ErrorStatus(absl::string_view what, const PGresult* result, PGconn* conn);
+
+// Quotes for SQL text, like quote_ident() and quote_literal(); identifiers are quoted even where
+// they need not be.
 std::string QuoteIdentifier(absl::string_view identifier);
 std::string QuoteLiteral(absl::string_view literal);
 

@@ -81,6 +81,10 @@ class ReplicationConnection {
 
   absl::Status SendStatus(const StandbyStatus& status);
 
+  // Interrupts a command that runs (CREATE_REPLICATION_SLOT waits for open transactions); from any
+  // thread.
+  void Cancel() { connection_->Cancel(); }
+
   int server_version() const { return connection_->server_version(); }
 
  private:
