@@ -50,13 +50,14 @@ struct SeenUntil {
   friend bool operator==(const SeenUntil&, const SeenUntil&) = default;
 };
 
+// A reader gets both lists sorted, each origin or node at most once.
 struct TransactionHeader {
   Lsn end_lsn;
   conflict::Stamp stamp;
   // What the origin may have applied when it committed, rounded up: a subscriber waits for it.
-  std::vector<OriginLsn> waits_for;
+  std::vector<OriginLsn> waits_for = {};
   // What it had surely seen, rounded down: tells a conflict from a successor.
-  std::vector<SeenUntil> seen;
+  std::vector<SeenUntil> seen = {};
 };
 
 // A block without its payload.
@@ -76,7 +77,7 @@ struct BlockInfo {
 
 struct EncodedBlock {
   BlockInfo info;
-  std::string bytes;  // serialized bdr.v1.Block
+  std::string bytes = {};  // serialized bdr.v1.Block
 };
 
 // Collects transactions of one origin. Not thread-safe.
