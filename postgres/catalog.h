@@ -21,7 +21,10 @@ struct TypeInfo {
   std::string schema;
   std::string name;
   Kind kind = Kind::kPlain;  // of the base type
-  bool has_binary = true;    // has both a send and a receive function
+  // It and all it is made of have both a send and a receive function. A value of such a type is
+  // in binary form on the wire. Beware: an array or composite with a part that has none makes
+  // PostgreSQL's walsender fail, as the array itself claims to have one.
+  bool has_binary = true;
   // kArray: the element type. kRange: the subtype. kMultirange: the range. Else null.
   std::shared_ptr<const TypeInfo> element;
   // kComposite: its live columns, in order. Else empty.
@@ -39,7 +42,8 @@ struct ColumnInfo {
   bool identity_always = false;  // GENERATED ALWAYS AS IDENTITY
   bool not_null = false;
   int key_position = -1;  // 0-based place in the key, -1 if not part of it
-  // Equal values have equal bytes, with CanonicalKeyValue() or as they are.
+  // Equal values have equal bytes, with CanonicalKeyValue() or as they are; by type, and by the
+  // collation of the key (of the column, if it is not part of the key).
   bool key_canonical = true;
 };
 
@@ -51,22 +55,26 @@ struct TableInfo {
   std::string name;
   char kind = 'r';  // pg_class.relkind: r or p
   char replica_identity = 'd';
-  bool has_key = false;  // primary key, or the REPLICA IDENTITY USING INDEX
+  // Primary key, or the REPLICA IDENTITY USING INDEX. A deferrable primary key does not count: it
+  // cannot serve as replica identity.
+  bool has_key = false;
   bool row_security = false;  // would hide rows from the agent's role
   bool published = false;     // in one of our publications
   // Live (not dropped) columns by attnum.
   std::vector<ColumnInfo> columns;
   // Indexes into `columns`, in the order of the key.
   std::vector<int> key;
-  // Further unique or exclusion constraints and unique indexes beside the key.
+  // Further unique or exclusion constraints and unique indexes beside the key; of a partitioned
+  // table also those which only a partition has.
   int other_unique_constraints = 0;
-  bool deferrable_unique = false;
+  bool deferrable_unique = false;  // one of them, or the primary key, is DEFERRABLE
 
   std::string QualifiedName() const;  // quoted, for SQL
   std::string DisplayName() const;    // schema.name, for people
 };
 
-// The table named, or kNotFound. Types are looked up once per call and shared between columns.
+// The table named, or kNotFound; kFailedPrecondition if the name is a view or the like. Types are
+// looked up once per call and shared between columns.
 absl::StatusOr<TableInfo> LoadTable(Connection& connection, absl::string_view schema,
                                     absl::string_view name);
 
@@ -79,9 +87,15 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> PublishedTables
 // type's structure; nothing is read past its end.
 absl::StatusOr<std::string> TranslateBinary(const TypeInfo& local_type, absl::string_view value);
 
+// True if CanonicalKeyValue() knows the type. For strings it holds only under a deterministic
+// collation; ColumnInfo::key_canonical has looked at that too.
+bool HasCanonicalForm(const TypeInfo& type);
+
 // The canonical form of a key value in binary form: values that are equal to PostgreSQL give equal
-// bytes (numeric 1.0 and 1.00, -0.0 and 0.0, blank-padded char). Types without one are refused by
-// LoadTable's key_canonical and by `node check`.
+// bytes (numeric 1.0 and 1.00, -0.0 and 0.0, blank-padded char). The result names the value and is
+// not itself a value to send to PostgreSQL. kInvalidArgument if the value cannot be one of the
+// type; kFailedPrecondition for a type without canonical form: those are refused by LoadTable's
+// key_canonical and by `node check`.
 absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string_view value);
 
 }  // namespace bdr::postgres

@@ -5,9 +5,9 @@
 // SQLSTATE to code: 40001 and 40P01 kAborted (repeat the transaction); 57P01..57P05, class 08 and a
 // broken socket kUnavailable (connect again); 57014 kCancelled; 42501 kPermissionDenied; class 22,
 // 23 and 42 kFailedPrecondition; class 53 kResourceExhausted; 55006 (object in use) and 55P03
-// kUnavailable; everything else kInternal. The SQLSTATE is also attached as a payload, see Sqlstate().
-// The message names what was tried, PostgreSQL's message, and its detail and hint. It never holds
-// parameters' values or the password.
+// kUnavailable; everything else kInternal. The SQLSTATE is also attached as a payload, see
+// Sqlstate(). The message names what was tried, PostgreSQL's message, and its detail and hint. It
+// never holds parameters' values or the password.
 #pragma once
 
 #include <libpq-fe.h>
@@ -38,9 +38,7 @@ class Result {
 
   int rows() const { return result_ ? PQntuples(result_.get()) : 0; }
   int columns() const { return result_ ? PQnfields(result_.get()) : 0; }
-  bool is_null(int row, int column) const {
-    return PQgetisnull(result_.get(), row, column) != 0;
-  }
+  bool is_null(int row, int column) const { return PQgetisnull(result_.get(), row, column) != 0; }
   // Valid while this Result lives. Empty for NULL.
   absl::string_view value(int row, int column) const {
     return {PQgetvalue(result_.get(), row, column),
@@ -62,9 +60,9 @@ struct Param {
 };
 
 struct ConnectOptions {
-  std::string conninfo;           // libpq keywords or URI
-  std::string application_name;   // shown in pg_stat_activity
-  bool replication = false;       // adds replication=database
+  std::string conninfo;          // libpq keywords or URI
+  std::string application_name;  // shown in pg_stat_activity
+  bool replication = false;      // adds replication=database
   absl::Duration timeout = absl::Seconds(10);
 };
 

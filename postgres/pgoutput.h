@@ -144,18 +144,18 @@ struct PreparedMessage {
     kStreamPrepare = 'p',
   };
   Kind kind = Kind::kPrepare;
-  Lsn lsn;      // prepare LSN; for kCommitPrepared the commit's, for kRollbackPrepared the prepare's end
-  Lsn end_lsn;  // end of the (rollback, commit) prepared transaction
+  Lsn lsn;  // prepare LSN; for kCommitPrepared the commit's, for kRollbackPrepared the prepare's
+            // end
+  Lsn end_lsn;          // end of the (rollback, commit) prepared transaction
   int64_t time_us = 0;  // prepare, commit or rollback time
   uint32_t xid = 0;
   absl::string_view gid;
 };
 
-using Message =
-    std::variant<BeginMessage, CommitMessage, OriginMessage, RelationMessage, TypeMessage,
-                 InsertMessage, UpdateMessage, DeleteMessage, TruncateMessage, LogicalMessage,
-                 StreamStartMessage, StreamStopMessage, StreamCommitMessage, StreamAbortMessage,
-                 PreparedMessage>;
+using Message = std::variant<BeginMessage, CommitMessage, OriginMessage, RelationMessage,
+                             TypeMessage, InsertMessage, UpdateMessage, DeleteMessage,
+                             TruncateMessage, LogicalMessage, StreamStartMessage, StreamStopMessage,
+                             StreamCommitMessage, StreamAbortMessage, PreparedMessage>;
 
 // Between Stream Start and Stream Stop most messages carry an xid more; the caller knows which.
 struct DecodeOptions {

@@ -47,8 +47,8 @@ struct StartOptions {
 struct StreamItem {
   enum class Kind { kData, kKeepalive };
   Kind kind = Kind::kKeepalive;
-  Lsn wal_start;           // kData only
-  Lsn wal_end;             // end of WAL that the server has sent or skipped so far
+  Lsn wal_start;             // kData only
+  Lsn wal_end;               // end of WAL that the server has sent or skipped so far
   int64_t send_time_us = 0;  // server's clock, µs since 1970
   bool reply_requested = false;
   absl::string_view data;  // one pgoutput message

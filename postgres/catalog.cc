@@ -1,0 +1,185 @@
+#include "postgres/catalog.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "postgres/type_info.h"
+
+namespace bdr::postgres {
+namespace {
+
+// The key's index: the one named by REPLICA IDENTITY USING INDEX, else the primary key. Not one
+// that is deferrable or not valid (being built, or partitions lack it): PostgreSQL does not take
+// it as replica identity either.
+//
+// Unique indexes of partitions that do not belong to one of the root count as well: rows are
+// written through the root and meet them all the same.
+constexpr char kTableSql[] = R"(
+SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.relreplident,
+       pg_catalog.row_security_active(c.oid),
+       EXISTS (SELECT FROM pg_catalog.pg_publication_tables p
+                WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
+                  AND p.schemaname = n.nspname AND p.tablename = c.relname),
+       COALESCE(k.indexrelid, 0::pg_catalog.oid),
+       u.other, u.deferrable
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_type y ON y.oid = c.reltype
+  LEFT JOIN pg_catalog.pg_index k
+         ON k.indrelid = c.oid AND k.indisvalid AND k.indimmediate
+        AND CASE WHEN c.relreplident = 'i' THEN k.indisreplident ELSE k.indisprimary END
+  CROSS JOIN LATERAL (
+       SELECT pg_catalog.count(*) FILTER (WHERE i.indexrelid IS DISTINCT FROM k.indexrelid)
+                AS other,
+              COALESCE(pg_catalog.bool_or(NOT i.indimmediate), false) AS deferrable
+         FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+        WHERE (i.indisunique OR i.indisexclusion) AND i.indislive
+          AND (i.indrelid = c.oid
+               OR NOT x.relispartition AND i.indrelid IN
+                  (SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t))) u
+ WHERE n.nspname = $1 AND c.relname = $2)";
+
+constexpr char kColumnsSql[] = R"(
+SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull,
+       COALESCE(k.place, 0),
+       COALESCE(l.collisdeterministic, true)
+  FROM pg_catalog.pg_attribute a
+  LEFT JOIN LATERAL (
+       SELECT e.place, e.collation
+         FROM pg_catalog.pg_index i,
+              pg_catalog.unnest(i.indkey::pg_catalog.int2[], i.indcollation::pg_catalog.oid[])
+                WITH ORDINALITY AS e (attnum, collation, place)
+        WHERE i.indexrelid = $2::pg_catalog.oid AND e.place <= i.indnkeyatts
+          AND e.attnum = a.attnum) k ON true
+  LEFT JOIN pg_catalog.pg_collation l ON l.oid = COALESCE(k.collation, a.attcollation)
+ WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
+ ORDER BY a.attnum)";
+
+constexpr char kPublishedSql[] = R"(
+SELECT DISTINCT schemaname, tablename
+  FROM pg_catalog.pg_publication_tables
+ WHERE pubname IN ('bdr_keyed', 'bdr_insert_only')
+ ORDER BY 1, 2)";
+
+template <typename Int>
+absl::StatusOr<Int> ParseNumber(const Result& result, int row, int column) {
+  Int number = 0;
+  if (!absl::SimpleAtoi(result.value(row, column), &number)) {
+    return absl::InternalError(absl::StrCat("the catalog gave \"", result.value(row, column),
+                                            "\" where a number belongs"));
+  }
+  return number;
+}
+
+bool ParseBool(const Result& result, int row, int column) {
+  return result.value(row, column) == "t";
+}
+
+struct FoundTable {
+  TableInfo table;
+  uint32_t key_index_oid = 0;
+};
+
+absl::StatusOr<FoundTable> FindTable(Connection& connection, absl::string_view schema,
+                                     absl::string_view name) {
+  ASSIGN_OR_RETURN(const Result result,
+                   connection.ExecParams(kTableSql, {Param{.data = schema}, Param{.data = name}}));
+  if (result.rows() == 0) {
+    return absl::NotFoundError(absl::StrCat("there is no table \"", schema, ".", name, "\""));
+  }
+  FoundTable found;
+  TableInfo& table = found.table;
+  table.schema = std::string(schema);
+  table.name = std::string(name);
+  ASSIGN_OR_RETURN(table.oid, ParseNumber<uint32_t>(result, 0, 0));
+  ASSIGN_OR_RETURN(table.row_type_oid, ParseNumber<uint32_t>(result, 0, 1));
+  ASSIGN_OR_RETURN(table.row_array_type_oid, ParseNumber<uint32_t>(result, 0, 2));
+  table.kind = result.value(0, 3)[0];
+  table.replica_identity = result.value(0, 4)[0];
+  table.row_security = ParseBool(result, 0, 5);
+  table.published = ParseBool(result, 0, 6);
+  ASSIGN_OR_RETURN(found.key_index_oid, ParseNumber<uint32_t>(result, 0, 7));
+  ASSIGN_OR_RETURN(table.other_unique_constraints, ParseNumber<int>(result, 0, 8));
+  table.deferrable_unique = ParseBool(result, 0, 9);
+  table.has_key = found.key_index_oid != 0;
+  if (table.kind != 'r' && table.kind != 'p') {
+    return absl::FailedPreconditionError(
+        absl::StrCat("\"", schema, ".", name, "\" is not a table (relkind ",
+                     absl::string_view(&table.kind, 1), "); only tables are replicated"));
+  }
+  return found;
+}
+
+absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInfo* table) {
+  const std::string table_oid = absl::StrCat(table->oid);
+  const std::string index_oid = absl::StrCat(key_index_oid);
+  ASSIGN_OR_RETURN(
+      const Result result,
+      connection.ExecParams(kColumnsSql, {Param{.data = table_oid}, Param{.data = index_oid}}));
+  std::vector<uint32_t> type_oids;
+  for (int row = 0; row < result.rows(); ++row) {
+    ASSIGN_OR_RETURN(const uint32_t type_oid, ParseNumber<uint32_t>(result, row, 2));
+    type_oids.push_back(type_oid);
+  }
+  ASSIGN_OR_RETURN(const TypeMap types, LoadTypes(connection, type_oids));
+
+  for (int row = 0; row < result.rows(); ++row) {
+    ColumnInfo column;
+    column.name = std::string(result.value(row, 0));
+    ASSIGN_OR_RETURN(column.attnum, ParseNumber<int>(result, row, 1));
+    column.type = types.at(type_oids[static_cast<size_t>(row)]);
+    column.generated = ParseBool(result, row, 3);
+    column.identity_always = ParseBool(result, row, 4);
+    column.not_null = ParseBool(result, row, 5);
+    ASSIGN_OR_RETURN(const int place, ParseNumber<int>(result, row, 6));
+    column.key_position = place - 1;
+    column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7);
+    table->columns.push_back(std::move(column));
+  }
+  return absl::OkStatus();
+}
+
+// Indexes of the key's columns, in the order of the key.
+std::vector<int> KeyOf(const std::vector<ColumnInfo>& columns) {
+  std::vector<int> key;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i].key_position >= 0) key.push_back(static_cast<int>(i));
+  }
+  std::sort(key.begin(), key.end(), [&columns](int a, int b) {
+    return columns[static_cast<size_t>(a)].key_position <
+           columns[static_cast<size_t>(b)].key_position;
+  });
+  return key;
+}
+
+}  // namespace
+
+std::string TableInfo::QualifiedName() const {
+  return absl::StrCat(QuoteIdentifier(schema), ".", QuoteIdentifier(name));
+}
+
+std::string TableInfo::DisplayName() const { return absl::StrCat(schema, ".", name); }
+
+absl::StatusOr<TableInfo> LoadTable(Connection& connection, absl::string_view schema,
+                                    absl::string_view name) {
+  ASSIGN_OR_RETURN(FoundTable found, FindTable(connection, schema, name));
+  RETURN_IF_ERROR(AddColumns(connection, found.key_index_oid, &found.table));
+  found.table.key = KeyOf(found.table.columns);
+  return std::move(found.table);
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> PublishedTables(
+    Connection& connection) {
+  ASSIGN_OR_RETURN(const Result result, connection.Exec(kPublishedSql));
+  std::vector<std::pair<std::string, std::string>> tables;
+  for (int row = 0; row < result.rows(); ++row) {
+    tables.emplace_back(result.value(row, 0), result.value(row, 1));
+  }
+  return tables;
+}
+
+}  // namespace bdr::postgres

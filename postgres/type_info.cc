@@ -1,0 +1,197 @@
+#include "postgres/type_info.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+#include "postgres/builtin_types.h"
+
+namespace bdr::postgres {
+namespace {
+
+// "True" arrays have PostgreSQL's own subscripting function; point, name and the like have an
+// element type too, but no OIDs in their binary form.
+constexpr char kTypesSql[] = R"(
+SELECT t.oid, n.nspname, t.typname, t.typtype,
+       t.typbasetype,
+       CASE WHEN t.typsubscript = 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+            THEN t.typelem ELSE 0::pg_catalog.oid END,
+       COALESCE(r.rngsubtype, m.rngtypid, 0::pg_catalog.oid),
+       t.typsend <> 0::pg_catalog.oid AND t.typreceive <> 0::pg_catalog.oid,
+       CASE WHEN t.typtype = 'c' THEN pg_catalog.array_to_string(ARRAY(
+              SELECT a.atttypid FROM pg_catalog.pg_attribute a
+               WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+               ORDER BY a.attnum), ',') ELSE '' END
+  FROM pg_catalog.pg_type t
+  JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+  LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid
+  LEFT JOIN pg_catalog.pg_range m ON m.rngmultitypid = t.oid
+ WHERE t.oid = ANY ($1::pg_catalog.oid[]))";
+
+// One row of pg_type.
+struct TypeRow {
+  uint32_t oid = 0;
+  std::string schema;
+  std::string name;
+  char typtype = 'b';
+  uint32_t base = 0;     // of a domain: what it stands on
+  uint32_t element = 0;  // of an array
+  uint32_t part = 0;     // of a range its subtype, of a multirange its range
+  bool has_binary = true;
+  std::vector<uint32_t> fields;  // of a composite
+
+  std::vector<uint32_t> Parts() const {
+    std::vector<uint32_t> parts = fields;
+    for (const uint32_t oid_of_part : {base, element, part}) {
+      if (oid_of_part != 0) parts.push_back(oid_of_part);
+    }
+    return parts;
+  }
+};
+
+absl::StatusOr<uint32_t> ParseOid(absl::string_view text) {
+  uint32_t oid = 0;
+  if (!absl::SimpleAtoi(text, &oid)) {
+    return absl::InternalError(absl::StrCat("pg_type gave \"", text, "\" for an OID"));
+  }
+  return oid;
+}
+
+absl::StatusOr<TypeRow> ParseRow(const Result& result, int row) {
+  TypeRow type;
+  ASSIGN_OR_RETURN(type.oid, ParseOid(result.value(row, 0)));
+  type.schema = std::string(result.value(row, 1));
+  type.name = std::string(result.value(row, 2));
+  type.typtype = result.value(row, 3).empty() ? 'b' : result.value(row, 3)[0];
+  ASSIGN_OR_RETURN(type.base, ParseOid(result.value(row, 4)));
+  ASSIGN_OR_RETURN(type.element, ParseOid(result.value(row, 5)));
+  ASSIGN_OR_RETURN(type.part, ParseOid(result.value(row, 6)));
+  type.has_binary = result.value(row, 7) == "t";
+  for (const absl::string_view field :
+       absl::StrSplit(result.value(row, 8), ',', absl::SkipEmpty())) {
+    ASSIGN_OR_RETURN(const uint32_t oid, ParseOid(field));
+    type.fields.push_back(oid);
+  }
+  return type;
+}
+
+using RowMap = absl::flat_hash_map<uint32_t, TypeRow>;
+
+// All rows that the types need, level by level.
+absl::StatusOr<RowMap> LoadRows(Connection& connection, std::vector<uint32_t> wanted) {
+  RowMap rows;
+  while (!wanted.empty()) {
+    const std::string oids = absl::StrCat("{", absl::StrJoin(wanted, ","), "}");
+    ASSIGN_OR_RETURN(const Result result, connection.ExecParams(kTypesSql, {Param{.data = oids}}));
+    std::vector<uint32_t> parts;
+    for (int row = 0; row < result.rows(); ++row) {
+      ASSIGN_OR_RETURN(TypeRow type, ParseRow(result, row));
+      for (const uint32_t part : type.Parts()) parts.push_back(part);
+      rows.emplace(type.oid, std::move(type));
+    }
+    wanted.clear();
+    for (const uint32_t part : parts) {
+      if (!rows.contains(part)) wanted.push_back(part);
+    }
+    // A type that is missing would be asked for for ever; Build() names it.
+    if (result.rows() == 0) break;
+  }
+  return rows;
+}
+
+TypeInfo::Kind KindOf(const TypeRow& row) {
+  switch (row.typtype) {
+    case 'e':
+      return TypeInfo::Kind::kEnum;
+    case 'c':
+      return TypeInfo::Kind::kComposite;
+    case 'r':
+      return TypeInfo::Kind::kRange;
+    case 'm':
+      return TypeInfo::Kind::kMultirange;
+    default:
+      return row.element != 0 ? TypeInfo::Kind::kArray : TypeInfo::Kind::kPlain;
+  }
+}
+
+class TypeBuilder {
+ public:
+  explicit TypeBuilder(const RowMap& rows) : rows_(rows) {}
+
+  // PostgreSQL lets no type contain itself, so the recursion ends.
+  absl::StatusOr<std::shared_ptr<const TypeInfo>> Build(uint32_t oid) {
+    if (const auto built = built_.find(oid); built != built_.end()) return built->second;
+    ASSIGN_OR_RETURN(const TypeRow* row, Find(oid));
+    auto info = std::make_shared<TypeInfo>();
+    info->oid = row->oid;
+    info->schema = row->schema;
+    info->name = row->name;
+    while (row->typtype == 'd') {
+      ASSIGN_OR_RETURN(row, Find(row->base));
+    }
+    info->base_oid = row->oid;
+    info->kind = KindOf(*row);
+    info->has_binary = row->has_binary;
+    const uint32_t element = row->element != 0 ? row->element : row->part;
+    if (element != 0 && info->kind != TypeInfo::Kind::kPlain) {
+      ASSIGN_OR_RETURN(info->element, Build(element));
+      info->has_binary = info->has_binary && info->element->has_binary;
+    }
+    for (const uint32_t field_oid : row->fields) {
+      ASSIGN_OR_RETURN(std::shared_ptr<const TypeInfo> field, Build(field_oid));
+      info->has_binary = info->has_binary && field->has_binary;
+      info->fields.push_back(std::move(field));
+    }
+    built_[oid] = info;
+    return std::shared_ptr<const TypeInfo>(info);
+  }
+
+  TypeMap Take() { return std::move(built_); }
+
+ private:
+  absl::StatusOr<const TypeRow*> Find(uint32_t oid) const {
+    const auto row = rows_.find(oid);
+    if (row != rows_.end()) return &row->second;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the type with OID ", oid, " does not exist; was it dropped just now?"));
+  }
+
+  const RowMap& rows_;
+  TypeMap built_;
+};
+
+bool IsUnstable(const TypeInfo& type) { return type.oid >= builtin::kFirstUnstableOid; }
+
+}  // namespace
+
+bool TypeInfo::carries_user_oids() const {
+  switch (kind) {
+    case Kind::kPlain:
+    case Kind::kEnum:  // sent as its label
+      return false;
+    case Kind::kRange:
+    case Kind::kMultirange:  // name no type themselves
+      return element->carries_user_oids();
+    case Kind::kArray:
+      return IsUnstable(*element) || element->carries_user_oids();
+    case Kind::kComposite:
+      for (const auto& field : fields) {
+        if (IsUnstable(*field) || field->carries_user_oids()) return true;
+      }
+      return false;
+  }
+  return false;
+}
+
+absl::StatusOr<TypeMap> LoadTypes(Connection& connection, const std::vector<uint32_t>& oids) {
+  ASSIGN_OR_RETURN(const RowMap rows, LoadRows(connection, oids));
+  TypeBuilder builder(rows);
+  for (const uint32_t oid : oids) RETURN_IF_ERROR(builder.Build(oid).status());
+  return builder.Take();
+}
+
+}  // namespace bdr::postgres
