@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
+#include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::pg_setup {
 namespace {
@@ -98,37 +99,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('bdr.sync_publications', 0));
     FOR t IN
-        WITH identified AS (
-            -- Relations of which the WAL carries the key with every update and delete.
-            SELECT i.indrelid AS oid
-            FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-            WHERE i.indisvalid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL
-              AND CASE c.relreplident WHEN 'i' THEN i.indisreplident
-                                      WHEN 'n' THEN false
-                                      ELSE i.indisprimary END
-        ), wanted AS (
-            SELECT c.oid, n.nspname, c.relname,
-                   -- Rows are logged with the replica identity of their own partition.
-                   CASE WHEN c.oid IN (SELECT oid FROM identified)
-                         AND NOT EXISTS (SELECT FROM pg_partition_tree(c.oid) p
-                                         JOIN pg_class l ON l.oid = p.relid
-                                         WHERE l.relkind IN ('r', 'p')
-                                           AND l.oid NOT IN (SELECT oid FROM identified))
-                        THEN 'bdr_keyed' ELSE 'bdr_insert_only' END AS publication
-            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
-              AND n.nspname NOT IN ('bdr', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'
-              AND NOT EXISTS (SELECT FROM pg_depend d
-                              WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-                                AND d.objsubid = 0 AND d.deptype = 'e')
-        ), present AS (
-            SELECT c.oid, n.nspname, c.relname, p.pubname::text AS publication
-            FROM pg_publication_rel r
-            JOIN pg_publication p ON p.oid = r.prpubid
-            JOIN pg_class c ON c.oid = r.prrelid
-            JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
-        )
+        WITH @PUBLISHED_TABLES@
         SELECT 1 AS step, format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', publication, nspname,
                                  relname) AS statement
         FROM (SELECT * FROM present EXCEPT SELECT * FROM wanted) gone
@@ -221,7 +192,8 @@ absl::StatusOr<std::string> SetupSql(const SetupOptions& options) {
   if (!options.current.has_value()) absl::StrAppend(&sql, kNumberWarning);
   if (options.settings) absl::StrAppend(&sql, SettingsSql(options.current));
   // The name has passed CheckRoleName(), so no quote in it needs doubling.
-  return absl::StrReplaceAll(sql, {{"@ROLE@", absl::StrCat("\"", options.role, "\"")},
+  return absl::StrReplaceAll(sql, {{"@PUBLISHED_TABLES@", kPublishedTablesCtes},
+                                   {"@ROLE@", absl::StrCat("\"", options.role, "\"")},
                                    {"@ROLE_LITERAL@", absl::StrCat("'", options.role, "'")},
                                    {"@ROLE_PLAIN@", options.role},
                                    {"@SLOTS@", absl::StrCat(kWantedReplicationSlots)},

@@ -25,7 +25,7 @@ inline constexpr int kWantedWalSenders = 20;
 
 // What a running server has set.
 struct ServerSettings {
-  std::string wal_level;
+  std::string wal_level = "";
   bool track_commit_timestamp = false;
   int max_replication_slots = 0;
   int max_wal_senders = 0;
@@ -39,7 +39,7 @@ struct SetupOptions {
   // What the server has now, so that only what differs is set. Unknown: wal_level and
   // track_commit_timestamp are set in any case, and of the others the script itself warns, since
   // setting them blindly could lower them.
-  std::optional<ServerSettings> current;
+  std::optional<ServerSettings> current = std::nullopt;
 };
 
 // Plain SQL without meta commands, for psql -f. kInvalidArgument if the role's name has characters

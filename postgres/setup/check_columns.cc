@@ -1,0 +1,44 @@
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "postgres/catalog.h"
+#include "postgres/setup/checks.h"
+#include "postgres/setup/published_tables_sql.h"
+
+namespace bdr::pg_setup {
+namespace {
+
+void CheckTable(const postgres::TableInfo& table, Findings& findings) {
+  for (const postgres::ColumnInfo& column : table.columns) {
+    if (column.key_position >= 0 && !column.key_canonical) {
+      findings.Error(absl::StrCat(
+          "key column \"", column.name, "\" of table ", table.QualifiedName(), " has type ",
+          column.type->schema, ".", column.type->name,
+          ", of which equal values can differ in their bytes: take another type for the key, or "
+          "another key"));
+    }
+    if (!column.type->has_binary) {
+      findings.Warning(absl::StrCat("column \"", column.name, "\" of table ", table.QualifiedName(),
+                                    " has type ", column.type->schema, ".", column.type->name,
+                                    " without a binary form: its values travel as text"));
+    }
+  }
+}
+
+}  // namespace
+
+absl::Status CheckColumns(postgres::Connection& connection, Findings& findings) {
+  ASSIGN_OR_RETURN(
+      const postgres::Result rows,
+      connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes,
+                                   " SELECT nspname, relname FROM wanted ORDER BY 1, 2")));
+  for (int i = 0; i < rows.rows(); ++i) {
+    ASSIGN_OR_RETURN(const postgres::TableInfo table,
+                     postgres::LoadTable(connection, rows.value(i, 0), rows.value(i, 1)));
+    CheckTable(table, findings);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::pg_setup

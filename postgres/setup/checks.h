@@ -1,0 +1,55 @@
+// The parts of the node check, and what they share. Included only by node_check.cc and the parts.
+//
+// Every part runs inside one read-only transaction with search_path = pg_catalog.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "postgres/connection.h"
+#include "postgres/setup/node_check.h"
+
+namespace bdr::pg_setup {
+
+class Findings {
+ public:
+  void Ok(std::string what) { Add(Finding::Level::kOk, std::move(what), ""); }
+  void Warning(std::string what, std::string remedy = "") {
+    Add(Finding::Level::kWarning, std::move(what), std::move(remedy));
+  }
+  void Error(std::string what, std::string remedy = "") {
+    Add(Finding::Level::kError, std::move(what), std::move(remedy));
+  }
+  // One or the other: most requirements are met or have one remedy.
+  void Require(bool met, std::string good, std::string bad, std::string remedy) {
+    if (met) Ok(std::move(good));
+    if (!met) Error(std::move(bad), std::move(remedy));
+  }
+  std::vector<Finding> Take() { return std::move(list_); }
+
+ private:
+  void Add(Finding::Level level, std::string what, std::string remedy) {
+    list_.push_back({level, std::move(what), std::move(remedy)});
+  }
+  std::vector<Finding> list_;
+};
+
+// "a, b, c and 7 more".
+std::string NameSome(const std::vector<std::string>& names);
+
+// Version, wal_level and the like; free slots and senders.
+absl::Status CheckServer(postgres::Connection& connection, Findings& findings);
+// What `role` is and may do; schema bdr.
+absl::Status CheckRights(postgres::Connection& connection, const std::string& role,
+                         Findings& findings);
+// The two publications, and whether every table is where it belongs.
+absl::Status CheckPublications(postgres::Connection& connection, const std::string& role,
+                               Findings& findings);
+// Tables and other objects that do not replicate, or not as their owner may expect.
+absl::Status CheckObjects(postgres::Connection& connection, Findings& findings);
+// Columns of published tables: keys without a canonical form, types without a binary form.
+absl::Status CheckColumns(postgres::Connection& connection, Findings& findings);
+
+}  // namespace bdr::pg_setup

@@ -1,0 +1,60 @@
+#include "postgres/setup/node_check.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/types/span.h"
+#include "base/status_macros.h"
+#include "postgres/setup/checks.h"
+
+namespace bdr::pg_setup {
+namespace {
+
+absl::Status RunChecks(postgres::Connection& connection, std::string role, Findings& findings) {
+  // Names come out qualified, and nobody's own functions or operators are called.
+  RETURN_IF_ERROR(connection.Exec("SET LOCAL search_path = pg_catalog").status());
+  if (role.empty()) {
+    ASSIGN_OR_RETURN(role, connection.QueryValue("SELECT current_user"));
+  }
+  RETURN_IF_ERROR(CheckServer(connection, findings));
+  RETURN_IF_ERROR(CheckRights(connection, role, findings));
+  RETURN_IF_ERROR(CheckPublications(connection, role, findings));
+  RETURN_IF_ERROR(CheckObjects(connection, findings));
+  return CheckColumns(connection, findings);
+}
+
+}  // namespace
+
+std::string NameSome(const std::vector<std::string>& names) {
+  constexpr size_t kNamed = 10;
+  if (names.size() <= kNamed) return absl::StrJoin(names, ", ");
+  return absl::StrCat(absl::StrJoin(absl::MakeConstSpan(names).first(kNamed), ", "), " and ",
+                      names.size() - kNamed, " more");
+}
+
+absl::StatusOr<std::vector<Finding>> CheckNode(postgres::Connection& connection,
+                                               const CheckOptions& options) {
+  if (PQtransactionStatus(connection.raw()) != PQTRANS_IDLE) {
+    return absl::FailedPreconditionError(
+        "cannot check the node: the connection is inside a transaction; use one of its own");
+  }
+  Findings findings;
+  RETURN_IF_ERROR(
+      connection.Exec("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").status());
+  const absl::Status checked = RunChecks(connection, options.role, findings);
+  const absl::Status ended = connection.Exec("ROLLBACK").status();
+  RETURN_IF_ERROR(checked);
+  RETURN_IF_ERROR(ended);
+  return findings.Take();
+}
+
+Finding::Level WorstLevel(const std::vector<Finding>& findings) {
+  Finding::Level worst = Finding::Level::kOk;
+  for (const Finding& finding : findings) worst = std::max(worst, finding.level);
+  return worst;
+}
+
+}  // namespace bdr::pg_setup

@@ -1,0 +1,210 @@
+// Each thing that is missing gives exactly one finding, whose statement mends it.
+#include "postgres/setup/node_check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing.h"
+#include "postgres/setup/setup_sql.h"
+#include "tests/harness/postgres_server.h"
+
+namespace bdr::pg_setup {
+namespace {
+
+using Level = Finding::Level;
+using ::testing::HasSubstr;
+
+class NodeCheckTest : public ::testing::Test {
+ protected:
+  void Start(harness::PostgresOptions options = {}) {
+    auto server = harness::PostgresServer::Create(std::move(options));
+    ASSERT_OK(server);
+    server_ = std::move(*server);
+    ASSERT_OK(server_->Exec("CREATE TABLE item (id int PRIMARY KEY, v text)"));
+    ASSERT_OK_AND_ASSIGN(const std::string sql, SetupSql({.settings = false}));
+    ASSERT_OK(server_->RunScript(sql));
+  }
+
+  // All that is not OK, as the superuser sees it of role bdr.
+  std::vector<Finding> Bad() {
+    auto connection = server_->Connect();
+    EXPECT_OK(connection);
+    auto findings = CheckNode(**connection, {.role = "bdr"});
+    EXPECT_OK(findings);
+    std::vector<Finding> bad;
+    for (Finding& finding : *findings) {
+      // The minor release of whatever server the test runs on is not the test's matter.
+      if (finding.what.find("update to") != std::string::npos) continue;
+      if (finding.level != Level::kOk) bad.push_back(std::move(finding));
+    }
+    return bad;
+  }
+
+  static std::string Text(const std::vector<Finding>& findings) {
+    std::string text;
+    for (const Finding& f : findings) absl::StrAppend(&text, f.what, " -> ", f.remedy, "\n");
+    return text;
+  }
+
+  // After `damage` there is one finding, with this remedy; once it has run, none.
+  void ExpectMended(const std::string& damage, Level level, const std::string& remedy) {
+    SCOPED_TRACE(damage);
+    ASSERT_OK(server_->Exec(damage));
+    const std::vector<Finding> bad = Bad();
+    ASSERT_EQ(bad.size(), 1u) << Text(bad);
+    EXPECT_EQ(bad[0].level, level) << bad[0].what;
+    EXPECT_EQ(bad[0].remedy, remedy);
+    ASSERT_OK(server_->Exec(bad[0].remedy));
+    EXPECT_EQ(Text(Bad()), "");
+  }
+
+  std::unique_ptr<harness::PostgresServer> server_;
+};
+
+TEST_F(NodeCheckTest, ADatabaseThatWasSetUpIsFit) {
+  Start();
+  EXPECT_EQ(Text(Bad()), "");
+  ASSERT_OK_AND_ASSIGN(auto agent, server_->Connect("bdr"));
+  ASSERT_OK_AND_ASSIGN(const auto findings, CheckNode(*agent));
+  EXPECT_NE(WorstLevel(findings), Level::kError) << Text(findings);
+  // The session is left as it was.
+  EXPECT_EQ(PQtransactionStatus(agent->raw()), PQTRANS_IDLE);
+  EXPECT_EQ(*agent->QueryValue("SHOW search_path"), "\"$user\", public");
+}
+
+TEST_F(NodeCheckTest, EachMissingRightNamesTheStatementThatGivesIt) {
+  Start();
+  ExpectMended("ALTER ROLE bdr NOLOGIN", Level::kError, "ALTER ROLE \"bdr\" LOGIN");
+  ExpectMended("ALTER ROLE bdr NOREPLICATION", Level::kError, "ALTER ROLE \"bdr\" REPLICATION");
+  ExpectMended("ALTER ROLE bdr NOBYPASSRLS", Level::kError, "ALTER ROLE \"bdr\" BYPASSRLS");
+  ExpectMended("ALTER ROLE bdr SUPERUSER", Level::kWarning, "ALTER ROLE \"bdr\" NOSUPERUSER");
+  for (const char* role : {"pg_read_all_data", "pg_write_all_data", "pg_monitor"}) {
+    ExpectMended(absl::StrCat("REVOKE ", role, " FROM bdr"), Level::kError,
+                 absl::StrCat("GRANT ", role, " TO bdr"));
+  }
+  for (const char* parameter : {"session_replication_role", "deadlock_timeout"}) {
+    ExpectMended(absl::StrCat("REVOKE SET ON PARAMETER ", parameter, " FROM bdr"), Level::kError,
+                 absl::StrCat("GRANT SET ON PARAMETER ", parameter, " TO bdr"));
+  }
+  const std::string setup = "pg_catalog.pg_replication_origin_session_setup(text)";
+  ExpectMended(absl::StrCat("REVOKE EXECUTE ON FUNCTION ", setup, " FROM bdr"), Level::kError,
+               absl::StrCat("GRANT EXECUTE ON FUNCTION ", setup, " TO bdr"));
+  ExpectMended("ALTER SCHEMA bdr OWNER TO postgres", Level::kError,
+               "ALTER SCHEMA bdr OWNER TO \"bdr\"");
+  ExpectMended("REVOKE EXECUTE ON FUNCTION bdr.sync_publications() FROM bdr", Level::kError,
+               "GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO \"bdr\"");
+}
+
+TEST_F(NodeCheckTest, PublicationsAreMendedByStatement) {
+  Start();
+  const std::string sync = "SELECT bdr.sync_publications()";
+  ExpectMended("CREATE TABLE late (id int PRIMARY KEY)", Level::kError, sync);
+  ExpectMended("ALTER PUBLICATION bdr_keyed DROP TABLE item", Level::kError, sync);
+  ExpectMended("REVOKE TRUNCATE ON item FROM bdr", Level::kError, sync);
+  ExpectMended("ALTER PUBLICATION bdr_keyed SET (publish = 'insert')", Level::kError,
+               "ALTER PUBLICATION bdr_keyed SET (publish = 'insert, update, delete, truncate', "
+               "publish_via_partition_root = true)");
+  ExpectMended("ALTER PUBLICATION bdr_insert_only SET (publish_via_partition_root = false)",
+               Level::kError,
+               "ALTER PUBLICATION bdr_insert_only SET (publish = 'insert', "
+               "publish_via_partition_root = true)");
+  ExpectMended("DROP PUBLICATION bdr_insert_only", Level::kError,
+               "CREATE PUBLICATION bdr_insert_only WITH (publish = 'insert', "
+               "publish_via_partition_root = true)");
+}
+
+TEST_F(NodeCheckTest, ADatabaseThatWasNeverSetUpNamesWhatToRun) {
+  auto server = harness::PostgresServer::Create();
+  ASSERT_OK(server);
+  server_ = std::move(*server);
+  EXPECT_THAT(Text(Bad()), HasSubstr("role \"bdr\" does not exist"));
+  EXPECT_THAT(Text(Bad()), HasSubstr("run the output of: bdrctl node setup-sql --role bdr"));
+}
+
+TEST_F(NodeCheckTest, SettingsAreMendedByStatementAndRestart) {
+  Start({.settings = {{"wal_level", "replica"},
+                      {"track_commit_timestamp", "off"},
+                      {"max_slot_wal_keep_size", "1GB"},
+                      {"max_replication_slots", "4"}}});
+  const std::vector<Finding> bad = Bad();
+  std::vector<std::string> remedies;
+  for (const Finding& finding : bad) remedies.push_back(finding.remedy);
+  EXPECT_THAT(remedies,
+              ::testing::UnorderedElementsAre("ALTER SYSTEM SET wal_level = 'logical'",
+                                              "ALTER SYSTEM SET track_commit_timestamp = 'on'",
+                                              "ALTER SYSTEM SET max_slot_wal_keep_size = '-1'",
+                                              "ALTER SYSTEM SET max_replication_slots = '20'"))
+      << Text(bad);
+  for (const std::string& remedy : remedies) ASSERT_OK(server_->Exec(remedy));
+  ASSERT_OK(server_->Restart());
+  EXPECT_EQ(Text(Bad()), "");
+}
+
+TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
+  Start();
+  struct Case {
+    std::string damage, names, remedy;
+  };
+  const std::vector<Case> cases = {
+      {"CREATE TABLE t (a int NOT NULL UNIQUE)", "table public.t has no key",
+       "ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_a_key"},
+      {"CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY NOTHING",
+       "table public.t has no key", "ALTER TABLE public.t REPLICA IDENTITY DEFAULT"},
+      {"CREATE TABLE t (v text)", "table public.t has no key", ""},
+      {"CREATE TABLE t (id int PRIMARY KEY, u int CONSTRAINT tu UNIQUE DEFERRABLE)",
+       "constraint tu of table public.t is deferrable",
+       "ALTER TABLE public.t DROP CONSTRAINT tu, ADD CONSTRAINT tu UNIQUE (u)"},
+      {"CREATE UNLOGGED TABLE t (id int PRIMARY KEY)", "table public.t is unlogged",
+       "ALTER TABLE public.t SET LOGGED"},
+      {"CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+       "table public.t has row security", ""},
+      {"CREATE TABLE t (id int PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY)",
+       "column n of table public.t is GENERATED ALWAYS",
+       "ALTER TABLE public.t ALTER COLUMN n SET GENERATED BY DEFAULT"},
+      {"CREATE TABLE t (id serial PRIMARY KEY)", "column id of table public.t takes its values",
+       ""},
+      {"CREATE TABLE t (id int PRIMARY KEY, v text);"
+       "ALTER TABLE t ALTER v SET STORAGE EXTERNAL; INSERT INTO t VALUES (1, repeat('x', 9999))",
+       "table public.t has values stored out of line",
+       "ALTER TABLE public.t REPLICA IDENTITY FULL"},
+      {"CREATE TABLE t (id int PRIMARY KEY, a aclitem)", "without a binary form", ""},
+      {"CREATE TABLE t (id interval PRIMARY KEY)", "equal values can differ", ""},
+      {"CREATE TABLE t (id int PRIMARY KEY); CREATE OR REPLACE FUNCTION tf() RETURNS trigger "
+       "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+       "CREATE TRIGGER tt BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf();"
+       "ALTER TABLE t ENABLE ALWAYS TRIGGER tt",
+       "trigger tt of table public.t is ENABLE ALWAYS", "ALTER TABLE public.t ENABLE TRIGGER tt"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.damage);
+    ASSERT_OK(server_->Exec(c.damage));
+    ASSERT_OK(server_->Exec("SELECT bdr.sync_publications()"));
+    const std::vector<Finding> bad = Bad();
+    ASSERT_EQ(bad.size(), 1u) << Text(bad);
+    EXPECT_THAT(bad[0].what, HasSubstr(c.names));
+    EXPECT_EQ(bad[0].remedy, c.remedy);
+    if (!bad[0].remedy.empty()) {
+      ASSERT_OK(server_->Exec(bad[0].remedy));
+      ASSERT_OK(server_->Exec("SELECT bdr.sync_publications()"));
+      EXPECT_EQ(Text(Bad()), "");
+    }
+    ASSERT_OK(server_->Exec("DROP TABLE t"));
+  }
+  ASSERT_OK(server_->Exec("SELECT lo_create(0)"));
+  EXPECT_THAT(Text(Bad()), HasSubstr("1 large objects"));
+  ASSERT_OK(
+      server_->Exec("SELECT lo_unlink(oid) FROM pg_largeobject_metadata;"
+                    "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION y "
+                    "WITH (connect = false)"));
+  ASSERT_OK(server_->Exec("ALTER SUBSCRIPTION s ENABLE"));
+  EXPECT_THAT(Text(Bad()), HasSubstr("subscription s also writes here"));
+  EXPECT_THAT(Text(Bad()), HasSubstr("ALTER SUBSCRIPTION s DISABLE"));
+}
+
+}  // namespace
+}  // namespace bdr::pg_setup
