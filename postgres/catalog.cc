@@ -49,13 +49,13 @@ SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a
        COALESCE(l.collisdeterministic, true)
   FROM pg_catalog.pg_attribute a
   LEFT JOIN LATERAL (
-       SELECT e.place, e.collation
+       SELECT e.place, e.key_collation
          FROM pg_catalog.pg_index i,
-              pg_catalog.unnest(i.indkey::pg_catalog.int2[], i.indcollation::pg_catalog.oid[])
-                WITH ORDINALITY AS e (attnum, collation, place)
+              unnest(i.indkey::pg_catalog.int2[], i.indcollation::pg_catalog.oid[])
+                WITH ORDINALITY AS e (attnum, key_collation, place)
         WHERE i.indexrelid = $2::pg_catalog.oid AND e.place <= i.indnkeyatts
           AND e.attnum = a.attnum) k ON true
-  LEFT JOIN pg_catalog.pg_collation l ON l.oid = COALESCE(k.collation, a.attcollation)
+  LEFT JOIN pg_catalog.pg_collation l ON l.oid = COALESCE(k.key_collation, a.attcollation)
  WHERE a.attrelid = $1::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum)";
 
