@@ -137,6 +137,11 @@ absl::Status ReplicationConnection::Start(const StartOptions& options) {
     return absl::FailedPreconditionError(absl::StrCat(
         "cannot stream from PostgreSQL ", server_version() / 10000, ": 15 or later is needed"));
   }
+  if (options.decoding_memory_kb > 0) {
+    const absl::StatusOr<Result> set = connection_->Exec(
+        absl::StrCat("SET logical_decoding_work_mem = ", options.decoding_memory_kb));
+    if (!set.ok()) return set.status();
+  }
   PGconn* conn = connection_->raw();
   const Result result(PQexec(conn, StartCommand(options, server_version()).c_str()));
   if (PQresultStatus(result.get()) != PGRES_COPY_BOTH) {

@@ -41,6 +41,9 @@ struct StartOptions {
   std::string slot;
   Lsn start;
   std::vector<std::string> publications;
+  // Transactions that need more are streamed while in progress (logical_decoding_work_mem); 0: as
+  // the server has it.
+  int decoding_memory_kb = 0;
 };
 
 // What the walsender sent. `data` points into a buffer that is valid until the next Receive().

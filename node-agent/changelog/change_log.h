@@ -35,6 +35,10 @@ class ChangeLog {
   // versions, the capture position), synced. Visible to readers only after that.
   absl::Status AppendOwn(absl::Span<const EncodedBlock> blocks, rocksdb::WriteBatch* batch);
 
+  // Writes one part of a large transaction that is not complete yet: nobody sees it before the next
+  // AppendOwn() of its origin, and it is gone if the agent stops before that.
+  absl::Status WriteHidden(const EncodedBlock& block, rocksdb::WriteBatch* batch);
+
   // Appends a block that came from a peer. Harmless if it is here already. kDataLoss if its chain
   // does not follow ours (a fork, or a gap).
   absl::Status AppendReceived(const EncodedBlock& block);
@@ -84,6 +88,7 @@ class ChangeLog {
   };
   explicit ChangeLog(Database* database) : database_(database) {}
   absl::Status Load();
+  absl::Status RemoveHidden();
   void Publish(OriginId origin, const Cursor& end);
   OriginLog Find(OriginId origin) const;
 

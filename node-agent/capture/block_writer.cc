@@ -1,0 +1,203 @@
+#include "node-agent/capture/block_writer.h"
+
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "node-agent/changelog/state.h"
+
+namespace bdr::agent {
+
+absl::StatusOr<std::optional<CapturedState>> CapturedState::Load(Database* database) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> bytes, State(database).Get(kStateCaptured));
+  if (!bytes.has_value()) return std::optional<CapturedState>();
+  if (bytes->size() != 16) return absl::DataLossError("the capture position has the wrong length");
+  CapturedState state;
+  ASSIGN_OR_RETURN(state.through.value, DecodeU64(absl::string_view(*bytes).substr(0, 8)));
+  ASSIGN_OR_RETURN(const uint64_t stamp, DecodeU64(absl::string_view(*bytes).substr(8)));
+  state.last_stamp_us = static_cast<int64_t>(stamp);
+  return std::optional<CapturedState>(state);
+}
+
+std::string CapturedState::Encode() const {
+  return EncodeU64(through.value) + EncodeU64(static_cast<uint64_t>(last_stamp_us));
+}
+
+BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
+                         const conflict::VersionStore* versions, TableCache* tables)
+    : options_(options),
+      database_(database),
+      log_(log),
+      versions_(versions),
+      tables_(tables),
+      builder_(options.own),
+      chain_(log->End(options.own).chain),
+      through_(options.captured.through),
+      last_stamp_us_(options.captured.last_stamp_us) {}
+
+absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
+    absl::string_view raw, postgres::RelationMessage message) {
+  auto relation = std::make_shared<CapturedRelation>();
+  relation->raw = std::string(raw);
+  relation->message = std::move(message);
+  relation->replicated = relation->message.schema != "bdr";
+  if (!relation->replicated) return relation;
+
+  // Announced for the first time, or because its shape has changed.
+  tables_->Forget(relation->message.schema, relation->message.name);
+  absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
+      tables_->Find(relation->message.schema, relation->message.name);
+  if (absl::IsNotFound(table.status())) return relation;  // dropped or renamed since
+  if (!table.ok()) return table.status();
+  if (!(*table)->has_key) return relation;
+  absl::StatusOr<ColumnMap> columns =
+      ColumnMap::Make(relation->message, *std::move(table), /*every_column=*/false);
+  if (!columns.ok()) return columns.status();
+  relation->columns = *std::move(columns);
+  return relation;
+}
+
+void BlockWriter::AnnounceType(uint32_t oid, absl::string_view raw) {
+  types_[oid] = std::string(raw);
+}
+
+absl::Status BlockWriter::Begin(const TransactionHeader& header, size_t expected_bytes) {
+  if (!builder_.empty() &&
+      (expected_bytes == 0 ||
+       builder_.payload_bytes() + expected_bytes > options_.block_max_bytes)) {
+    Seal(/*more_parts=*/false);
+  }
+  current_ = header;
+  part_ = 0;
+  unpublished_ = true;
+  builder_.BeginTransaction(header);
+  return absl::OkStatus();
+}
+
+void BlockWriter::IncludeRelation(const CapturedRelation& relation) {
+  const CapturedRelation*& included = in_block_[relation.message.relation_oid];
+  if (included == &relation) return;
+  included = &relation;
+  for (const postgres::RelationColumn& column : relation.message.columns) {
+    const auto type = types_.find(column.type_oid);
+    if (type != types_.end() && !builder_.HasType(column.type_oid)) {
+      builder_.AddType(column.type_oid, type->second);
+    }
+  }
+  builder_.AddRelation(relation.message.relation_oid, relation.raw);
+}
+
+absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& relation,
+                              absl::string_view change) {
+  RETURN_IF_ERROR(SplitIfFull());
+  IncludeRelation(*relation);
+  builder_.AddChange(change);
+  ++changes_;
+  return relation->columns.has_value() ? AddVersions(*relation, change) : absl::OkStatus();
+}
+
+absl::Status BlockWriter::AddTruncate(
+    const std::vector<std::shared_ptr<const CapturedRelation>>& relations,
+    absl::string_view change) {
+  RETURN_IF_ERROR(SplitIfFull());
+  for (const std::shared_ptr<const CapturedRelation>& relation : relations) {
+    IncludeRelation(*relation);
+    if (!relation->columns.has_value()) continue;
+    versions_->PutTruncate(&batch_, relation->columns->table().oid,
+                           {.stamp = current_.stamp,
+                            .origin = options_.own,
+                            .end_lsn = current_.end_lsn,
+                            .dead = true});
+  }
+  builder_.AddChange(change);
+  ++changes_;
+  return absl::OkStatus();
+}
+
+absl::Status BlockWriter::AddVersions(const CapturedRelation& relation, absl::string_view change) {
+  ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(change));
+  const ColumnMap& columns = *relation.columns;
+  if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
+    ASSIGN_OR_RETURN(const std::string key, columns.Key(insert->row));
+    PutVersion(relation, key, /*dead=*/false);
+  } else if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
+    ASSIGN_OR_RETURN(const std::string key, columns.Key(update->row));
+    if (update->old_kind != 0) {
+      ASSIGN_OR_RETURN(const std::string old_key, columns.Key(update->old_row));
+      if (old_key != key) PutVersion(relation, old_key, /*dead=*/true);
+    }
+    PutVersion(relation, key, /*dead=*/false);
+  } else if (const auto* erase = std::get_if<postgres::DeleteMessage>(&message)) {
+    ASSIGN_OR_RETURN(const std::string key, columns.Key(erase->old_row));
+    PutVersion(relation, key, /*dead=*/true);
+  }
+  return absl::OkStatus();
+}
+
+void BlockWriter::PutVersion(const CapturedRelation& relation, absl::string_view key, bool dead) {
+  versions_->Put(&batch_, conflict::VersionKey(relation.columns->table().oid, key),
+                 {.stamp = current_.stamp,
+                  .origin = options_.own,
+                  .end_lsn = current_.end_lsn,
+                  .dead = dead});
+}
+
+// A transaction that outgrows its block goes on in another, as its next part.
+absl::Status BlockWriter::SplitIfFull() {
+  if (builder_.payload_bytes() < options_.block_max_bytes) return absl::OkStatus();
+  // The versions that are written with a part outlive a crash that takes the part away. So its stamp
+  // does as well: decoded again, the transaction gets a later one, never an earlier.
+  PutState(through_, current_.stamp.time_us);
+  // What was sealed before belongs to earlier, whole transactions.
+  if (!sealed_.empty()) {
+    RETURN_IF_ERROR(log_->AppendOwn(sealed_, &batch_));
+    sealed_.clear();
+    sealed_bytes_ = 0;
+    batch_.Clear();
+  }
+  const EncodedBlock block = builder_.Seal(chain_, /*more_parts=*/true);
+  chain_ = block.info.chain;
+  in_block_.clear();
+  RETURN_IF_ERROR(log_->WriteHidden(block, &batch_));
+  batch_.Clear();
+  builder_.ContinueTransaction(current_, ++part_);
+  return absl::OkStatus();
+}
+
+void BlockWriter::Seal(bool more_parts) {
+  EncodedBlock block = builder_.Seal(chain_, more_parts);
+  chain_ = block.info.chain;
+  in_block_.clear();
+  sealed_bytes_ += block.bytes.size();
+  sealed_.push_back(std::move(block));
+}
+
+absl::Status BlockWriter::End() {
+  last_stamp_us_ = current_.stamp.time_us;
+  ++transactions_;
+  // Nothing may follow the last part of a large transaction in its block.
+  if (part_ > 0) Seal(/*more_parts=*/false);
+  part_ = 0;
+  return absl::OkStatus();
+}
+
+void BlockWriter::PutState(Lsn through, int64_t last_stamp_us) {
+  State(database_).Put(
+      &batch_, kStateCaptured,
+      CapturedState{.through = through, .last_stamp_us = last_stamp_us}.Encode());
+}
+
+absl::Status BlockWriter::Flush(Lsn through) {
+  if (!builder_.empty()) Seal(/*more_parts=*/false);
+  through_ = through;
+  PutState(through, last_stamp_us_);
+  RETURN_IF_ERROR(log_->AppendOwn(sealed_, &batch_));
+  sealed_.clear();
+  sealed_bytes_ = 0;
+  batch_.Clear();
+  unpublished_ = false;
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent

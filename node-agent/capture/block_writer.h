@@ -1,0 +1,107 @@
+// Turns committed local transactions into blocks of the change log and versions of their rows.
+#pragma once
+
+#include <rocksdb/write_batch.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "conflict/version_store.h"
+#include "node-agent/changelog/block.h"
+#include "node-agent/changelog/change_log.h"
+#include "node-agent/changelog/database.h"
+#include "node-agent/row_key.h"
+#include "node-agent/table_cache.h"
+#include "postgres/pgoutput.h"
+
+namespace bdr::agent {
+
+// A relation as the server announced it. A later announcement of the same OID is another one.
+struct CapturedRelation {
+  std::string raw;  // pgoutput's message, outside of a stream
+  postgres::RelationMessage message;
+  bool replicated = false;  // a user's table
+  std::optional<ColumnMap> columns;  // unset if the table has no key, or is gone by now
+};
+
+// What capture must know after a restart, in the state under "captured".
+struct CapturedState {
+  Lsn through;            // everything before was captured
+  int64_t last_stamp_us = 0;  // of the last transaction
+
+  static absl::StatusOr<std::optional<CapturedState>> Load(Database* database);
+  std::string Encode() const;
+};
+
+// Not thread-safe: belongs to capture. After an error it must be thrown away.
+class BlockWriter {
+ public:
+  struct Options {
+    OriginId own;
+    CapturedState captured;  // as loaded, or where a new slot begins
+    size_t block_max_bytes = 1 << 20;
+  };
+  BlockWriter(Options options, Database* database, ChangeLog* log,
+              const conflict::VersionStore* versions, TableCache* tables);
+
+  // Looks the relation's table up, so that changes of it can be added.
+  absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(absl::string_view raw,
+                                                                   postgres::RelationMessage message);
+  void AnnounceType(uint32_t oid, absl::string_view raw);
+
+  // One transaction at a time: Begin, its changes, End. `expected_bytes` (0: not known) keeps a
+  // transaction that will not fit from sharing a block.
+  absl::Status Begin(const TransactionHeader& header, size_t expected_bytes);
+  absl::Status Add(const std::shared_ptr<const CapturedRelation>& relation,
+                   absl::string_view change);
+  absl::Status AddTruncate(const std::vector<std::shared_ptr<const CapturedRelation>>& relations,
+                           absl::string_view change);
+  absl::Status End();
+
+  // Makes everything up to the last End() durable and visible, and `through` with it.
+  absl::Status Flush(Lsn through);
+  bool has_unpublished() const { return unpublished_; }
+  size_t unpublished_bytes() const { return builder_.payload_bytes() + sealed_bytes_; }
+  int64_t last_stamp_us() const { return last_stamp_us_; }
+  uint64_t transactions() const { return transactions_; }
+  uint64_t changes() const { return changes_; }
+
+ private:
+  void IncludeRelation(const CapturedRelation& relation);
+  void Seal(bool more_parts);
+  absl::Status SplitIfFull();
+  void PutState(Lsn through, int64_t last_stamp_us);
+  absl::Status AddVersions(const CapturedRelation& relation, absl::string_view change);
+  void PutVersion(const CapturedRelation& relation, absl::string_view key, bool dead);
+
+  const Options options_;
+  Database* const database_;
+  ChangeLog* const log_;
+  const conflict::VersionStore* const versions_;
+  TableCache* const tables_;
+
+  BlockBuilder builder_;
+  absl::flat_hash_map<uint32_t, std::string> types_;
+  // Which announcement of a relation the block that is being built carries.
+  absl::flat_hash_map<uint32_t, const CapturedRelation*> in_block_;
+  std::vector<EncodedBlock> sealed_;
+  size_t sealed_bytes_ = 0;
+  uint64_t chain_;
+  Lsn through_;
+  rocksdb::WriteBatch batch_;
+  TransactionHeader current_;
+  uint32_t part_ = 0;
+  bool unpublished_ = false;
+  int64_t last_stamp_us_;
+  uint64_t transactions_ = 0;
+  uint64_t changes_ = 0;
+};
+
+}  // namespace bdr::agent

@@ -1,0 +1,592 @@
+#include "node-agent/capture/capture.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "node-agent/changelog/state.h"
+#include "postgres/connection.h"
+#include "postgres/pgoutput.h"
+
+namespace bdr::agent {
+namespace {
+
+// A block waits at most this long for more transactions while the stream does not pause.
+constexpr absl::Duration kMaxBlockAge = absl::Milliseconds(10);
+constexpr absl::Duration kIdleWait = absl::Milliseconds(10);
+constexpr absl::Duration kFeedbackInterval = absl::Seconds(1);
+constexpr absl::Duration kPersistInterval = absl::Milliseconds(250);
+constexpr absl::Duration kPingInterval = absl::Milliseconds(20);
+constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
+// A promise stays this far behind the clock, so that commits under way at that moment rarely have
+// their stamps raised by it.
+constexpr int64_t kPromiseSlackUs = 10'000;
+// Promises are written ahead in steps, so that not each costs a sync.
+constexpr int64_t kCeilingStepUs = 250'000;
+constexpr size_t kFlushBytes = 4 << 20;
+
+// Between Stream Start and Stop messages carry an xid behind their kind.
+constexpr size_t kXidBytes = 4;
+std::string WithoutXid(absl::string_view message) {
+  std::string out(message.substr(0, 1));
+  absl::StrAppend(&out, message.substr(1 + kXidBytes));
+  return out;
+}
+
+// The insert position right behind a page header is where the previous record ended, for readers.
+Lsn BeforePageHeader(Lsn lsn) {
+  constexpr uint64_t kPage = 8192;
+  constexpr uint64_t kLongHeader = 40;
+  const uint64_t offset = lsn.value % kPage;
+  return offset <= kLongHeader ? Lsn{lsn.value - offset} : lsn;
+}
+
+constexpr absl::string_view kStateCreatingSlot = "creating_slot";
+
+}  // namespace
+
+// One connection to the slot, from where the log ends to the first error.
+class Capture::Session {
+ public:
+  Session(Capture* capture, const Options& options, const Parts& parts)
+      : capture_(capture), options_(options), parts_(parts), spool_(parts.database) {}
+
+  absl::Status Run();
+
+ private:
+  using Relation = std::shared_ptr<const CapturedRelation>;
+  struct PendingChange {
+    std::vector<Relation> relations;  // one, or those of a truncate
+    bool truncate = false;
+    size_t offset = 0;
+    size_t length = 0;
+  };
+
+  absl::Status FindPosition();
+  absl::Status CreateSlot();
+  absl::Status Stream();
+  absl::Status WaitForRoom();
+  absl::Status Handle(const postgres::StreamItem& item);
+  absl::Status HandleMessage(absl::string_view data);
+  absl::Status HandleStreamed(absl::string_view data, const postgres::Message& message);
+  absl::Status AddPending(absl::string_view data, std::vector<uint32_t> oids, bool truncate);
+  absl::Status Commit(const postgres::CommitMessage& commit);
+  absl::Status CommitStreamed(const postgres::StreamCommitMessage& commit);
+  absl::Status WriteSpooled(uint32_t xid, const TransactionHeader& header);
+  TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
+  absl::Status AfterTransaction(Lsn end_lsn);
+  absl::Status Publish();
+  absl::Status Idle();
+  absl::Status SendFeedback(bool request_reply);
+
+  Capture* const capture_;
+  const Options& options_;
+  const Parts& parts_;
+  std::unique_ptr<postgres::ReplicationConnection> connection_;
+  std::unique_ptr<BlockWriter> writer_;
+  Spool spool_;
+
+  Lsn start_;
+  Lsn decoded_;    // everything before was decoded
+  Lsn confirmed_;  // everything before is durable here
+  absl::Time unpublished_since_;
+  absl::Time last_feedback_;
+  absl::Time last_persist_;
+  absl::Time last_ping_;
+  int64_t ceiling_us_ = 0;
+  uint64_t counted_transactions_ = 0;
+  uint64_t counted_changes_ = 0;
+
+  // The transaction between Begin and Commit.
+  bool in_transaction_ = false;
+  bool remote_ = false;
+  postgres::BeginMessage begin_;
+  std::string pending_;
+  std::vector<PendingChange> changes_;
+  std::map<uint32_t, Relation> relations_;
+  // The streamed transaction between Stream Start and Stream Stop; 0 outside.
+  uint32_t stream_xid_ = 0;
+};
+
+absl::Status Capture::Session::Run() {
+  RETURN_IF_ERROR(spool_.Clear());
+  RETURN_IF_ERROR(FindPosition());
+  ASSIGN_OR_RETURN(connection_,
+                   postgres::ReplicationConnection::Connect(
+                       {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
+  RETURN_IF_ERROR(connection_->Start(
+      {.slot = options_.slot,
+       .start = start_,
+       .publications = {"bdr_keyed", "bdr_insert_only"},
+       .decoding_memory_kb = static_cast<int>(options_.decoding_memory_bytes >> 10)}));
+  decoded_ = confirmed_ = start_;
+  capture_->PublishThrough(start_);
+  if (capture_->health_.Set(Health::Level::kOk, "streaming")) {
+    LogInfo("capture", {{"state", "streaming"}, {"slot", options_.slot}, {"lsn", ToString(start_)}});
+  }
+  return Stream();
+}
+
+// Where to go on: never before what the log holds, never behind what the slot has let go.
+absl::Status Capture::Session::FindPosition() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> sql,
+                   postgres::Connection::Connect(
+                       {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
+  const auto find_slot = [&]() -> absl::StatusOr<postgres::Result> {
+    const postgres::Param name{.data = options_.slot};
+    return sql->ExecParams(
+        "SELECT confirmed_flush_lsn, coalesce(wal_status, 'lost') "
+        "FROM pg_replication_slots WHERE slot_name = $1",
+        absl::MakeConstSpan(&name, 1));
+  };
+  State state(parts_.database);
+  ASSIGN_OR_RETURN(std::optional<CapturedState> captured, CapturedState::Load(parts_.database));
+  ASSIGN_OR_RETURN(const std::optional<std::string> creating, state.Get(kStateCreatingSlot));
+  ASSIGN_OR_RETURN(postgres::Result slot, find_slot());
+  if (!captured.has_value() && slot.rows() > 0) {
+    if (!creating.has_value()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "cannot capture: replication slot \"", options_.slot,
+          "\" exists but the change log in data_dir is empty; it was removed or belongs to another "
+          "agent. If no other agent uses the slot and this node was never a member, drop it: "
+          "SELECT pg_drop_replication_slot('", options_.slot, "')"));
+    }
+    // This agent died between creating the slot and writing down where it begins.
+    const postgres::Param name{.data = options_.slot};
+    RETURN_IF_ERROR(
+        sql->ExecParams("SELECT pg_drop_replication_slot($1)", absl::MakeConstSpan(&name, 1))
+            .status());
+  }
+  if (!captured.has_value()) {
+    RETURN_IF_ERROR(CreateSlot());
+    ASSIGN_OR_RETURN(captured, CapturedState::Load(parts_.database));
+    ASSIGN_OR_RETURN(slot, find_slot());
+  }
+  if (slot.rows() == 0 || slot.value(0, 1) == "lost") {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot resume capture: replication slot \"", options_.slot, "\" is ",
+        slot.rows() == 0 ? "missing" : "lost (the server removed WAL that it needs)",
+        "; changes committed here since ", ToString(captured->through),
+        " cannot be read any more: the node has to be copied anew"));
+  }
+  ASSIGN_OR_RETURN(const Lsn confirmed, ParseLsn(slot.value(0, 0)));
+  start_ = std::max(captured->through, parts_.log->End(options_.own).end_lsn);
+  if (confirmed > start_) {
+    // The server would start at its own position and report no error: what lies between would be
+    // lost. Repeating cannot help.
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot resume capture: replication slot \"", options_.slot, "\" has confirmed ",
+        ToString(confirmed), " but the change log ends at ", ToString(start_),
+        "; data_dir was replaced or restored: the node has to be copied anew"));
+  }
+  writer_ = std::make_unique<BlockWriter>(
+      BlockWriter::Options{.own = options_.own,
+                           .captured = *captured,
+                           .block_max_bytes = options_.block_max_bytes},
+      parts_.database, parts_.log, parts_.versions, parts_.tables);
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::CreateSlot() {
+  capture_->health_.Set(Health::Level::kWarning, "creating_slot",
+                        "waits for transactions that were running to end");
+  State state(parts_.database);
+  RETURN_IF_ERROR(state.Put(kStateCreatingSlot, "1", /*sync=*/true));
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::ReplicationConnection> connection,
+                   postgres::ReplicationConnection::Connect(
+                       {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
+  ASSIGN_OR_RETURN(const postgres::CreatedSlot slot,
+                   connection->CreateSlot({.name = options_.slot}));
+  RETURN_IF_ERROR(state.Put(kStateCaptured,
+                            CapturedState{.through = slot.consistent_point}.Encode(),
+                            /*sync=*/true));
+  LogInfo("capture", {{"state", "slot_created"},
+                      {"slot", slot.name},
+                      {"lsn", ToString(slot.consistent_point)}});
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::Stream() {
+  while (!capture_->stopping_) {
+    RETURN_IF_ERROR(WaitForRoom());
+    const bool unpublished = writer_->has_unpublished();
+    ASSIGN_OR_RETURN(
+        const std::optional<postgres::StreamItem> item,
+        connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration() : kIdleWait));
+    if (item.has_value()) {
+      RETURN_IF_ERROR(Handle(*item));
+      if (writer_->has_unpublished() && !in_transaction_ && stream_xid_ == 0 &&
+          (writer_->unpublished_bytes() > kFlushBytes ||
+           absl::Now() - unpublished_since_ > kMaxBlockAge)) {
+        RETURN_IF_ERROR(Publish());
+      }
+    } else if (unpublished && !in_transaction_) {
+      RETURN_IF_ERROR(Publish());
+    } else {
+      RETURN_IF_ERROR(Idle());
+    }
+    if (absl::Now() - last_feedback_ > kFeedbackInterval) {
+      RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
+    }
+  }
+  return writer_->has_unpublished() && !in_transaction_ ? Publish() : absl::OkStatus();
+}
+
+// At its cap the log must not grow: better the server keeps WAL than that the disk fills, or that
+// something is dropped which a member still needs.
+absl::Status Capture::Session::WaitForRoom() {
+  if (in_transaction_ || parts_.database->SizeOnDisk() < options_.log_cap_bytes) {
+    return absl::OkStatus();
+  }
+  LogError("capture", {{"state", "streaming->paused"}},
+           "the change log has reached log_retention_bytes");
+  capture_->health_.Set(Health::Level::kCritical, "paused",
+                        "the change log has reached log_retention_bytes because a member has not "
+                        "caught up; bring it back, or raise the limit");
+  while (!capture_->stopping_ && parts_.database->SizeOnDisk() >= options_.log_cap_bytes) {
+    RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
+    MutexLock lock(&capture_->mu_);
+    capture_->moved_.WaitFor(&capture_->mu_, absl::Seconds(1));
+  }
+  LogInfo("capture", {{"state", "paused->streaming"}});
+  capture_->health_.Set(Health::Level::kOk, "streaming");
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::Handle(const postgres::StreamItem& item) {
+  if (item.kind == postgres::StreamItem::Kind::kData) return HandleMessage(item.data);
+  // Between transactions everything before the keepalive's position was decoded.
+  if (!in_transaction_ && stream_xid_ == 0) decoded_ = std::max(decoded_, item.wal_end);
+  return item.reply_requested ? SendFeedback(/*request_reply=*/false) : absl::OkStatus();
+}
+
+absl::Status Capture::Session::HandleMessage(absl::string_view data) {
+  ASSIGN_OR_RETURN(const postgres::Message message,
+                   postgres::Decode(data, {.in_stream = stream_xid_ != 0}));
+  if (std::holds_alternative<postgres::StreamStartMessage>(message) || stream_xid_ != 0 ||
+      std::holds_alternative<postgres::StreamCommitMessage>(message) ||
+      std::holds_alternative<postgres::StreamAbortMessage>(message)) {
+    return HandleStreamed(data, message);
+  }
+  if (const auto* begin = std::get_if<postgres::BeginMessage>(&message)) {
+    in_transaction_ = true;
+    remote_ = false;
+    begin_ = *begin;
+    pending_.clear();
+    changes_.clear();
+  } else if (std::holds_alternative<postgres::OriginMessage>(message)) {
+    // Applied here on behalf of another origin, ours or another tool's: it is not ours to send on.
+    remote_ = true;
+  } else if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
+    ASSIGN_OR_RETURN(relations_[relation->relation_oid], writer_->Announce(data, *relation));
+  } else if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
+    writer_->AnnounceType(type->type_oid, data);
+  } else if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
+    return AddPending(data, {insert->relation_oid}, /*truncate=*/false);
+  } else if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
+    return AddPending(data, {update->relation_oid}, /*truncate=*/false);
+  } else if (const auto* erase = std::get_if<postgres::DeleteMessage>(&message)) {
+    return AddPending(data, {erase->relation_oid}, /*truncate=*/false);
+  } else if (const auto* truncate = std::get_if<postgres::TruncateMessage>(&message)) {
+    return AddPending(data, truncate->relation_oids, /*truncate=*/true);
+  } else if (const auto* commit = std::get_if<postgres::CommitMessage>(&message)) {
+    return Commit(*commit);
+  } else if (std::holds_alternative<postgres::PreparedMessage>(message)) {
+    return absl::InternalError("the server sent a prepared transaction, which was not asked for");
+  }
+  // Logical messages ask for nothing yet; that they arrive moves the position.
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::AddPending(absl::string_view data, std::vector<uint32_t> oids,
+                                          bool truncate) {
+  if (remote_) return absl::OkStatus();
+  PendingChange change{
+      .relations = {}, .truncate = truncate, .offset = pending_.size(), .length = data.size()};
+  for (const uint32_t oid : oids) {
+    const auto relation = relations_.find(oid);
+    if (relation == relations_.end()) {
+      return absl::InternalError(
+          absl::StrCat("the server sent a change of relation ", oid, " before describing it"));
+    }
+    if (relation->second->replicated) change.relations.push_back(relation->second);
+  }
+  if (change.relations.empty()) return absl::OkStatus();
+  pending_.append(data.data(), data.size());
+  changes_.push_back(std::move(change));
+  return absl::OkStatus();
+}
+
+TransactionHeader Capture::Session::MakeHeader(Lsn commit_lsn, Lsn end_lsn,
+                                               int64_t commit_time_us) {
+  AppliedHistory::Snapshot applied = parts_.history->At(commit_lsn);
+  return {.end_lsn = end_lsn,
+          .stamp = {.time_us = parts_.clock->Next(commit_time_us, applied.newest_stamp_us),
+                    .node = options_.own.node},
+          .waits_for = std::move(applied.waits_for),
+          .seen = std::move(applied.seen)};
+}
+
+absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
+  in_transaction_ = false;
+  // After a restart the server may send again what the log already holds.
+  if (!changes_.empty() && commit.end_lsn > start_) {
+    if (!writer_->has_unpublished()) unpublished_since_ = absl::Now();
+    RETURN_IF_ERROR(
+        writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
+                       pending_.size()));
+    for (const PendingChange& change : changes_) {
+      const absl::string_view bytes =
+          absl::string_view(pending_).substr(change.offset, change.length);
+      RETURN_IF_ERROR(change.truncate ? writer_->AddTruncate(change.relations, bytes)
+                                      : writer_->Add(change.relations.front(), bytes));
+    }
+    RETURN_IF_ERROR(writer_->End());
+  }
+  pending_.clear();
+  if (pending_.capacity() > (1 << 20)) pending_.shrink_to_fit();
+  changes_.clear();
+  return AfterTransaction(commit.end_lsn);
+}
+
+absl::Status Capture::Session::HandleStreamed(absl::string_view data,
+                                              const postgres::Message& message) {
+  if (const auto* start = std::get_if<postgres::StreamStartMessage>(&message)) {
+    stream_xid_ = start->xid;
+    return absl::OkStatus();
+  }
+  if (std::holds_alternative<postgres::StreamStopMessage>(message)) {
+    stream_xid_ = 0;
+    return absl::OkStatus();
+  }
+  if (const auto* abort = std::get_if<postgres::StreamAbortMessage>(&message)) {
+    return spool_.Abort(abort->xid, abort->subxid);
+  }
+  if (const auto* commit = std::get_if<postgres::StreamCommitMessage>(&message)) {
+    return CommitStreamed(*commit);
+  }
+  if (std::holds_alternative<postgres::OriginMessage>(message)) {
+    spool_.MarkRemote(stream_xid_);
+    return absl::OkStatus();
+  }
+  using Kind = Spool::Kind;
+  if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
+    return spool_.Add(stream_xid_, relation->xid, Kind::kRelation, WithoutXid(data));
+  }
+  if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
+    return spool_.Add(stream_xid_, type->xid, Kind::kType, WithoutXid(data));
+  }
+  uint32_t subxid = 0;
+  if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) subxid = insert->xid;
+  if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) subxid = update->xid;
+  if (const auto* erase = std::get_if<postgres::DeleteMessage>(&message)) subxid = erase->xid;
+  if (const auto* truncate = std::get_if<postgres::TruncateMessage>(&message)) {
+    subxid = truncate->xid;
+  }
+  if (subxid == 0) return absl::OkStatus();  // a logical message
+  return spool_.Add(stream_xid_, subxid, Kind::kChange, WithoutXid(data));
+}
+
+absl::Status Capture::Session::CommitStreamed(const postgres::StreamCommitMessage& commit) {
+  if (!spool_.IsRemote(commit.xid) && commit.end_lsn > start_) {
+    if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
+    unpublished_since_ = absl::Now();
+    RETURN_IF_ERROR(WriteSpooled(
+        commit.xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us)));
+  }
+  RETURN_IF_ERROR(spool_.Forget(commit.xid));
+  return AfterTransaction(commit.end_lsn);
+}
+
+absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeader& header) {
+  std::map<uint32_t, Relation> relations;  // as this transaction saw them
+  bool begun = false;
+  const auto write = [&](Spool::Kind, absl::string_view bytes) -> absl::Status {
+    // Copying millions of rows takes longer than the server waits for a sign of life.
+    if (absl::Now() - last_feedback_ > kFeedbackInterval) {
+      RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
+    }
+    ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(bytes));
+    if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
+      ASSIGN_OR_RETURN(relations[relation->relation_oid], writer_->Announce(bytes, *relation));
+      return absl::OkStatus();
+    }
+    if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
+      writer_->AnnounceType(type->type_oid, bytes);
+      return absl::OkStatus();
+    }
+    std::vector<uint32_t> oids = {postgres::PeekRelationOid(bytes)};
+    const auto* truncate = std::get_if<postgres::TruncateMessage>(&message);
+    if (truncate != nullptr) oids = truncate->relation_oids;
+    std::vector<Relation> touched;
+    for (const uint32_t oid : oids) {
+      const auto relation = relations.find(oid);
+      if (relation == relations.end()) {
+        return absl::InternalError(
+            absl::StrCat("the server streamed a change of relation ", oid, " before describing it"));
+      }
+      if (relation->second->replicated) touched.push_back(relation->second);
+    }
+    if (touched.empty()) return absl::OkStatus();
+    if (!begun) RETURN_IF_ERROR(writer_->Begin(header, /*expected_bytes=*/0));
+    begun = true;
+    return truncate != nullptr ? writer_->AddTruncate(touched, bytes)
+                               : writer_->Add(touched.front(), bytes);
+  };
+  RETURN_IF_ERROR(spool_.ForEach(xid, write));
+  return begun ? writer_->End() : absl::OkStatus();
+}
+
+absl::Status Capture::Session::AfterTransaction(Lsn end_lsn) {
+  decoded_ = std::max(decoded_, end_lsn);
+  bool wanted = false;
+  {
+    MutexLock lock(&capture_->mu_);
+    wanted = capture_->wanted_ > capture_->through_ && capture_->wanted_ <= decoded_;
+  }
+  if (writer_->has_unpublished()) return wanted ? Publish() : absl::OkStatus();
+  if (wanted) capture_->PublishThrough(decoded_);
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::Publish() {
+  RETURN_IF_ERROR(writer_->Flush(decoded_));
+  confirmed_ = decoded_;
+  last_persist_ = absl::Now();
+  parts_.progress->Published(parts_.log->End(options_.own).end_lsn, writer_->last_stamp_us());
+  capture_->PublishThrough(decoded_);
+  MutexLock lock(&capture_->mu_);
+  capture_->counters_.transactions += writer_->transactions() - counted_transactions_;
+  capture_->counters_.changes += writer_->changes() - counted_changes_;
+  capture_->counters_.confirmed = confirmed_;
+  counted_transactions_ = writer_->transactions();
+  counted_changes_ = writer_->changes();
+  return absl::OkStatus();
+}
+
+// Nothing is left to read and nothing unpublished: move positions and promise.
+absl::Status Capture::Session::Idle() {
+  if (in_transaction_ || stream_xid_ != 0) return absl::OkStatus();
+  const absl::Time now = absl::Now();
+  Pulse pulse;
+  Lsn wanted;
+  {
+    MutexLock lock(&capture_->mu_);
+    pulse = capture_->pulse_;
+    wanted = capture_->wanted_;
+  }
+  capture_->PublishThrough(decoded_);
+  const bool behind = decoded_ < BeforePageHeader(pulse.insert_lsn);
+  if ((behind || wanted > decoded_) && now - last_ping_ > kPingInterval) {
+    last_ping_ = now;
+    RETURN_IF_ERROR(SendFeedback(/*request_reply=*/true));
+  }
+  if (!behind && pulse.clock_us != 0) {
+    const int64_t promise = parts_.clock->Promise(pulse.clock_us - kPromiseSlackUs);
+    if (promise > ceiling_us_) {
+      RETURN_IF_ERROR(State(parts_.database)
+                          .Put(kStateCeiling,
+                               EncodeU64(static_cast<uint64_t>(promise + kCeilingStepUs)),
+                               /*sync=*/true));
+      ceiling_us_ = promise + kCeilingStepUs;
+    }
+    parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise);
+  }
+  if (decoded_ > confirmed_ && now - last_persist_ > kPersistInterval) {
+    RETURN_IF_ERROR(writer_->Flush(decoded_));
+    last_persist_ = now;
+    confirmed_ = decoded_;
+    MutexLock lock(&capture_->mu_);
+    capture_->counters_.confirmed = confirmed_;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::SendFeedback(bool request_reply) {
+  last_feedback_ = absl::Now();
+  return connection_->SendStatus({.write = confirmed_,
+                                  .flush = confirmed_,
+                                  .apply = confirmed_,
+                                  .request_reply = request_reply});
+}
+
+Capture::Capture(Options options, Parts parts)
+    : options_(std::move(options)), parts_(parts), health_("connecting") {}
+
+Capture::~Capture() { Stop(); }
+
+void Capture::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Capture::Stop() {
+  stopping_ = true;
+  {
+    MutexLock lock(&mu_);
+    moved_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Capture::Run() {
+  absl::Duration backoff = absl::Milliseconds(100);
+  while (!stopping_) {
+    const absl::Time begun = absl::Now();
+    const absl::Status status = Session(this, options_, parts_).Run();
+    if (stopping_) break;
+    if (absl::Now() - begun > absl::Seconds(10)) backoff = absl::Milliseconds(100);
+    const bool may_heal = absl::IsUnavailable(status);
+    if (health_.Set(may_heal ? Health::Level::kWarning : Health::Level::kCritical,
+                    may_heal ? "connecting" : "stopped", status.message())) {
+      (may_heal ? LogWarning : LogError)("capture", {{"state", "backoff"}, {"slot", options_.slot}},
+                                         status.message());
+    }
+    MutexLock lock(&mu_);
+    const absl::Time until = absl::Now() + backoff;
+    while (!stopping_ && absl::Now() < until) moved_.WaitFor(&mu_, until - absl::Now());
+    backoff = std::min(backoff * 2, kMaxBackoff);
+  }
+  health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
+}
+
+void Capture::SetPulse(const Pulse& pulse) {
+  MutexLock lock(&mu_);
+  pulse_ = pulse;
+}
+
+void Capture::PublishThrough(Lsn through) {
+  MutexLock lock(&mu_);
+  counters_.captured = std::max(counters_.captured, through);
+  if (through <= through_) return;
+  through_ = through;
+  moved_.NotifyAll();
+}
+
+absl::Status Capture::WaitThrough(Lsn local_lsn, absl::Duration timeout) {
+  const Lsn target = BeforePageHeader(local_lsn);
+  const absl::Time deadline = absl::Now() + timeout;
+  MutexLock lock(&mu_);
+  wanted_ = std::max(wanted_, target);
+  while (through_ < target) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration() || stopping_) {
+      return absl::DeadlineExceededError(absl::StrCat("capture has reached ", ToString(through_),
+                                                      " and not yet ", ToString(target)));
+    }
+    moved_.WaitFor(&mu_, left);
+  }
+  return absl::OkStatus();
+}
+
+Capture::Counters Capture::counters() const {
+  MutexLock lock(&mu_);
+  return counters_;
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,131 @@
+#include "node-agent/changelog/database.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/options.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_buffer_manager.h>
+
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "conflict/version_store.h"
+
+namespace bdr::agent {
+namespace {
+
+rocksdb::ColumnFamilyOptions FamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache,
+                                           uint64_t write_buffer_bytes) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.cache_index_and_filter_blocks = true;
+  rocksdb::ColumnFamilyOptions options;
+  options.write_buffer_size = write_buffer_bytes;
+  options.max_write_buffer_number = 3;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  // Blocks are compressed already; versions and state are small.
+  options.compression = rocksdb::kNoCompression;
+  return options;
+}
+
+}  // namespace
+
+absl::Status FromRocksDb(const rocksdb::Status& status, absl::string_view what) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string message = absl::StrCat(what, ": ", status.ToString());
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
+  if (status.IsNotFound()) return absl::NotFoundError(message);
+  if (status.IsCorruption()) return absl::DataLossError(message);
+  if (status.IsIOError() || status.IsBusy() || status.IsTryAgain()) {
+    return absl::UnavailableError(message);
+  }
+  return absl::InternalError(message);
+}
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& options) {
+  std::error_code error;
+  std::filesystem::create_directories(options.directory, error);
+  if (error) {
+    return absl::FailedPreconditionError(absl::StrCat("cannot create the folder \"",
+                                                      options.directory, "\": ", error.message(),
+                                                      "; check data_dir in the configuration"));
+  }
+
+  auto database = std::unique_ptr<Database>(new Database);
+  const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(options.memory_bytes / 4);
+  rocksdb::DBOptions db_options;
+  db_options.create_if_missing = true;
+  db_options.create_missing_column_families = true;
+  db_options.max_open_files = 256;
+  db_options.max_background_jobs = 2;
+  db_options.keep_log_file_num = 4;
+  db_options.max_log_file_size = 4 << 20;
+  // After a machine crash the write-ahead log is cut at its first damaged record: what remains is
+  // everything up to some moment, which is what the agent's recovery builds on.
+  db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  db_options.max_total_wal_size = 256 << 20;
+  db_options.write_buffer_manager =
+      std::make_shared<rocksdb::WriteBufferManager>(options.memory_bytes * 3 / 4);
+
+  const uint64_t buffer = options.memory_bytes / 8;
+  rocksdb::ColumnFamilyOptions versions = FamilyOptions(cache, buffer);
+  versions.merge_operator = conflict::VersionStore::MergeOperator();
+  // A row that is written all the time must not pile up operands for its readers.
+  versions.max_successive_merges = 8;
+  rocksdb::BlockBasedTableOptions versions_table;
+  versions_table.block_cache = cache;
+  versions_table.cache_index_and_filter_blocks = true;
+  versions_table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  versions.table_factory.reset(rocksdb::NewBlockBasedTableFactory(versions_table));
+
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, FamilyOptions(cache, 1 << 20)},
+      {"log", FamilyOptions(cache, buffer)},
+      {"spool", FamilyOptions(cache, buffer)},
+      {"versions", versions},
+      {"state", FamilyOptions(cache, 1 << 20)},
+  };
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status =
+      rocksdb::DB::Open(db_options, options.directory, families, &handles, &db);
+  RETURN_IF_ERROR(FromRocksDb(
+      status, absl::StrCat("cannot open the change log in \"", options.directory, "\"")));
+  database->db_.reset(db);
+  database->default_ = handles[0];
+  database->log_ = handles[1];
+  database->spool_ = handles[2];
+  database->versions_ = handles[3];
+  database->state_ = handles[4];
+  return database;
+}
+
+Database::~Database() {
+  if (db_ == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* handle : {default_, log_, spool_, versions_, state_}) {
+    db_->DestroyColumnFamilyHandle(handle);
+  }
+}
+
+absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
+  rocksdb::WriteOptions options;
+  options.sync = sync;
+  return FromRocksDb(db_->Write(options, batch), "cannot write to the change log");
+}
+
+uint64_t Database::SizeOnDisk() const {
+  uint64_t total = 0;
+  for (rocksdb::ColumnFamilyHandle* handle : {log_, spool_, versions_, state_}) {
+    for (const char* property :
+         {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
+      uint64_t bytes = 0;
+      if (db_->GetIntProperty(handle, property, &bytes)) total += bytes;
+    }
+  }
+  return total;
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,53 @@
+// Small facts that the agent must not forget, in the database's family `state`.
+//
+// Each has one name and one writer. Values are kept as bytes; numbers big-endian.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/lsn.h"
+#include "base/origin.h"
+#include "node-agent/changelog/block.h"
+#include "node-agent/changelog/database.h"
+
+namespace bdr::agent {
+
+// Names in the family `state`.
+inline constexpr absl::string_view kStateMembership = "membership";   // agent main: cached members
+inline constexpr absl::string_view kStateIdentity = "identity";       // agent main: OriginId
+inline constexpr absl::string_view kStateCaptured = "captured";       // capture: CapturedState
+inline constexpr absl::string_view kStateCeiling = "ceiling";         // promises: int64 µs
+inline constexpr absl::string_view kStateEnd = "end/";                // change log: Cursor per origin
+inline constexpr absl::string_view kStateTrimmed = "trimmed/";        // change log: Cursor per origin
+inline constexpr absl::string_view kStateVersions = "versions/";      // appliers: Lsn per origin
+
+// Stateless; thread-safe.
+class State {
+ public:
+  explicit State(Database* database) : database_(database) {}
+
+  absl::StatusOr<std::optional<std::string>> Get(absl::string_view name) const;
+  absl::Status Put(absl::string_view name, absl::string_view value, bool sync);
+  void Put(rocksdb::WriteBatch* batch, absl::string_view name, absl::string_view value) const;
+
+ private:
+  Database* const database_;
+};
+
+std::string EncodeU64(uint64_t value);
+// kDataLoss if `bytes` is not eight bytes long.
+absl::StatusOr<uint64_t> DecodeU64(absl::string_view bytes);
+
+// For names such as "end/<origin>": six bytes that sort by node, then incarnation.
+std::string EncodeOrigin(OriginId origin);
+absl::StatusOr<OriginId> DecodeOrigin(absl::string_view bytes);
+
+std::string EncodeCursor(const Cursor& cursor);
+absl::StatusOr<Cursor> DecodeCursor(absl::string_view bytes);
+
+}  // namespace bdr::agent

@@ -1,0 +1,233 @@
+#include "node-agent/progress.h"
+
+#include <algorithm>
+
+#include "absl/time/clock.h"
+
+namespace bdr::agent {
+namespace {
+
+// Own promises remembered for the stable time. Fewer only make the stable time coarser.
+constexpr size_t kMaxPromises = 1024;
+
+}  // namespace
+
+void Progress::SetPeers(std::vector<OriginId> peers) {
+  MutexLock lock(&mu_);
+  peers_ = std::move(peers);
+  for (const OriginId& peer : peers_) remotes_.try_emplace(peer);
+  UpdateOwnStableLocked();
+}
+
+std::vector<OriginId> Progress::Peers() const {
+  MutexLock lock(&mu_);
+  return peers_;
+}
+
+void Progress::Published(Lsn published, int64_t promise_us) {
+  MutexLock lock(&mu_);
+  published_ = std::max(published_, published);
+  promise_us_ = std::max(promise_us_, promise_us);
+  if (!promises_.empty() && promises_.back().lsn == published_) {
+    promises_.back().time_us = promise_us_;
+  } else if (promises_.size() < kMaxPromises) {
+    promises_.push_back({.lsn = published_, .time_us = promise_us_});
+  } else {
+    // A member is far behind: keep what is there thinly, and the newest.
+    promises_[kMaxPromises / 2] = promises_.back();
+    promises_.resize(kMaxPromises / 2 + 1);
+    promises_.push_back({.lsn = published_, .time_us = promise_us_});
+  }
+  UpdateOwnStableLocked();
+}
+
+void Progress::SetServerClock(int64_t clock_us) {
+  MutexLock lock(&mu_);
+  clock_us_ = clock_us;
+  clock_read_at_ = absl::Now();
+}
+
+int64_t Progress::ServerClock() const {
+  MutexLock lock(&mu_);
+  if (clock_us_ == 0) return 0;
+  return clock_us_ + absl::ToInt64Microseconds(absl::Now() - clock_read_at_);
+}
+
+bool Progress::ResetCommitted(OriginId origin, Lsn committed) {
+  MutexLock lock(&mu_);
+  Remote& remote = remotes_[origin];
+  const bool back = remote.committed.has_value() && *remote.committed > committed;
+  remote.committed = committed;
+  remote.unflushed.clear();
+  // What was flushed cannot be lost; what was not is read from the table again, and is flushed
+  // only by later word.
+  moved_.NotifyAll();
+  return back;
+}
+
+void Progress::Committed(OriginId origin, Lsn committed, Lsn local_after) {
+  MutexLock lock(&mu_);
+  Remote& remote = remotes_[origin];
+  remote.committed = committed;
+  remote.unflushed.push_back({.local_after = local_after, .origin_lsn = committed});
+  moved_.NotifyAll();
+}
+
+std::optional<Lsn> Progress::CommittedLsn(OriginId origin) const {
+  MutexLock lock(&mu_);
+  const auto found = remotes_.find(origin);
+  return found == remotes_.end() ? std::nullopt : found->second.committed;
+}
+
+std::optional<OriginLsn> Progress::FirstMissing(const std::vector<OriginLsn>& waits_for) const {
+  MutexLock lock(&mu_);
+  for (const OriginLsn& wait : waits_for) {
+    if (wait.origin.node == own_.node) continue;  // our own commits are here
+    const auto found = remotes_.find(wait.origin);
+    if (found == remotes_.end() || found->second.committed.value_or(Lsn{0}) < wait.lsn) return wait;
+  }
+  return std::nullopt;
+}
+
+void Progress::WaitCommitted(const OriginLsn& waited, absl::Duration timeout) const {
+  const absl::Time deadline = absl::Now() + timeout;
+  MutexLock lock(&mu_);
+  while (true) {
+    const auto found = remotes_.find(waited.origin);
+    if (found != remotes_.end() && found->second.committed.value_or(Lsn{0}) >= waited.lsn) return;
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) return;
+    moved_.WaitFor(&mu_, left);
+  }
+}
+
+std::vector<OriginLsn> Progress::FlushedThrough(Lsn flushed) {
+  MutexLock lock(&mu_);
+  std::vector<OriginLsn> result;
+  for (auto& [origin, remote] : remotes_) {
+    while (!remote.unflushed.empty() && remote.unflushed.front().local_after <= flushed) {
+      remote.flushed = std::max(remote.flushed, remote.unflushed.front().origin_lsn);
+      remote.unflushed.pop_front();
+    }
+    if (remote.flushed.valid()) result.push_back({.origin = origin, .lsn = remote.flushed});
+  }
+  return result;
+}
+
+void Progress::Durable(const std::vector<OriginLsn>& durable) {
+  MutexLock lock(&mu_);
+  for (const OriginLsn& item : durable) {
+    Lsn& known = remotes_[item.origin].durable;
+    known = std::max(known, item.lsn);
+  }
+}
+
+Lsn Progress::DurableLsn(OriginId origin) const {
+  MutexLock lock(&mu_);
+  const auto found = remotes_.find(origin);
+  return found == remotes_.end() ? Lsn{0} : found->second.durable;
+}
+
+void Progress::UpdateOwnStableLocked() {
+  Lsn stable = published_;
+  for (const OriginId& peer : peers_) {
+    const auto found = own_durable_at_.find(peer.node);
+    stable = std::min(stable, found == own_durable_at_.end() ? Lsn{0} : found->second);
+  }
+  own_stable_ = std::max(own_stable_, stable);
+  while (!promises_.empty() && promises_.front().lsn <= own_stable_) {
+    own_stable_us_ = std::max(own_stable_us_, promises_.front().time_us);
+    if (promises_.size() == 1) break;  // it may still be raised at the same position
+    promises_.pop_front();
+  }
+}
+
+Lsn Progress::StableLsn(OriginId origin) const {
+  MutexLock lock(&mu_);
+  if (origin == own_) return own_stable_;
+  const auto found = remotes_.find(origin);
+  return found == remotes_.end() ? Lsn{0} : found->second.stable;
+}
+
+int64_t Progress::StableTime() const {
+  MutexLock lock(&mu_);
+  int64_t stable_us = own_stable_us_;
+  for (const OriginId& peer : peers_) {
+    const auto found = remotes_.find(peer);
+    stable_us = std::min(stable_us, found == remotes_.end() ? 0 : found->second.stable_us);
+  }
+  return stable_us;
+}
+
+Lsn Progress::PublishedLsn(OriginId origin) const {
+  MutexLock lock(&mu_);
+  if (origin == own_) return published_;
+  const auto found = remotes_.find(origin);
+  return found == remotes_.end() ? Lsn{0} : found->second.published;
+}
+
+HeartbeatInfo Progress::MakeHeartbeat() {
+  const int64_t clock_us = ServerClock();
+  HeartbeatInfo heartbeat;
+  heartbeat.clock_us = clock_us;
+  const std::vector<OriginId> origins = log_->Origins();
+  MutexLock lock(&mu_);
+  heartbeat.origins.push_back({.origin = own_,
+                               .published_lsn = published_,
+                               .promise_us = promise_us_,
+                               .stable_lsn = own_stable_,
+                               .stable_us = own_stable_us_});
+  for (const OriginId& origin : origins) {
+    if (origin == own_) continue;
+    const auto found = remotes_.find(origin);
+    if (found == remotes_.end()) continue;
+    // Relayed blocks are good only where this node would still have them after a crash.
+    heartbeat.origins.push_back({.origin = origin,
+                                 .published_lsn = found->second.durable,
+                                 .stable_lsn = found->second.stable,
+                                 .stable_us = found->second.stable_us});
+  }
+  return heartbeat;
+}
+
+void Progress::OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) {
+  for (const HeartbeatOrigin& origin : heartbeat.origins) {
+    if (origin.origin == own_) continue;
+    if (origin.origin.node == peer && origin.promise_us != 0) {
+      history_->AddPromise(origin.origin, origin.published_lsn, origin.promise_us);
+    }
+    MutexLock lock(&mu_);
+    Remote& remote = remotes_[origin.origin];
+    if (origin.origin.node == peer) {
+      remote.published = std::max(remote.published, origin.published_lsn);
+    }
+    remote.stable = std::max(remote.stable, origin.stable_lsn);
+    remote.stable_us = std::max(remote.stable_us, origin.stable_us);
+  }
+}
+
+std::vector<AckInfo> Progress::MakeAcks() {
+  std::vector<AckInfo> acks;
+  std::map<OriginId, Lsn> received;
+  for (const OriginId& origin : log_->Origins()) received[origin] = log_->End(origin).end_lsn;
+  MutexLock lock(&mu_);
+  for (const auto& [origin, remote] : remotes_) {
+    acks.push_back({.origin = origin,
+                    .received_lsn = received[origin],
+                    .durable_lsn = remote.durable,
+                    .applied_lsn = remote.committed.value_or(Lsn{0})});
+  }
+  return acks;
+}
+
+void Progress::OnAcks(NodeId subscriber, const std::vector<AckInfo>& acks) {
+  MutexLock lock(&mu_);
+  for (const AckInfo& ack : acks) {
+    if (ack.origin != own_) continue;
+    Lsn& known = own_durable_at_[subscriber];
+    known = std::max(known, ack.durable_lsn);
+  }
+  UpdateOwnStableLocked();
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,118 @@
+// How far every origin has come, here and elsewhere: the agent's one view of all positions.
+//
+// Positions err low: too low costs work (something comes twice and is skipped), too high loses data.
+// Committed means visible in this node's PostgreSQL; durable means flushed there as well, with the
+// change log synced, so that neither crash takes it back.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/lsn.h"
+#include "base/mutex.h"
+#include "base/origin.h"
+#include "node-agent/applied_history.h"
+#include "node-agent/changelog/block.h"
+#include "node-agent/changelog/change_log.h"
+#include "node-agent/stream/stream_backend.h"
+
+namespace bdr::agent {
+
+// Thread-safe. Only the Wait… calls block.
+class Progress : public StreamBackend {
+ public:
+  // `log` and `history` outlive it.
+  Progress(OriginId own, const ChangeLog* log, AppliedHistory* history)
+      : own_(own), log_(log), history_(history) {}
+
+  OriginId own() const { return own_; }
+
+  // The other members: a position is stable once all of them have it.
+  void SetPeers(std::vector<OriginId> peers);
+  std::vector<OriginId> Peers() const;
+
+  // --- capture ---
+  // Own blocks up to `published` can be read from the log, and every stamp yet to come is later
+  // than `promise_us`.
+  void Published(Lsn published, int64_t promise_us);
+  // The clock of this node's PostgreSQL, as last read, with the time that has passed since.
+  void SetServerClock(int64_t clock_us);
+  int64_t ServerClock() const;
+
+  // --- apply ---
+  // Read from bdr.progress: sets the origin's committed position, also back (PostgreSQL lost
+  // commits that it had not flushed). True if it went back.
+  bool ResetCommitted(OriginId origin, Lsn committed);
+  // A group was committed; local WAL had reached `local_after` by then.
+  void Committed(OriginId origin, Lsn committed, Lsn local_after);
+  std::optional<Lsn> CommittedLsn(OriginId origin) const;
+  // Which of `waits_for` is not yet committed here; nullopt if all is.
+  std::optional<OriginLsn> FirstMissing(const std::vector<OriginLsn>& waits_for) const;
+  // Returns when `waited` is committed here, something else moved, or the timeout passed.
+  void WaitCommitted(const OriginLsn& waited, absl::Duration timeout) const;
+
+  // --- durability ---
+  // Local WAL is flushed up to `flushed`. Returns what is thereby flushed of each origin; to be
+  // given to Durable() once the change log was synced after this call.
+  std::vector<OriginLsn> FlushedThrough(Lsn flushed);
+  void Durable(const std::vector<OriginLsn>& durable);
+  Lsn DurableLsn(OriginId origin) const;
+
+  // --- stability ---
+  // All members have it durable: what ends at or before may be forgotten.
+  Lsn StableLsn(OriginId origin) const;
+  // Nothing older than this can still arrive here; 0 while it is not known.
+  int64_t StableTime() const;
+
+  // What an origin itself says of its newest position; 0/0 before its first heartbeat.
+  Lsn PublishedLsn(OriginId origin) const;
+
+  // --- StreamBackend ---
+  HeartbeatInfo MakeHeartbeat() override;
+  void OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) override;
+  std::vector<AckInfo> MakeAcks() override;
+  void OnAcks(NodeId subscriber, const std::vector<AckInfo>& acks) override;
+
+ private:
+  struct Flushable {
+    Lsn local_after;
+    Lsn origin_lsn;
+  };
+  struct Remote {
+    std::optional<Lsn> committed;
+    std::deque<Flushable> unflushed;
+    Lsn flushed;
+    Lsn durable;
+    Lsn published;
+    Lsn stable;
+    int64_t stable_us = 0;
+  };
+  struct Promised {
+    Lsn lsn;
+    int64_t time_us = 0;
+  };
+  void UpdateOwnStableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const OriginId own_;
+  const ChangeLog* const log_;
+  AppliedHistory* const history_;
+
+  mutable Mutex mu_;
+  mutable CondVar moved_;
+  std::vector<OriginId> peers_ ABSL_GUARDED_BY(mu_);
+  std::map<OriginId, Remote> remotes_ ABSL_GUARDED_BY(mu_);
+  std::map<NodeId, Lsn> own_durable_at_ ABSL_GUARDED_BY(mu_);
+  Lsn published_ ABSL_GUARDED_BY(mu_);
+  int64_t promise_us_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<Promised> promises_ ABSL_GUARDED_BY(mu_);  // own, not yet stable
+  Lsn own_stable_ ABSL_GUARDED_BY(mu_);
+  int64_t own_stable_us_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t clock_us_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Time clock_read_at_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace bdr::agent

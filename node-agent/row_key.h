@@ -1,0 +1,38 @@
+// The key of a row in canonical form, from a tuple as pgoutput sends it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "postgres/catalog.h"
+#include "postgres/pgoutput.h"
+
+namespace bdr::agent {
+
+// Which column of a relation message is which column of the local table. Made once for each pair.
+class ColumnMap {
+ public:
+  // kFailedPrecondition if the relation lacks a column of the table's key, or (with
+  // `every_column`) has a column that the table lacks; the message names it.
+  static absl::StatusOr<ColumnMap> Make(const postgres::RelationMessage& relation,
+                                        std::shared_ptr<const postgres::TableInfo> table,
+                                        bool every_column);
+
+  const postgres::TableInfo& table() const { return *table_; }
+  // For each column of the message, its index in table().columns.
+  const std::vector<int>& local_of_remote() const { return local_of_remote_; }
+  // For each column of the table, its index in the message, or -1.
+  const std::vector<int>& remote_of_local() const { return remote_of_local_; }
+
+  // Equal keys give equal bytes, on every node. kInvalidArgument if the tuple lacks a key column.
+  absl::StatusOr<std::string> Key(const postgres::Tuple& tuple) const;
+
+ private:
+  std::shared_ptr<const postgres::TableInfo> table_;
+  std::vector<int> local_of_remote_;
+  std::vector<int> remote_of_local_;
+};
+
+}  // namespace bdr::agent
