@@ -1,0 +1,35 @@
+// What the agent's main gives to the admin service: the answers that only the running agent knows.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/origin.h"
+
+namespace bdr::v1 {
+class GetPositionResponse;
+class NodeStatus;
+}  // namespace bdr::v1
+
+namespace bdr::agent {
+
+// Thread-safe. Called from the admin service's own threads, never from gRPC's.
+class AgentBackend {
+ public:
+  virtual ~AgentBackend() = default;
+
+  // Must not block.
+  virtual void FillStatus(v1::NodeStatus* status) = 0;
+
+  // A position that covers everything committed before the call, so it may have to wait for
+  // capture. kDeadlineExceeded after `deadline`, kUnavailable while nothing is captured.
+  virtual absl::Status FillPosition(absl::Time deadline, v1::GetPositionResponse* position) = 0;
+
+  // Lets apply of an origin that has stopped try again; 0: all that have. Gives the nodes that
+  // were stopped. kNotFound if `node` is no origin of this agent.
+  virtual absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) = 0;
+};
+
+}  // namespace bdr::agent

@@ -1,0 +1,65 @@
+#include "node-agent/membership.h"
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "bdr/v1/control.pb.h"
+
+namespace bdr::agent {
+
+const Member* Membership::Find(NodeId id) const {
+  for (const Member& member : members) {
+    if (member.id == id) return &member;
+  }
+  return nullptr;
+}
+
+const Member* Membership::FindByName(absl::string_view name) const {
+  for (const Member& member : members) {
+    if (member.name == name) return &member;
+  }
+  return nullptr;
+}
+
+std::string Serialize(const Membership& membership) {
+  v1::Membership message;
+  message.set_cluster_id(membership.cluster_id);
+  message.set_cluster_name(membership.cluster_name);
+  message.set_epoch(membership.epoch);
+  for (const Member& member : membership.members) {
+    v1::Member* out = message.add_members();
+    out->set_node_id(member.id);
+    out->set_name(member.name);
+    out->set_agent_address(member.address);
+    out->set_incarnation(member.incarnation);
+    out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
+  }
+  return message.SerializeAsString();
+}
+
+absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
+  v1::Membership message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::DataLossError(absl::StrCat("cannot read a membership of ", bytes.size(),
+                                            " bytes: they are damaged; remove the cached copy"));
+  }
+  Membership membership{.cluster_id = message.cluster_id(),
+                        .cluster_name = message.cluster_name(),
+                        .epoch = message.epoch()};
+  for (const v1::Member& member : message.members()) {
+    if (member.node_id() < 1 || member.node_id() > kMaxNodeId) {
+      return absl::DataLossError(absl::StrCat("a membership names node \"", member.name(),
+                                              "\" with id ", member.node_id(),
+                                              ", which is not between 1 and ", kMaxNodeId));
+    }
+    membership.members.push_back({.id = static_cast<NodeId>(member.node_id()),
+                                  .name = member.name(),
+                                  .address = member.agent_address(),
+                                  .incarnation = member.incarnation(),
+                                  .active = member.state() == v1::Member::ACTIVE});
+  }
+  return membership;
+}
+
+}  // namespace bdr::agent

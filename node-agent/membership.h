@@ -1,0 +1,43 @@
+// The members of the cluster as the agent knows them: told by bdr-server, cached on disk, so that
+// the agent goes on without it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/origin.h"
+
+namespace bdr::agent {
+
+struct Member {
+  NodeId id = 0;
+  std::string name = "";
+  std::string address = "";  // host:port of the agent's gRPC listener
+  uint32_t incarnation = 0;  // 0: it has not reported one yet
+  bool active = false;       // false while it joins
+
+  friend bool operator==(const Member&, const Member&) = default;
+};
+
+struct Membership {
+  std::string cluster_id = "";
+  std::string cluster_name = "";
+  uint64_t epoch = 0;  // grows with every change; 0: none known
+  std::vector<Member> members = {};
+
+  // Null if there is none.
+  const Member* Find(NodeId id) const;
+  const Member* FindByName(absl::string_view name) const;
+
+  friend bool operator==(const Membership&, const Membership&) = default;
+};
+
+// The bytes of a bdr.v1.Membership, for the cache on disk.
+std::string Serialize(const Membership& membership);
+// kDataLoss if the bytes are no membership or hold an impossible node id.
+absl::StatusOr<Membership> ParseMembership(absl::string_view bytes);
+
+}  // namespace bdr::agent
