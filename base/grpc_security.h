@@ -1,0 +1,39 @@
+// gRPC credentials: TLS with certificates on both sides, or plaintext on this machine alone.
+//
+// Whoever may connect to an agent may read and write the whole database, so there is no half way:
+// a client without a certificate that the CA signed is refused by the handshake, and everything
+// that is wrong with the files is said when a program starts, not when the first peer connects.
+// New files are taken up at the next start.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/security_options.h"
+
+namespace grpc {
+class ChannelCredentials;
+class ServerCredentials;
+}  // namespace grpc
+
+namespace bdr {
+
+// For a server that listens on `address`; every client must show a certificate.
+// kInvalidArgument if `security` is neither insecure nor complete, or insecure on an address that
+// is not a loopback one; kFailedPrecondition if a file cannot be read or the files do not fit each
+// other, with the file and what is wrong with it.
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
+    const SecurityOptions& security, const std::string& address);
+
+// For a client of `address`: shows our certificate, and wants one that the CA signed for that host.
+// The same errors.
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
+    const SecurityOptions& security, const std::string& address);
+
+// The checks of both without making anything: to fail at start if no peer is known yet. The same
+// errors, but for addresses.
+absl::Status CheckSecurityFiles(const SecurityOptions& security);
+
+}  // namespace bdr
