@@ -46,7 +46,9 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
 constexpr char kColumnsSql[] = R"(
 SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull,
        COALESCE(k.place, 0),
-       COALESCE(l.collisdeterministic, true)
+       COALESCE(l.collisdeterministic, true),
+       COALESCE((SELECT pg_catalog.quote_ident(s.nspname) FROM pg_catalog.pg_namespace s
+                  WHERE s.oid = l.collnamespace) || '.' || pg_catalog.quote_ident(l.collname), '')
   FROM pg_catalog.pg_attribute a
   LEFT JOIN LATERAL (
        SELECT e.place, e.key_collation
@@ -138,6 +140,7 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     ASSIGN_OR_RETURN(const int place, ParseNumber<int>(result, row, 6));
     column.key_position = place - 1;
     column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7);
+    column.collation = std::string(result.value(row, 8));
     table->columns.push_back(std::move(column));
   }
   return absl::OkStatus();

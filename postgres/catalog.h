@@ -42,6 +42,9 @@ struct ColumnInfo {
   bool identity_always = false;  // GENERATED ALWAYS AS IDENTITY
   bool not_null = false;
   int key_position = -1;  // 0-based place in the key, -1 if not part of it
+  // Of the key's index if it is part of the key, else of the column: quoted and qualified, for SQL.
+  // Empty if the type has none.
+  std::string collation;
   // Equal values have equal bytes, with CanonicalKeyValue() or as they are; by type, and by the
   // collation of the key (of the column, if it is not part of the key).
   bool key_canonical = true;
