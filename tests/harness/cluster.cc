@@ -1,0 +1,598 @@
+#include "tests/harness/cluster.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <set>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "tests/harness/ports.h"
+#include "tests/harness/temp_folder.h"
+
+namespace bdr::harness {
+namespace {
+
+constexpr int64_t kMostRowsToName = 200000;
+
+// The harness's own table: rows that tell that everything before them has arrived.
+constexpr char kMarkerSql[] =
+    "CREATE SCHEMA harness;"
+    "CREATE TABLE harness.marker (node text, n bigint, PRIMARY KEY (node, n));";
+
+// User tables with their columns in order of name: nodes may have created them in another order.
+constexpr char kTablesSql[] = R"sql(
+SELECT format('%I.%I', n.nspname, c.relname),
+       string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C")
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
+  AND n.nspname NOT IN ('bdr', 'harness', 'information_schema') AND n.nspname NOT LIKE 'pg\_%'
+GROUP BY n.nspname, c.relname
+ORDER BY 1)sql";
+
+std::string ContentSql(const std::string& table, const std::string& columns) {
+  return absl::StrCat(
+      "SELECT count(*), coalesce(sum(('x' || left(md5(r), 15))::bit(60)::bigint), 0)",
+      " FROM (SELECT ROW(", columns, ")::text AS r FROM ", table, ") AS rows");
+}
+
+template <typename F>
+absl::Status InParallel(size_t count, const F& f) {
+  std::vector<absl::Status> results(count);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < count; ++i) {
+    threads.emplace_back([&results, &f, i] { results[i] = f(i); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& result : results) RETURN_IF_ERROR(result);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ProgramResult> Checked(absl::StatusOr<ProgramResult> result,
+                                      absl::string_view what) {
+  if (result.ok() && result->exit_code != 0) {
+    return absl::InternalError(absl::StrCat(what, " failed with exit code ", result->exit_code,
+                                            ": ", result->err, result->out));
+  }
+  return result;
+}
+
+}  // namespace
+
+absl::Status WaitFor(const std::string& what, absl::Duration deadline,
+                     const std::function<absl::StatusOr<bool>()>& condition) {
+  const absl::Time until = absl::Now() + deadline;
+  for (;;) {
+    const absl::StatusOr<bool> done = condition();
+    if (done.ok() && *done) return absl::OkStatus();
+    if (absl::Now() > until) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("not within ", absl::FormatDuration(deadline), ": ", what,
+                       done.ok() ? "" : absl::StrCat(" (", done.status().ToString(), ")")));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // Nobody tells when it changes.
+  }
+}
+
+Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(ClusterOptions options) {
+  std::unique_ptr<Cluster> cluster(new Cluster(std::move(options)));
+  RETURN_IF_ERROR(cluster->SetUp());
+  return cluster;
+}
+
+Cluster::~Cluster() {
+  if (temporary_ != nullptr && std::getenv("BDR_TEST_KEEP") != nullptr) {
+    std::cerr << "kept: " << options_.folder << std::endl;
+  }
+  // Agents first: without their database they would only complain.
+  for (const auto& node : nodes_) node->agent.reset();
+  server_.reset();
+  for (const auto& node : nodes_) {
+    node->proxy.reset();
+    node->postgres.reset();
+  }
+}
+
+absl::Status Cluster::SetUp() {
+  if (options_.folder.empty()) {
+    ASSIGN_OR_RETURN(temporary_, TempFolder::Create("bdr-cluster"));
+    options_.folder = temporary_->path();
+  } else {
+    std::error_code error;
+    std::filesystem::create_directories(options_.folder, error);
+  }
+  for (NodeOptions& node : options_.nodes) {
+    auto added = std::make_unique<Node>();
+    added->options = node;
+    if (added->options.name.empty()) added->options.name = absl::StrCat("n", nodes_.size() + 1);
+    added->folder = absl::StrCat(options_.folder, "/", added->options.name);
+    std::filesystem::create_directories(added->folder + "/agent");
+    if (options_.machine_crash) {
+      added->crash = std::make_unique<MachineCrash>(added->folder + "/agent",
+                                                    added->folder + "/synced.journal");
+    }
+    nodes_.push_back(std::move(added));
+  }
+  RETURN_IF_ERROR(ChoosePorts());
+  if (options_.tls) {
+    std::filesystem::create_directories(options_.folder + "/tls");
+    ASSIGN_OR_RETURN(authority_, CertificateAuthority::Create(options_.folder + "/tls"));
+    RETURN_IF_ERROR(authority_->Issue("server"));
+    RETURN_IF_ERROR(authority_->Issue("admin"));
+    for (const auto& node : nodes_) RETURN_IF_ERROR(authority_->Issue(node->options.name));
+  }
+  RETURN_IF_ERROR(WriteConfigs());
+  if (options_.proxies) RETURN_IF_ERROR(StartProxies());
+  RETURN_IF_ERROR(StartServer());
+  RETURN_IF_ERROR(
+      InParallel(nodes_.size(), [this](size_t i) { return StartNodeDatabase(nodes_[i].get()); }));
+  return Join();
+}
+
+absl::Status Cluster::ChoosePorts() {
+  int next = options_.first_port;
+  const auto choose = [&](int offset) -> absl::StatusOr<int> {
+    if (options_.first_port == 0) return FreePort();
+    RETURN_IF_ERROR(CheckPortFree(next + offset));
+    return next + offset;
+  };
+  ASSIGN_OR_RETURN(server_port_, choose(0));
+  ASSIGN_OR_RETURN(server_metrics_port_, choose(1));
+  for (const auto& node : nodes_) {
+    next += 10;
+    // PostgreSQL's port is chosen here too, so that all ports of a node lie together.
+    ASSIGN_OR_RETURN(const int postgres_port, choose(0));
+    node->options.settings.emplace_back("port", absl::StrCat(postgres_port));
+    ASSIGN_OR_RETURN(node->agent_port, choose(1));
+    ASSIGN_OR_RETURN(node->metrics_port, choose(2));
+    node->advertised_port = node->agent_port;
+    if (options_.proxies) {
+      ASSIGN_OR_RETURN(node->advertised_port, choose(3));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::StartNodeDatabase(Node* node) {
+  PostgresOptions postgres = {
+      .name = absl::StrCat("PostgreSQL of ", node->options.name),
+      .bin_folder = node->options.bin_folder,
+      .folder = node->folder + "/postgres",
+      .settings = node->options.settings,
+      .parent_death_signal = options_.parent_death_signal == 0 ? 0 : SIGQUIT};
+  for (const auto& [name, value] : node->options.settings) {
+    if (name == "port" && !absl::SimpleAtoi(value, &postgres.port)) {
+      return absl::InvalidArgumentError(absl::StrCat("port \"", value, "\" is no number"));
+    }
+  }
+  ASSIGN_OR_RETURN(node->postgres, PostgresServer::Create(std::move(postgres)));
+  const std::string& database = options_.database;
+  RETURN_IF_ERROR(
+      node->postgres->Exec(absl::StrCat("CREATE DATABASE ", postgres::QuoteIdentifier(database))));
+  RETURN_IF_ERROR(node->postgres->Exec(kMarkerSql, database));
+  if (!node->options.first_sql.empty()) {
+    RETURN_IF_ERROR(node->postgres->RunScript(node->options.first_sql, database));
+  }
+  if (!options_.schema_sql.empty()) {
+    RETURN_IF_ERROR(node->postgres->RunScript(options_.schema_sql, database));
+  }
+  if (options_.prepare) RETURN_IF_ERROR(options_.prepare(*this, node->options.name));
+  ASSIGN_OR_RETURN(
+      const ProgramResult sql,
+      Checked(
+          RunProgram({.argv = {ProgramFolder() + "/bdrctl", "node", "setup-sql", "--role", "bdr"}}),
+          "bdrctl node setup-sql"));
+  return node->postgres->RunScript(sql.out, database);
+}
+
+std::string Cluster::Security(absl::string_view name) const {
+  if (!options_.tls) return "insecure: true\n";
+  return absl::StrCat("tls:\n  certificate: ", authority_->certificate_file(name),
+                      "\n  key: ", authority_->key_file(name), "\n  ca: ", authority_->ca_file(),
+                      "\n");
+}
+
+absl::Status Cluster::WriteConfigs() {
+  std::filesystem::create_directories(options_.folder + "/server");
+  RETURN_IF_ERROR(
+      WriteFile(options_.folder + "/server.yaml",
+                absl::StrCat("listen: 127.0.0.1:", server_port_,
+                             "\nmetrics_listen: 127.0.0.1:", server_metrics_port_,
+                             "\ndata_dir: ", options_.folder, "/server\n", Security("server"))));
+  for (const auto& node : nodes_) {
+    const std::string& name = node->options.name;
+    std::string database_port;
+    for (const auto& [key, value] : node->options.settings) {
+      if (key == "port") database_port = value;
+    }
+    RETURN_IF_ERROR(WriteFile(
+        node->folder + "/agent.yaml",
+        absl::StrCat("node: ", name, "\ndatabase: host=127.0.0.1 port=", database_port,
+                     " user=bdr dbname=", options_.database, "\ndata_dir: ", node->folder,
+                     "/agent\nlisten: 127.0.0.1:", node->agent_port, "\nmetrics_listen: 127.0.0.1:",
+                     node->metrics_port, "\ncontrol: [\"127.0.0.1:", server_port_, "\"]\n",
+                     Security(name), options_.agent_config)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::StartProxies() {
+  for (const auto& node : nodes_) {
+    const int proxy_port = node->advertised_port;
+    ASSIGN_OR_RETURN(node->proxy, TcpProxy::Start({.listen_port = proxy_port,
+                                                   .server_port = node->agent_port,
+                                                   .classify = [this, proxy_port](int client_port) {
+                                                     return NameOfClient(client_port, proxy_port);
+                                                   }}));
+  }
+  return absl::OkStatus();
+}
+
+std::string Cluster::NameOfClient(int client_port, int proxy_port) const {
+  std::map<std::string, pid_t> pids;
+  {
+    MutexLock lock(&mu_);
+    pids = agent_pids_;
+  }
+  for (const auto& [name, pid] : pids) {
+    if (OwnsConnection(pid, client_port, proxy_port)) return name;
+  }
+  return "";  // bdrctl, say
+}
+
+absl::Status Cluster::StartServer() {
+  ASSIGN_OR_RETURN(server_,
+                   ChildProcess::Start({.name = "bdr-server",
+                                        .argv = {ProgramFolder() + "/bdr-server", "--config",
+                                                 options_.folder + "/server.yaml"},
+                                        .log_file = options_.folder + "/server.log",
+                                        .parent_death_signal = options_.parent_death_signal}));
+  return WaitFor("bdr-server accepts connections", absl::Seconds(30),
+                 [this]() -> absl::StatusOr<bool> {
+                   if (server_->Running()) return CanConnect(server_port_);
+                   return absl::InternalError(
+                       absl::StrCat("it ended: ", TailOfFile(options_.folder + "/server.log")));
+                 });
+}
+
+absl::Status Cluster::StartAgent(absl::string_view name) {
+  Node& node = Find(name);
+  node.agent.reset();  // kills what might still run: two agents on one folder prove nothing
+  ProcessOptions options = {
+      .name = absl::StrCat("bdr-agent of ", name),
+      .argv = {ProgramFolder() + "/bdr-agent", "--config", node.folder + "/agent.yaml"},
+      .log_file = node.folder + "/agent.log",
+      .parent_death_signal = options_.parent_death_signal};
+  if (node.crash != nullptr) options.environment = node.crash->environment();
+  ASSIGN_OR_RETURN(node.agent, ChildProcess::Start(std::move(options)));
+  MutexLock lock(&mu_);
+  agent_pids_[std::string(name)] = node.agent->pid();
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::Join() {
+  RETURN_IF_ERROR(Checked(Bdrctl({"cluster", "init", "test"}), "bdrctl cluster init").status());
+  for (const auto& node : nodes_) {
+    RETURN_IF_ERROR(
+        Checked(Bdrctl({"node", "add", node->options.name, "--address",
+                        absl::StrCat("127.0.0.1:", node->advertised_port), "--no-copy"}),
+                "bdrctl node add")
+            .status());
+    RETURN_IF_ERROR(StartAgent(node->options.name));
+  }
+  RETURN_IF_ERROR(WaitUntilHealthy(options_.start_deadline));
+  return WaitUntilConverged(options_.start_deadline);
+}
+
+std::vector<std::string> Cluster::BdrctlCommand() const {
+  std::vector<std::string> argv = {ProgramFolder() + "/bdrctl", "--server",
+                                   absl::StrCat("127.0.0.1:", server_port_)};
+  if (!options_.tls) {
+    argv.push_back("--insecure");
+    return argv;
+  }
+  argv.insert(argv.end(),
+              {"--ca", authority_->ca_file(), "--cert", authority_->certificate_file("admin"),
+               "--key", authority_->key_file("admin")});
+  return argv;
+}
+
+absl::StatusOr<ProgramResult> Cluster::Bdrctl(std::vector<std::string> arguments) const {
+  std::vector<std::string> argv = BdrctlCommand();
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  return RunProgram({.argv = std::move(argv)}, absl::Seconds(120));
+}
+
+absl::Status Cluster::CheckProcesses() const {
+  for (const auto& node : nodes_) {
+    if (node->agent != nullptr && !node->agent->Running()) {
+      return absl::InternalError(absl::StrCat("the agent of \"", node->options.name,
+                                              "\" has ended; end of its log:\n",
+                                              TailOfFile(agent_log(node->options.name))));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::WaitUntilHealthy(absl::Duration deadline) {
+  std::string last;
+  const absl::Status healthy =
+      WaitFor("\"bdrctl status\" reports no problem", deadline, [&]() -> absl::StatusOr<bool> {
+        ASSIGN_OR_RETURN(const ProgramResult status, Bdrctl({"status"}));
+        last = status.out + status.err;
+        RETURN_IF_ERROR(CheckProcesses());
+        return status.exit_code == 0;
+      });
+  if (healthy.ok()) return healthy;
+  for (const auto& node : nodes_) {
+    absl::StrAppend(&last, "\nlog of ", node->options.name, ":\n",
+                    TailOfFile(agent_log(node->options.name)));
+  }
+  return absl::DeadlineExceededError(absl::StrCat(healthy.message(), "\n", last));
+}
+
+Cluster::Node& Cluster::Find(absl::string_view name) const {
+  for (const auto& node : nodes_) {
+    if (node->options.name == name) return *node;
+  }
+  std::cerr << "there is no node \"" << name << "\" in this cluster" << std::endl;
+  std::abort();  // A slip of the pen in a test.
+}
+
+std::vector<std::string> Cluster::names() const {
+  std::vector<std::string> names;
+  for (const auto& node : nodes_) names.push_back(node->options.name);
+  return names;
+}
+
+std::string Cluster::agent_folder(absl::string_view node) const {
+  return Find(node).folder + "/agent";
+}
+
+std::string Cluster::agent_log(absl::string_view node) const {
+  return Find(node).folder + "/agent.log";
+}
+
+std::string Cluster::conninfo(absl::string_view node, absl::string_view user) const {
+  return Find(node).postgres->conninfo(user, options_.database);
+}
+
+absl::StatusOr<std::unique_ptr<postgres::Connection>> Cluster::Connect(
+    absl::string_view node) const {
+  return Find(node).postgres->Connect("postgres", options_.database);
+}
+
+absl::Status Cluster::Exec(absl::string_view node, const std::string& sql) const {
+  return Find(node).postgres->Exec(sql, options_.database);
+}
+
+absl::Status Cluster::ExecEverywhere(const std::string& sql) const {
+  for (const auto& node : nodes_) RETURN_IF_ERROR(node->postgres->Exec(sql, options_.database));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Cluster::QueryValue(absl::string_view node,
+                                                const std::string& sql) const {
+  return Find(node).postgres->QueryValue(sql, options_.database);
+}
+
+absl::Status Cluster::WaitForValue(absl::string_view node, const std::string& sql,
+                                   absl::string_view value, absl::Duration deadline) const {
+  std::string last;
+  const absl::Status status = WaitFor(absl::StrCat("on \"", node, "\": ", sql, " = ", value),
+                                      deadline, [&]() -> absl::StatusOr<bool> {
+                                        ASSIGN_OR_RETURN(last, QueryValue(node, sql));
+                                        return last == value;
+                                      });
+  if (status.ok()) return status;
+  return absl::DeadlineExceededError(absl::StrCat(status.message(), "; it is ", last));
+}
+
+absl::StatusOr<std::map<std::string, TableContent>> Cluster::Contents(
+    absl::string_view node) const {
+  ASSIGN_OR_RETURN(const auto connection, Connect(node));
+  ASSIGN_OR_RETURN(const postgres::Result tables, connection->Exec(kTablesSql));
+  std::map<std::string, TableContent> contents;
+  for (int i = 0; i < tables.rows(); ++i) {
+    const std::string table(tables.value(i, 0));
+    TableContent content = {.columns = std::string(tables.value(i, 1)), .rows = 0, .hash = ""};
+    ASSIGN_OR_RETURN(const postgres::Result row,
+                     connection->Exec(ContentSql(table, content.columns)));
+    if (!absl::SimpleAtoi(row.value(0, 0), &content.rows)) {
+      return absl::InternalError(absl::StrCat("cannot count the rows of ", table));
+    }
+    content.hash = std::string(row.value(0, 1));
+    contents[table] = std::move(content);
+  }
+  return contents;
+}
+
+absl::StatusOr<std::string> Cluster::DescribeDifference(const std::string& table,
+                                                        const std::string& columns,
+                                                        const std::string& one,
+                                                        const std::string& other) const {
+  const std::string sql = absl::StrCat("SELECT ROW(", columns, ")::text FROM ", table);
+  std::multiset<std::string> rows[2];
+  const std::string* nodes[2] = {&one, &other};
+  for (int side = 0; side < 2; ++side) {
+    ASSIGN_OR_RETURN(const auto connection, Connect(*nodes[side]));
+    ASSIGN_OR_RETURN(const postgres::Result result, connection->Exec(sql));
+    for (int i = 0; i < result.rows(); ++i) rows[side].emplace(result.value(i, 0));
+  }
+  std::string text;
+  for (int side = 0; side < 2; ++side) {
+    std::vector<std::string> only;
+    std::set_difference(rows[side].begin(), rows[side].end(), rows[1 - side].begin(),
+                        rows[1 - side].end(), std::back_inserter(only));
+    if (only.empty()) continue;
+    absl::StrAppend(&text, "    ", only.size(), " only on ", *nodes[side], ":");
+    for (size_t i = 0; i < std::min<size_t>(3, only.size()); ++i) {
+      absl::StrAppend(&text, " ", only[i].substr(0, 200));
+    }
+    absl::StrAppend(&text, "\n");
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> Cluster::DiffNodes(std::vector<std::string> wanted) const {
+  if (wanted.empty()) wanted = names();
+  std::vector<absl::StatusOr<std::map<std::string, TableContent>>> contents(
+      wanted.size(), absl::UnknownError("not read"));
+  RETURN_IF_ERROR(InParallel(wanted.size(), [&](size_t i) {
+    contents[i] = Contents(wanted[i]);
+    return contents[i].status();
+  }));
+  std::set<std::string> tables;
+  for (const auto& of_node : contents) {
+    for (const auto& [table, content] : *of_node) tables.insert(table);
+  }
+  std::string text;
+  for (const std::string& table : tables) {
+    for (size_t i = 1; i < wanted.size(); ++i) {
+      const auto first = contents[0]->find(table);
+      const auto other = contents[i]->find(table);
+      if (first == contents[0]->end() || other == contents[i]->end()) {
+        absl::StrAppend(&text, table, " is missing on ",
+                        first == contents[0]->end() ? wanted[0] : wanted[i], "\n");
+        continue;
+      }
+      const TableContent& a = first->second;
+      const TableContent& b = other->second;
+      if (a.rows == b.rows && a.hash == b.hash && a.columns == b.columns) continue;
+      absl::StrAppend(&text, table, " differs: ", wanted[0], " has ", a.rows, " rows, ", wanted[i],
+                      " has ", b.rows, "\n");
+      if (a.columns == b.columns && std::max(a.rows, b.rows) <= kMostRowsToName) {
+        ASSIGN_OR_RETURN(const std::string rows,
+                         DescribeDifference(table, a.columns, wanted[0], wanted[i]));
+        text += rows;
+      }
+    }
+  }
+  return text;
+}
+
+absl::Status Cluster::WaitForMarkers(const std::vector<std::string>& nodes,
+                                     absl::Time until) const {
+  int64_t marker = 0;
+  {
+    MutexLock lock(&mu_);
+    marker = ++marker_;
+  }
+  // Changes of one origin arrive in order: who shows the marker shows all that came before it.
+  for (const std::string& node : nodes) {
+    RETURN_IF_ERROR(
+        Exec(node, absl::StrCat("INSERT INTO harness.marker VALUES ('", node, "', ", marker, ")")));
+  }
+  for (const std::string& node : nodes) {
+    const std::string sql = absl::StrCat(
+        "SELECT coalesce(string_agg(node, ' ' ORDER BY node), '') FROM harness.marker WHERE n = ",
+        marker);
+    absl::StatusOr<std::unique_ptr<postgres::Connection>> connection = Connect(node);
+    for (;;) {
+      RETURN_IF_ERROR(connection.status());
+      ASSIGN_OR_RETURN(const std::string seen, (*connection)->QueryValue(sql));
+      bool all = true;
+      for (const std::string& name : nodes) {
+        all = all &&
+              absl::StrCat(" ", seen, " ").find(absl::StrCat(" ", name, " ")) != std::string::npos;
+      }
+      if (all) break;
+      if (absl::Now() > until) {
+        return absl::DeadlineExceededError(absl::StrCat(
+            "\"", node, "\" shows only the changes of (", seen, "), not of all nodes"));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::WaitUntilConverged(absl::Duration deadline,
+                                         std::vector<std::string> nodes) const {
+  if (nodes.empty()) nodes = names();
+  const absl::Time until = absl::Now() + deadline;
+  std::string reason;
+  // Twice: what the first round finds equal might still be on its way to become different.
+  for (int equal = 0; equal < 2;) {
+    absl::Status arrived = WaitForMarkers(nodes, until);
+    reason = std::string(arrived.message());
+    if (arrived.ok()) {
+      absl::StatusOr<std::string> difference = DiffNodes(nodes);
+      reason = difference.ok() ? *difference : std::string(difference.status().message());
+    }
+    if (reason.empty()) {
+      ++equal;
+      continue;
+    }
+    equal = 0;
+    if (absl::Now() > until) {
+      const absl::StatusOr<ProgramResult> status = Bdrctl({"status"});
+      for (const std::string& node : nodes) {
+        absl::StrAppend(&reason, "\nlog of ", node, ":\n", TailOfFile(agent_log(node), 8));
+      }
+      return absl::DeadlineExceededError(
+          absl::StrCat("nodes are not equal within ", absl::FormatDuration(deadline), ": ", reason,
+                       "\n", status.ok() ? status->out + status->err : ""));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Metrics> Cluster::AgentMetrics(absl::string_view node) const {
+  ASSIGN_OR_RETURN(const HttpResponse response, HttpGet(Find(node).metrics_port, "/metrics"));
+  if (response.code != 200) {
+    return absl::InternalError(absl::StrCat("/metrics of \"", node, "\": ", response.code));
+  }
+  return Metrics::Parse(response.body);
+}
+
+absl::StatusOr<int64_t> Cluster::CrashAgentMachine(absl::string_view name) {
+  Node& node = Find(name);
+  if (node.crash == nullptr) {
+    return absl::FailedPreconditionError("the cluster was started without machine_crash");
+  }
+  node.agent->Kill9();
+  return node.crash->LoseUnsynced();
+}
+
+void Cluster::SetFault(absl::string_view from, absl::string_view to, const Fault& fault) {
+  // `from` speaks on the connections that it opened, and on those that `to` opened to it.
+  Find(to).proxy->SetFault(std::string(from), Direction::kToServer, fault);
+  Find(from).proxy->SetFault(std::string(to), Direction::kToClient, fault);
+}
+
+void Cluster::Partition(absl::string_view one, absl::string_view other) {
+  SetFault(one, other, {.cut = true});
+  SetFault(other, one, {.cut = true});
+}
+
+void Cluster::Isolate(absl::string_view name) {
+  for (const auto& node : nodes_) {
+    if (node->options.name != name) Partition(name, node->options.name);
+  }
+}
+
+void Cluster::Heal() {
+  for (const auto& node : nodes_) node->proxy->Heal();
+}
+
+void Cluster::Detach() {
+  if (server_ != nullptr) server_->Detach();
+  for (const auto& node : nodes_) {
+    if (node->agent != nullptr) node->agent->Detach();
+    if (node->postgres != nullptr) node->postgres->Detach();
+  }
+}
+
+}  // namespace bdr::harness

@@ -1,0 +1,176 @@
+// A whole cluster on one machine: bdr-server, PostgreSQL servers and an agent beside each, set up
+// as an administrator would, with every part there to be killed, paused and cut off.
+#pragma once
+
+#include <csignal>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "postgres/connection.h"
+#include "tests/harness/certificates.h"
+#include "tests/harness/http.h"
+#include "tests/harness/machine_crash.h"
+#include "tests/harness/postgres_server.h"
+#include "tests/harness/process.h"
+#include "tests/harness/tcp_proxy.h"
+
+namespace bdr::harness {
+
+struct NodeOptions {
+  std::string name = {};        // of the node; n1, n2, ... if empty
+  std::string bin_folder = {};  // of PostgreSQL; empty: DefaultPostgresBin()
+  std::string first_sql = {};   // run on this node alone, before the schema
+  std::vector<std::pair<std::string, std::string>> settings = {};  // of postgresql.conf
+};
+
+class Cluster;
+
+struct ClusterOptions {
+  std::vector<NodeOptions> nodes = {{}, {}};
+  std::string database = "app";
+  // Run on every node before it is set up and joined: tables and rows, the same everywhere.
+  std::string schema_sql = {};
+  // Called for every node after that, each in a thread of its own.
+  std::function<absl::Status(Cluster&, const std::string& node)> prepare = nullptr;
+  bool tls = false;
+  bool proxies = false;        // agents reach each other through proxies: Partition() and the like
+  bool machine_crash = false;  // CrashAgentMachine() is possible
+  std::string agent_config = {};  // more lines of agent.yaml
+  std::string folder = {};        // empty: a temporary one
+  int first_port = 0;             // 0: any; else first_port, +1 for the server, +10 * i for nodes
+  int parent_death_signal = SIGKILL;  // 0: everything outlives us, see Detach()
+  absl::Duration start_deadline = absl::Seconds(60);
+};
+
+// Count and content of one table on one node.
+struct TableContent {
+  std::string columns;  // names, in order of name
+  int64_t rows = 0;
+  std::string hash;  // the same for the same rows in whatever order
+};
+
+// Methods that start, stop or kill a part are for one thread at a time; Exec(), QueryValue(),
+// Connect(), AgentMetrics() and Bdrctl() may run beside them.
+class Cluster {
+ public:
+  // Returns once all nodes are members and every link streams.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Start(ClusterOptions options);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  std::vector<std::string> names() const;
+  const std::string& folder() const { return options_.folder; }
+
+  // SQL as superuser in the cluster's database, each call in a connection of its own.
+  absl::Status Exec(absl::string_view node, const std::string& sql) const;
+  absl::Status ExecEverywhere(const std::string& sql) const;
+  absl::StatusOr<std::string> QueryValue(absl::string_view node, const std::string& sql) const;
+  absl::StatusOr<std::unique_ptr<postgres::Connection>> Connect(absl::string_view node) const;
+  std::string conninfo(absl::string_view node, absl::string_view user = "postgres") const;
+
+  // Tables of users on one node: "schema.table" to content. By SQL of its own, so that a fault of
+  // the programs under test cannot hide itself.
+  absl::StatusOr<std::map<std::string, TableContent>> Contents(absl::string_view node) const;
+  // What differs between the nodes, table by table with some of the rows; "" if nothing does.
+  absl::StatusOr<std::string> DiffNodes(std::vector<std::string> nodes = {}) const;
+  // Waits until nothing is under way between these nodes (all, if none are named) and they are
+  // equal. kDeadlineExceeded with what differs or is missing, and what `bdrctl status` says.
+  absl::Status WaitUntilConverged(absl::Duration deadline,
+                                  std::vector<std::string> nodes = {}) const;
+  // Waits until `bdrctl status` finds nothing wrong: all nodes active, all links streaming.
+  absl::Status WaitUntilHealthy(absl::Duration deadline);
+  // Waits until the query gives this value on the node.
+  absl::Status WaitForValue(absl::string_view node, const std::string& sql, absl::string_view value,
+                            absl::Duration deadline) const;
+
+  // `bdrctl --server ... ARGUMENTS`; its exit code is in the result.
+  absl::StatusOr<ProgramResult> Bdrctl(std::vector<std::string> arguments) const;
+  absl::StatusOr<Metrics> AgentMetrics(absl::string_view node) const;
+
+  // Parts. The references stay valid; the processes behind them come and go.
+  PostgresServer& postgres(absl::string_view node) const { return *Find(node).postgres; }
+  ChildProcess& agent(absl::string_view node) const { return *Find(node).agent; }
+  ChildProcess& server() const { return *server_; }
+  int agent_port(absl::string_view node) const { return Find(node).agent_port; }
+  int metrics_port(absl::string_view node) const { return Find(node).metrics_port; }
+  int server_port() const { return server_port_; }
+  std::string agent_folder(absl::string_view node) const;
+  std::string agent_log(absl::string_view node) const;
+  // How bdrctl is called for this cluster, for people.
+  std::vector<std::string> BdrctlCommand() const;
+
+  // After Terminate() or Kill9() of the process.
+  absl::Status StartAgent(absl::string_view node);
+  absl::Status StartServer();
+  // kill -9 of the agent, and its data folder loses what it had not synced. The number of bytes.
+  absl::StatusOr<int64_t> CrashAgentMachine(absl::string_view node);
+
+  // With `proxies`: nothing gets through between the two nodes, in both directions, or one from
+  // everybody else. Heal() ends all faults.
+  void Partition(absl::string_view one, absl::string_view other);
+  void Isolate(absl::string_view node);
+  void Heal();
+  // What `from` sends to `to` or asks of it, for other faults.
+  void SetFault(absl::string_view from, absl::string_view to, const Fault& fault);
+
+  // Everything runs on after this object is gone (needs parent_death_signal 0).
+  void Detach();
+
+ private:
+  struct Node {
+    NodeOptions options;
+    std::string folder;
+    int agent_port = 0;
+    int metrics_port = 0;
+    int advertised_port = 0;  // of the proxy, if there is one
+    std::unique_ptr<PostgresServer> postgres;
+    std::unique_ptr<ChildProcess> agent;
+    std::unique_ptr<MachineCrash> crash;
+    std::unique_ptr<TcpProxy> proxy;  // what others connect to
+  };
+
+  explicit Cluster(ClusterOptions options);
+  absl::Status SetUp();
+  absl::Status ChoosePorts();
+  absl::Status StartNodeDatabase(Node* node);
+  absl::Status WriteConfigs();
+  absl::Status StartProxies();
+  absl::Status Join();
+  std::string Security(absl::string_view name) const;
+  std::string NameOfClient(int client_port, int proxy_port) const;
+  Node& Find(absl::string_view name) const;
+  absl::StatusOr<std::string> DescribeDifference(const std::string& table,
+                                                 const std::string& columns, const std::string& one,
+                                                 const std::string& other) const;
+  absl::Status WaitForMarkers(const std::vector<std::string>& nodes, absl::Time until) const;
+  absl::Status CheckProcesses() const;
+
+  ClusterOptions options_;
+  std::unique_ptr<TempFolder> temporary_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  int server_port_ = 0;
+  int server_metrics_port_ = 0;
+  std::unique_ptr<CertificateAuthority> authority_;
+  std::unique_ptr<ChildProcess> server_;
+
+  mutable Mutex mu_;
+  std::map<std::string, pid_t> agent_pids_ ABSL_GUARDED_BY(mu_);
+  mutable int64_t marker_ ABSL_GUARDED_BY(mu_) = 0;
+};
+
+// Calls `condition` until it is true. kDeadlineExceeded with `what` after the deadline; an error of
+// the condition counts as "not yet" and is told at the end.
+absl::Status WaitFor(const std::string& what, absl::Duration deadline,
+                     const std::function<absl::StatusOr<bool>()>& condition);
+
+}  // namespace bdr::harness
