@@ -1,0 +1,144 @@
+#include "node-agent/agent_metrics.h"
+
+#include "bdr/v1/control.pb.h"
+
+namespace bdr::agent {
+
+std::vector<MetricInfo> AgentMetrics() {
+  using enum MetricType;
+  const std::vector<std::string> origin = {"origin"};
+  return {
+      // The node as a whole.
+      {.name = "bdr_node_health",
+       .help = "worst state of this node: 0 good, 1 warning, 2 critical"},
+      {.name = "bdr_capture_health", .help = "state of capture: 0 good, 1 warning, 2 critical"},
+      {.name = "bdr_captured_lsn_bytes",
+       .help = "position in the node's own WAL up to which changes are durable in the change log"},
+      {.name = "bdr_undecoded_bytes", .help = "WAL of this node that is not decoded yet"},
+      {.name = "bdr_slot_retained_bytes", .help = "WAL that PostgreSQL keeps for the slot"},
+      {.name = "bdr_log_bytes", .help = "size of the change log on disk"},
+      {.name = "bdr_memory_bytes", .help = "resident memory of the agent"},
+      {.name = "bdr_stable_timestamp_seconds",
+       .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
+      {.name = "bdr_captured_transactions_total",
+       .type = kCounter,
+       .help = "transactions committed on this node and captured since the agent started"},
+      {.name = "bdr_captured_changes_total",
+       .type = kCounter,
+       .help = "row changes in those transactions"},
+      // Each peer: the stream from it, and applying what it brought.
+      {.name = "bdr_link_health",
+       .help = "state of the stream from this peer: 0 good, 1 warning, 2 critical",
+       .labels = origin},
+      {.name = "bdr_apply_health",
+       .help = "state of applying this origin: 0 good, 1 warning, 2 critical",
+       .labels = origin},
+      {.name = "bdr_published_lsn_bytes",
+       .help = "newest position of the origin by its own word, in its WAL",
+       .labels = origin},
+      {.name = "bdr_received_lsn_bytes",
+       .help = "position of the origin that was received here",
+       .labels = origin},
+      {.name = "bdr_applied_lsn_bytes",
+       .help = "position of the origin that is committed and visible here",
+       .labels = origin},
+      {.name = "bdr_durable_lsn_bytes",
+       .help = "position of the origin that is applied here and flushed",
+       .labels = origin},
+      {.name = "bdr_lag_seconds",
+       .help =
+           "age of the origin's oldest transaction that is not applied here; 0 if there is none",
+       .labels = origin},
+      {.name = "bdr_lag_bytes",
+       .help = "WAL of the origin between its newest position and the one applied here",
+       .labels = origin},
+      {.name = "bdr_queued_bytes",
+       .help = "changes of the origin received and not applied yet",
+       .labels = origin},
+      {.name = "bdr_clock_skew_seconds",
+       .help = "the peer's clock less this node's, from heartbeats",
+       .labels = origin},
+      {.name = "bdr_applied_transactions_total",
+       .type = kCounter,
+       .help = "transactions of the origin applied since the agent started",
+       .labels = origin},
+      {.name = "bdr_applied_changes_total",
+       .type = kCounter,
+       .help = "row changes in those transactions",
+       .labels = origin},
+      {.name = "bdr_conflicts_total",
+       .type = kCounter,
+       .help = "conflicts found while applying the origin",
+       .labels = origin},
+      // Counted where they happen.
+      {.name = "bdr_conflicts_by_kind_total",
+       .type = kCounter,
+       .help = "the same conflicts by kind, as PostgreSQL names them (insert_exists, ...)",
+       .labels = {"kind"}},
+      {.name = "bdr_apply_group_transactions",
+       .type = kHistogram,
+       .help = "transactions of the origin that were applied as one local transaction",
+       .labels = origin,
+       .buckets = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}},
+      {.name = "bdr_apply_group_seconds",
+       .type = kHistogram,
+       .help = "time that applying such a group took, from first statement to commit",
+       .labels = origin,
+       .buckets = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60}},
+      {.name = "bdr_apply_retries_total",
+       .type = kCounter,
+       .help = "groups rolled back and applied again: deadlock, lost connection, a clock, a wait",
+       .labels = origin},
+      {.name = "bdr_errors_total",
+       .type = kCounter,
+       .help =
+           "errors that stopped a part for a while or for good: capture, stream, apply, control",
+       .labels = {"part"}},
+  };
+}
+
+void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
+  metrics->GetGauge("bdr_node_health").Set(status.node().level());
+  metrics->GetGauge("bdr_capture_health").Set(status.capture().level());
+  metrics->GetGauge("bdr_captured_lsn_bytes").Set(static_cast<double>(status.captured_lsn()));
+  metrics->GetGauge("bdr_undecoded_bytes").Set(static_cast<double>(status.undecoded_bytes()));
+  metrics->GetGauge("bdr_slot_retained_bytes")
+      .Set(static_cast<double>(status.slot_retained_bytes()));
+  metrics->GetGauge("bdr_log_bytes").Set(static_cast<double>(status.log_bytes()));
+  metrics->GetGauge("bdr_memory_bytes").Set(static_cast<double>(status.memory_bytes()));
+  metrics->GetGauge("bdr_stable_timestamp_seconds")
+      .Set(static_cast<double>(status.stable_us()) / 1e6);
+  metrics->GetCounter("bdr_captured_transactions_total")
+      .SetTotal(static_cast<double>(status.transactions_captured()));
+  metrics->GetCounter("bdr_captured_changes_total")
+      .SetTotal(static_cast<double>(status.changes_captured()));
+
+  for (const v1::OriginStatus& origin : status.origins()) {
+    const MetricLabels labels = {{"origin", origin.name()}};
+    const auto set = [&](const char* name, double value) {
+      metrics->GetGauge(name, labels).Set(value);
+    };
+    const auto total = [&](const char* name, uint64_t value) {
+      metrics->GetCounter(name, labels).SetTotal(static_cast<double>(value));
+    };
+    set("bdr_link_health", origin.link().level());
+    set("bdr_apply_health", origin.apply().level());
+    set("bdr_published_lsn_bytes", static_cast<double>(origin.published_lsn()));
+    set("bdr_received_lsn_bytes", static_cast<double>(origin.received_lsn()));
+    set("bdr_applied_lsn_bytes", static_cast<double>(origin.applied_lsn()));
+    set("bdr_durable_lsn_bytes", static_cast<double>(origin.durable_lsn()));
+    set("bdr_lag_seconds", static_cast<double>(origin.lag_ms()) / 1e3);
+    // Positions of one heartbeat and of another moment: the difference may pass zero for an
+    // instant.
+    set("bdr_lag_bytes", origin.published_lsn() > origin.applied_lsn()
+                             ? static_cast<double>(origin.published_lsn() - origin.applied_lsn())
+                             : 0);
+    set("bdr_queued_bytes", static_cast<double>(origin.queued_bytes()));
+    set("bdr_clock_skew_seconds", static_cast<double>(origin.clock_skew_us()) / 1e6);
+    total("bdr_applied_transactions_total", origin.transactions_applied());
+    total("bdr_applied_changes_total", origin.changes_applied());
+    total("bdr_conflicts_total", origin.conflicts());
+  }
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,49 @@
+// A scrape must tell what the status tells, of every origin.
+#include "node-agent/agent_metrics.h"
+
+#include "bdr/v1/control.pb.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace bdr::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(AgentMetricsTest, AScrapeShowsTheStatus) {
+  v1::NodeStatus status;
+  status.mutable_node()->set_level(v1::Health::WARNING);
+  status.set_log_bytes(4096);
+  status.set_transactions_captured(7);
+  v1::OriginStatus* origin = status.add_origins();
+  origin->set_name("us2");
+  origin->set_published_lsn(300);
+  origin->set_applied_lsn(100);
+  origin->set_lag_ms(1500);
+  origin->set_conflicts(2);
+
+  Metrics metrics(AgentMetrics());
+  ShowStatus(status, &metrics);
+  ShowStatus(status, &metrics);  // totals are not added twice
+  const std::string text = metrics.Text();
+  EXPECT_THAT(text, HasSubstr("bdr_node_health 1"));
+  EXPECT_THAT(text, HasSubstr("bdr_log_bytes 4096"));
+  EXPECT_THAT(text, HasSubstr("bdr_captured_transactions_total 7"));
+  EXPECT_THAT(text, HasSubstr("bdr_lag_seconds{origin=\"us2\"} 1.5"));
+  EXPECT_THAT(text, HasSubstr("bdr_lag_bytes{origin=\"us2\"} 200"));
+  EXPECT_THAT(text, HasSubstr("bdr_conflicts_total{origin=\"us2\"} 2"));
+}
+
+TEST(AgentMetricsTest, LagIsZeroWhileTheHeartbeatIsOlderThanTheApply) {
+  v1::NodeStatus status;
+  v1::OriginStatus* origin = status.add_origins();
+  origin->set_name("us2");
+  origin->set_published_lsn(100);
+  origin->set_applied_lsn(300);
+  Metrics metrics(AgentMetrics());
+  ShowStatus(status, &metrics);
+  EXPECT_THAT(metrics.Text(), HasSubstr("bdr_lag_bytes{origin=\"us2\"} 0"));
+}
+
+}  // namespace
+}  // namespace bdr::agent
