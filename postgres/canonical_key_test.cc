@@ -1,0 +1,163 @@
+// Equal to PostgreSQL must mean equal bytes, and different must stay different: else one row looks
+// like two, or two like one.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/testing.h"
+#include "postgres/builtin_types.h"
+#include "postgres/catalog.h"
+#include "postgres/wire.h"
+
+namespace bdr::postgres {
+namespace {
+
+TypeInfo Plain(uint32_t base_oid) {
+  TypeInfo type;
+  type.oid = type.base_oid = base_oid;
+  type.schema = "pg_catalog";
+  type.name = "t";
+  return type;
+}
+
+std::string Canonical(uint32_t base_oid, absl::string_view value) {
+  const absl::StatusOr<std::string> canonical = CanonicalKeyValue(Plain(base_oid), value);
+  EXPECT_OK(canonical);
+  return canonical.value_or("error");
+}
+
+absl::StatusCode CodeOf(uint32_t base_oid, absl::string_view value) {
+  return CanonicalKeyValue(Plain(base_oid), value).status().code();
+}
+
+std::string Numeric(std::vector<uint16_t> digits, int16_t weight, uint16_t sign, uint16_t scale) {
+  std::string out;
+  AppendNumber<uint16_t>(&out, static_cast<uint16_t>(digits.size()));
+  AppendNumber<int16_t>(&out, weight);
+  AppendNumber<uint16_t>(&out, sign);
+  AppendNumber<uint16_t>(&out, scale);
+  for (const uint16_t digit : digits) AppendNumber<uint16_t>(&out, digit);
+  return out;
+}
+
+std::string Float8(double value) {
+  std::string out;
+  AppendNumber<uint64_t>(&out, std::bit_cast<uint64_t>(value));
+  return out;
+}
+
+std::string Float4(float value) {
+  std::string out;
+  AppendNumber<uint32_t>(&out, std::bit_cast<uint32_t>(value));
+  return out;
+}
+
+TEST(CanonicalKeyTest, NumericIgnoresScaleAndOuterZeros) {
+  const std::string one = Canonical(builtin::kNumeric, Numeric({1}, 0, 0, 0));
+  EXPECT_EQ(Canonical(builtin::kNumeric, Numeric({1}, 0, 0, 5)), one);
+  EXPECT_EQ(Canonical(builtin::kNumeric, Numeric({1, 0, 0}, 0, 0, 8)), one);
+  EXPECT_EQ(Canonical(builtin::kNumeric, Numeric({0, 0, 1}, 2, 0, 0)), one);
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({1}, 1, 0, 0)), one);       // 10000
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({1}, -1, 0, 4)), one);      // 0.0001
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({1}, 0, 0x4000, 0)), one);  // -1
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({1, 5}, 0, 0, 4)), one);    // 1.0005
+}
+
+TEST(CanonicalKeyTest, NumericZeroAndSpecialValues) {
+  const std::string zero = Canonical(builtin::kNumeric, Numeric({}, 0, 0, 0));
+  EXPECT_EQ(Canonical(builtin::kNumeric, Numeric({}, 3, 0, 3)), zero);
+  EXPECT_EQ(Canonical(builtin::kNumeric, Numeric({0, 0}, 1, 0x4000, 4)), zero);
+  const std::string nan = Canonical(builtin::kNumeric, Numeric({}, 0, 0xC000, 0));
+  EXPECT_EQ(Canonical(builtin::kNumeric, Numeric({}, 7, 0xC000, 9)), nan);
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({}, 0, 0xD000, 0)), nan);
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({}, 0, 0xD000, 0)),
+            Canonical(builtin::kNumeric, Numeric({}, 0, 0xF000, 0)));
+  // The lowest weight with a leading zero must not wrap around to the highest.
+  EXPECT_NE(Canonical(builtin::kNumeric, Numeric({0, 1}, -32768, 0, 0)),
+            Canonical(builtin::kNumeric, Numeric({1}, 32767, 0, 0)));
+}
+
+TEST(CanonicalKeyTest, MalformedNumericsAreRefused) {
+  EXPECT_EQ(CodeOf(builtin::kNumeric, ""), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(builtin::kNumeric, Numeric({10000}, 0, 0, 0)),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(builtin::kNumeric, Numeric({1}, 0, 0x1234, 0)),
+            absl::StatusCode::kInvalidArgument);
+  const std::string good = Numeric({1, 2}, 0, 0, 0);
+  EXPECT_EQ(CodeOf(builtin::kNumeric, good.substr(0, good.size() - 1)),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(builtin::kNumeric, good + "x"), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CanonicalKeyTest, FloatsKnowOneZeroAndOneNan) {
+  EXPECT_EQ(Canonical(builtin::kFloat8, Float8(-0.0)), Canonical(builtin::kFloat8, Float8(0.0)));
+  EXPECT_EQ(Canonical(builtin::kFloat4, Float4(-0.0f)), Canonical(builtin::kFloat4, Float4(0.0f)));
+  const double odd_nan = std::bit_cast<double>(uint64_t{0xFFF8000000000123});
+  EXPECT_EQ(Canonical(builtin::kFloat8, Float8(odd_nan)), Canonical(builtin::kFloat8, Float8(NAN)));
+  EXPECT_EQ(Canonical(builtin::kFloat8, Float8(-1.5)), Float8(-1.5));
+  EXPECT_EQ(Canonical(builtin::kFloat4, Float4(-std::numeric_limits<float>::infinity())),
+            Float4(-std::numeric_limits<float>::infinity()));
+  EXPECT_EQ(CodeOf(builtin::kFloat8, "1234567"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(builtin::kFloat4, Float8(1)), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CanonicalKeyTest, OnlyBlankPaddedCharLosesItsTrailingBlanks) {
+  EXPECT_EQ(Canonical(builtin::kBpchar, "ab   "), "ab");
+  EXPECT_EQ(Canonical(builtin::kBpchar, "   "), "");
+  EXPECT_EQ(Canonical(builtin::kBpchar, " a\t "), " a\t");
+  EXPECT_EQ(Canonical(builtin::kVarchar, "ab  "), "ab  ");
+  EXPECT_EQ(Canonical(builtin::kText, ""), "");
+  EXPECT_EQ(Canonical(builtin::kBytea, absl::string_view("\0 ", 2)), absl::string_view("\0 ", 2));
+}
+
+TEST(CanonicalKeyTest, BitsBehindTheLastOneDoNotCount) {
+  EXPECT_EQ(Canonical(builtin::kVarbit, absl::string_view("\0\0\0\x03\xBF", 5)),
+            absl::string_view("\0\0\0\x03\xA0", 5));
+  EXPECT_EQ(Canonical(builtin::kBit, absl::string_view("\0\0\0\x08\xBF", 5)),
+            absl::string_view("\0\0\0\x08\xBF", 5));
+  EXPECT_EQ(Canonical(builtin::kVarbit, absl::string_view("\0\0\0\0", 4)),
+            absl::string_view("\0\0\0\0", 4));
+  EXPECT_EQ(CodeOf(builtin::kVarbit, "\xFF\xFF\xFF\xFF"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(builtin::kVarbit, "x"), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CanonicalKeyTest, FixedSizesAreChecked) {
+  const std::vector<std::pair<uint32_t, size_t>> sizes = {
+      {builtin::kInt2, 2},  {builtin::kInt4, 4},    {builtin::kInt8, 8},
+      {builtin::kUuid, 16}, {builtin::kMacaddr, 6}, {builtin::kTimestamptz, 8}};
+  for (const auto& [oid, size] : sizes) {
+    const std::string value(size, '\x7f');
+    EXPECT_EQ(Canonical(oid, value), value);
+    EXPECT_EQ(CodeOf(oid, value + "x"), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(CodeOf(oid, value.substr(1)), absl::StatusCode::kInvalidArgument);
+  }
+  EXPECT_EQ(Canonical(builtin::kBool, "\x02"), "\x01");
+  EXPECT_EQ(CodeOf(builtin::kInet, "12345"), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CanonicalKeyTest, TypesWithoutCanonicalFormAreRefused) {
+  constexpr uint32_t kJsonb = 3802;
+  constexpr uint32_t kInterval = 1186;
+  constexpr uint32_t kTimetz = 1266;
+  constexpr uint32_t kCitext = 16999;
+  for (const uint32_t oid : {kJsonb, kInterval, kTimetz, kCitext}) {
+    EXPECT_FALSE(HasCanonicalForm(Plain(oid)));
+    EXPECT_EQ(CodeOf(oid, "x"), absl::StatusCode::kFailedPrecondition);
+  }
+  TypeInfo array = Plain(1007);
+  array.kind = TypeInfo::Kind::kArray;
+  EXPECT_FALSE(HasCanonicalForm(array));
+  TypeInfo mood = Plain(17000);
+  mood.kind = TypeInfo::Kind::kEnum;
+  EXPECT_TRUE(HasCanonicalForm(mood));
+  EXPECT_EQ(*CanonicalKeyValue(mood, "happy"), "happy");
+}
+
+}  // namespace
+}  // namespace bdr::postgres

@@ -1,0 +1,341 @@
+// Connections against a real server: each error has the code that tells its caller what to do, and
+// a pipeline stays in step whatever happens inside it.
+#include "postgres/connection.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing.h"
+#include "tests/harness/ports.h"
+#include "tests/harness/postgres_server.h"
+
+namespace bdr::postgres {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ConnectionTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    absl::StatusOr<std::unique_ptr<harness::PostgresServer>> server =
+        harness::PostgresServer::Create();
+    ASSERT_OK(server);
+    server_ = *std::move(server);
+    ASSERT_OK(server_->Exec("CREATE ROLE plain LOGIN"));
+  }
+  static void TearDownTestSuite() { server_.reset(); }
+
+  void SetUp() override {
+    absl::StatusOr<std::unique_ptr<Connection>> connection = server_->Connect();
+    ASSERT_OK(connection);
+    connection_ = *std::move(connection);
+  }
+
+  static inline std::unique_ptr<harness::PostgresServer> server_;
+  std::unique_ptr<Connection> connection_;
+};
+
+TEST_F(ConnectionTest, RefusedConnectionsTellWhetherRepeatingHelps) {
+  ASSERT_OK_AND_ASSIGN(const int port, harness::FreePort());
+  const auto connect = [](const std::string& conninfo) {
+    return Connection::Connect({.conninfo = conninfo, .application_name = "test"}).status();
+  };
+  const absl::Status nobody =
+      connect(absl::StrCat("host=127.0.0.1 user=u dbname=d password=geheim port=", port));
+  EXPECT_EQ(nobody.code(), absl::StatusCode::kUnavailable) << nobody;
+  EXPECT_THAT(std::string(nobody.message()), HasSubstr(absl::StrCat("port ", port)));
+  EXPECT_THAT(std::string(nobody.message()), Not(HasSubstr("geheim")));
+
+  const absl::Status database = connect(server_->conninfo("postgres", "nowhere"));
+  EXPECT_EQ(database.code(), absl::StatusCode::kFailedPrecondition) << database;
+  EXPECT_EQ(Sqlstate(database), "3D000");
+  EXPECT_THAT(std::string(database.message()), HasSubstr("\"nowhere\" does not exist"));
+  EXPECT_THAT(std::string(database.message()), Not(HasSubstr(".c:")));
+
+  const absl::Status role = connect(server_->conninfo("nobody"));
+  EXPECT_EQ(role.code(), absl::StatusCode::kPermissionDenied) << role;
+
+  const absl::Status malformed = connect("host=127.0.0.1 password=geheim nonsense");
+  EXPECT_EQ(malformed.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(malformed.message()), Not(HasSubstr("geheim")));
+}
+
+TEST_F(ConnectionTest, SilentServerIsGivenUpAfterTheTimeout) {
+  // Takes connections into its backlog and never answers.
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(listen(listener, 4), 0);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+
+  const absl::Time start = absl::Now();
+  const absl::Status status =
+      Connection::Connect(
+          {.conninfo = absl::StrCat("host=127.0.0.1 user=u dbname=d sslmode=disable port=",
+                                    ntohs(address.sin_port)),
+           .application_name = "test",
+           .timeout = absl::Milliseconds(300)})
+          .status();
+  close(listener);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+}
+
+TEST_F(ConnectionTest, SqlstatesBecomeTheCodesOfTheContract) {
+  const auto code = [this](const std::string& sqlstate) {
+    return connection_
+        ->Exec(
+            absl::StrCat("DO $$BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '", sqlstate, "'; END$$"))
+        .status()
+        .code();
+  };
+  EXPECT_EQ(code("40001"), absl::StatusCode::kAborted);
+  EXPECT_EQ(code("40P01"), absl::StatusCode::kAborted);
+  EXPECT_EQ(code("57P03"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(code("08006"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(code("57014"), absl::StatusCode::kCancelled);
+  EXPECT_EQ(code("42501"), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(code("22012"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code("23505"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code("42P01"), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(code("53100"), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(code("55006"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(code("55P03"), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(code("BD001"), absl::StatusCode::kInternal);
+}
+
+TEST_F(ConnectionTest, ErrorsSayWhatWasTriedAndWhatToDo) {
+  ASSERT_OK(connection_->Exec("CREATE TEMP TABLE t (id int PRIMARY KEY)"));
+  const absl::Status status =
+      connection_
+          ->Exec(
+              "DO $$BEGIN RAISE EXCEPTION 'broken' USING DETAIL = 'the detail', "
+              "HINT = 'the hint', ERRCODE = 'BD001'; END$$")
+          .status();
+  EXPECT_EQ(Sqlstate(status), "BD001");
+  for (const char* part : {"cannot run \"DO", "broken", "the detail", "the hint", "BD001"}) {
+    EXPECT_THAT(std::string(status.message()), HasSubstr(part));
+  }
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
+  EXPECT_EQ(Sqlstate(absl::OkStatus()), "");
+}
+
+TEST_F(ConnectionTest, NoticesStayQuiet) {
+  ::testing::internal::CaptureStderr();
+  EXPECT_OK(connection_->Exec("DO $$BEGIN RAISE WARNING 'loud'; RAISE NOTICE 'less'; END$$"));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+}
+
+TEST_F(ConnectionTest, ParametersAndResultsInBothForms) {
+  const std::string seven("\0\0\0\7", 4);
+  ASSERT_OK_AND_ASSIGN(
+      const Result result,
+      connection_->ExecParams("SELECT $1::int + 1, $2::text, $3::text, $4::bytea",
+                              {Param{.data = seven, .binary = true, .type_oid = 23},
+                               Param{.data = absl::string_view("text not ended by NUL", 4)},
+                               Param{}, Param{.data = "", .binary = true}},
+                              /*binary_result=*/true));
+  ASSERT_EQ(result.rows(), 1);
+  ASSERT_EQ(result.columns(), 4);
+  EXPECT_EQ(result.value(0, 0), absl::string_view("\0\0\0\x08", 4));
+  EXPECT_EQ(result.value(0, 1), "text");
+  EXPECT_TRUE(result.is_null(0, 2));
+  EXPECT_FALSE(result.is_null(0, 3));
+  EXPECT_EQ(result.value(0, 3), "");
+
+  EXPECT_EQ(*connection_->QueryValue("SELECT $1::int * 2", {Param{.data = "21"}}), "42");
+  EXPECT_EQ(connection_->QueryValue("SELECT 1 WHERE false").status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(connection_->ExecParams("SELECT $1", {Param{.data = absl::string_view("a\0b", 3)}})
+                .status()
+                .code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ConnectionTest, AffectedCountsWrittenRows) {
+  ASSERT_OK(connection_->Exec("CREATE TEMP TABLE t (id int)"));
+  EXPECT_EQ(connection_->Exec("INSERT INTO t SELECT generate_series(1, 5)")->affected(), 5);
+  EXPECT_EQ(connection_->Exec("UPDATE t SET id = id WHERE id < 3")->affected(), 2);
+  EXPECT_EQ(connection_->Exec("SELECT * FROM t")->affected(), 0);
+  EXPECT_EQ(Result().affected(), 0);
+}
+
+TEST_F(ConnectionTest, PipelineGivesResultsInOrder) {
+  ASSERT_OK(connection_->EnterPipeline());
+  ASSERT_OK(connection_->QueuePrepare("twice", "SELECT $1 * 2", {23}));
+  for (int i = 0; i < 3; ++i) {
+    const std::string number = absl::StrCat(i);
+    ASSERT_OK(connection_->QueuePrepared("twice", {Param{.data = number}}));
+  }
+  ASSERT_OK(connection_->QueueParams("SELECT 'x' WHERE false", {}));
+  ASSERT_OK(connection_->Sync());
+  EXPECT_EQ(connection_->ExitPipeline().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(connection_->Exec("SELECT 1").status().code(), absl::StatusCode::kFailedPrecondition);
+
+  EXPECT_OK(connection_->Next());  // the prepare
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_OK_AND_ASSIGN(const Result result, connection_->Next());
+    EXPECT_EQ(result.value(0, 0), absl::StrCat(2 * i));
+  }
+  EXPECT_EQ(connection_->Next()->rows(), 0);
+  EXPECT_EQ(connection_->Next()->rows(), 0);  // the sync
+  EXPECT_EQ(connection_->Next().status().code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_OK(connection_->ExitPipeline());
+  EXPECT_EQ(*connection_->QueryValue("SELECT 1"), "1");
+}
+
+TEST_F(ConnectionTest, PipelineErrorSkipsUpToTheSyncAndNoFurther) {
+  ASSERT_OK(connection_->EnterPipeline());
+  for (int batch = 0; batch < 3; ++batch) {
+    ASSERT_OK(connection_->QueueParams("SELECT 1", {}));
+    ASSERT_OK(connection_->QueueParams("SELECT 1 / 0", {}));
+    ASSERT_OK(connection_->QueuePrepare("never", "SELECT 1", {}));
+    ASSERT_OK(connection_->QueuePrepared("never", {}));
+    ASSERT_OK(connection_->Sync());
+  }
+  for (int batch = 0; batch < 3; ++batch) {
+    EXPECT_OK(connection_->Next());
+    EXPECT_EQ(Sqlstate(connection_->Next().status()), "22012");
+    for (int skipped = 0; skipped < 2; ++skipped) {
+      const absl::Status status = connection_->Next().status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+      EXPECT_EQ(Sqlstate(status), "");
+    }
+    EXPECT_OK(connection_->Next());
+  }
+  ASSERT_OK(connection_->ExitPipeline());
+}
+
+TEST_F(ConnectionTest, PipelineStatementCanBeQueuedBetweenReads) {
+  ASSERT_OK(connection_->EnterPipeline());
+  ASSERT_OK(connection_->QueueParams("SELECT 1", {}));
+  ASSERT_OK(connection_->Sync());
+  EXPECT_EQ(connection_->Next()->value(0, 0), "1");
+  ASSERT_OK(connection_->QueueParams("SELECT 2", {}));
+  EXPECT_OK(connection_->Next());
+  ASSERT_OK(connection_->Sync());
+  EXPECT_EQ(connection_->Next()->value(0, 0), "2");
+  EXPECT_OK(connection_->Next());
+  ASSERT_OK(connection_->ExitPipeline());
+  ASSERT_OK(connection_->EnterPipeline());
+  ASSERT_OK(connection_->ExitPipeline());
+}
+
+TEST_F(ConnectionTest, MuchCanBeQueuedBeforeAnythingIsRead) {
+  // 64 MB each way: far more than the buffers of both sockets hold.
+  const std::string large(64 * 1024, 'x');
+  constexpr int kStatements = 1000;
+  ASSERT_OK(connection_->EnterPipeline());
+  for (int i = 0; i < kStatements; ++i) {
+    ASSERT_OK(connection_->QueueParams("SELECT $1::text", {Param{.data = large}}));
+  }
+  ASSERT_OK(connection_->Sync());
+  for (int i = 0; i < kStatements; ++i) {
+    ASSERT_OK_AND_ASSIGN(const Result result, connection_->Next(absl::Seconds(60)));
+    ASSERT_EQ(result.value(0, 0).size(), large.size());
+  }
+  ASSERT_OK(connection_->Next(absl::Seconds(60)));
+  ASSERT_OK(connection_->ExitPipeline());
+}
+
+TEST_F(ConnectionTest, PipelineDeadlineLeavesTheResultToALaterNext) {
+  ASSERT_OK(connection_->EnterPipeline());
+  ASSERT_OK(connection_->QueueParams("SELECT pg_sleep(0.5), 'done'", {}));
+  ASSERT_OK(connection_->Sync());
+  EXPECT_EQ(connection_->Next(absl::Milliseconds(50)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(connection_->Next(absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(connection_->Next(absl::Seconds(30))->value(0, 1), "done");
+  EXPECT_OK(connection_->Next());
+}
+
+TEST_F(ConnectionTest, CancelFromAnotherThreadEndsTheStatement) {
+  std::thread canceller([this] {
+    absl::SleepFor(absl::Milliseconds(200));
+    connection_->Cancel();
+  });
+  const absl::Status status = connection_->Exec("SELECT pg_sleep(60)").status();
+  canceller.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << status;
+  EXPECT_OK(connection_->Exec("SELECT 1"));
+}
+
+TEST_F(ConnectionTest, KilledBackendMakesTheConnectionBrokenAndUnavailable) {
+  ASSERT_OK(connection_->EnterPipeline());
+  ASSERT_OK(connection_->QueueParams("SELECT pg_sleep(60)", {}));
+  ASSERT_OK(connection_->QueueParams("SELECT 1", {}));
+  ASSERT_OK(connection_->Sync());
+  std::thread killer([this] {
+    absl::SleepFor(absl::Milliseconds(200));
+    EXPECT_OK(server_->Exec(
+        absl::StrCat("SELECT pg_terminate_backend(", connection_->backend_pid(), ")")));
+  });
+  const absl::Status killed = connection_->Next().status();
+  EXPECT_EQ(killed.code(), absl::StatusCode::kUnavailable) << killed;
+  EXPECT_EQ(Sqlstate(killed), "57P01");
+  EXPECT_FALSE(connection_->Next().ok());  // skipped or unavailable: the socket's end may be unread
+  EXPECT_EQ(connection_->Next().status().code(), absl::StatusCode::kUnavailable);
+  killer.join();
+  EXPECT_TRUE(connection_->broken());
+}
+
+TEST_F(ConnectionTest, CopyInWritesRowsAndReportsErrors) {
+  ASSERT_OK(connection_->Exec("CREATE TEMP TABLE t (id int PRIMARY KEY, v text)"));
+  std::string rows;
+  for (int i = 0; i < 200000; ++i) absl::StrAppend(&rows, i, "\tvalue\n");
+  ASSERT_OK(connection_->CopyIn("COPY t FROM STDIN", rows));
+  EXPECT_EQ(*connection_->QueryValue("SELECT count(*) FROM t"), "200000");
+
+  EXPECT_EQ(Sqlstate(connection_->CopyIn("COPY t FROM STDIN", "1\ttwice\n")), "23505");
+  EXPECT_EQ(Sqlstate(connection_->CopyIn("COPY t FROM STDIN", "x\ty\n")), "22P02");
+  EXPECT_EQ(Sqlstate(connection_->CopyIn("COPY nowhere FROM STDIN", "")), "42P01");
+  EXPECT_EQ(connection_->CopyIn("SELECT 1", "").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(connection_->CopyIn("COPY t TO STDOUT", "").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(connection_->Exec("COPY t FROM STDIN").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(connection_->Exec("COPY t TO STDOUT").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(*connection_->QueryValue("SELECT count(*) FROM t"), "200000");
+}
+
+TEST_F(ConnectionTest, QuotingSurvivesTheServer) {
+  for (const std::string text :
+       {"plain", "it's", "back\\slash", "\"double\"", "", "Gr\u00f6\u00dfe", "\\'"}) {
+    EXPECT_EQ(*connection_->QueryValue(absl::StrCat("SELECT ", QuoteLiteral(text))), text);
+    if (text.empty()) continue;
+    const absl::StatusOr<Result> result =
+        connection_->Exec(absl::StrCat("SELECT 1 AS ", QuoteIdentifier(text)));
+    ASSERT_OK(result);
+    EXPECT_EQ(std::string(PQfname(result->get(), 0)), text);
+  }
+}
+
+TEST_F(ConnectionTest, SessionKnowsItsNameEncodingAndFormats) {
+  ASSERT_OK_AND_ASSIGN(
+      const std::unique_ptr<Connection> connection,
+      Connection::Connect({.conninfo = server_->conninfo("plain") + " options='-c geqo=off'",
+                           .application_name = "bdr test"}));
+  EXPECT_EQ(*connection->QueryValue("SHOW application_name"), "bdr test");
+  EXPECT_EQ(*connection->QueryValue("SHOW client_encoding"), "UTF8");
+  EXPECT_EQ(*connection->QueryValue("SHOW client_min_messages"), "warning");
+  EXPECT_EQ(*connection->QueryValue("SHOW geqo"), "off");
+  EXPECT_GE(connection->server_version(), 150000);
+  EXPECT_EQ(*connection->QueryValue("SELECT pg_backend_pid()"),
+            absl::StrCat(connection->backend_pid()));
+}
+
+}  // namespace
+}  // namespace bdr::postgres
