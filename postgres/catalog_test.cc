@@ -1,0 +1,366 @@
+// What the catalog says about tables and types, and whether PostgreSQL agrees with us about which
+// values are equal and what a translated value means.
+#include "postgres/catalog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing.h"
+#include "postgres/wire.h"
+#include "tests/harness/postgres_server.h"
+
+namespace bdr::postgres {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Pair;
+
+constexpr char kSchemaSql[] = R"(
+CREATE SCHEMA app;
+CREATE TYPE app.mood AS ENUM ('sad', 'ok', 'happy');
+CREATE DOMAIN app.positive AS int CHECK (VALUE > 0);
+CREATE DOMAIN app.small AS app.positive CHECK (VALUE < 100);
+CREATE TYPE app.pair AS (a int, gone text, m app.mood, ms app.mood[]);
+ALTER TYPE app.pair DROP ATTRIBUTE gone;
+CREATE TYPE app.span AS RANGE (subtype = app.pair, multirange_type_name = app.multispan);
+CREATE COLLATION app.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+
+CREATE TABLE app."Every Type" (
+    id int PRIMARY KEY,
+    dropped int,
+    m app.mood, ms app.mood[], s app.small, ss app.small[], p app.pair, ps app.pair[],
+    sp app.span, smr app.multispan, ints int[], names name[], v int2vector, pt point, j jsonb,
+    acl aclitem, acls aclitem[]);
+ALTER TABLE app."Every Type" DROP COLUMN dropped;
+
+CREATE TABLE app.wide_key (
+    c text COLLATE app.nocase, b numeric, a varchar, extra int GENERATED ALWAYS AS (1) STORED,
+    serial int GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (a, b, c) INCLUDE (serial));
+CREATE TABLE app.by_index (id int PRIMARY KEY, code text NOT NULL, other text);
+CREATE UNIQUE INDEX by_index_code ON app.by_index (code);
+ALTER TABLE app.by_index REPLICA IDENTITY USING INDEX by_index_code;
+CREATE TABLE app.full_identity (id int PRIMARY KEY, v text UNIQUE);
+ALTER TABLE app.full_identity REPLICA IDENTITY FULL;
+CREATE TABLE app.no_key (v text);
+CREATE TABLE app.late (id int PRIMARY KEY DEFERRABLE);
+CREATE TABLE app.excluded (id int PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&));
+CREATE TABLE app.parted (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+CREATE TABLE app.part_1 PARTITION OF app.parted FOR VALUES FROM (0) TO (10);
+CREATE UNIQUE INDEX ON app.part_1 (v);
+CREATE TABLE app.secret (id int PRIMARY KEY);
+ALTER TABLE app.secret ENABLE ROW LEVEL SECURITY;
+CREATE VIEW app.a_view AS SELECT 1 AS x;
+
+CREATE PUBLICATION bdr_keyed FOR TABLE app."Every Type", app.wide_key, app.parted
+    WITH (publish_via_partition_root = true);
+CREATE PUBLICATION bdr_insert_only FOR TABLE app.no_key
+    WITH (publish = 'insert', publish_via_partition_root = true);
+CREATE PUBLICATION another FOR TABLE app.by_index;
+)";
+
+// Roles belong to all databases of a server.
+constexpr char kRoleSql[] = "CREATE ROLE plain LOGIN; GRANT USAGE ON SCHEMA app TO plain";
+
+class CatalogTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    absl::StatusOr<std::unique_ptr<harness::PostgresServer>> server =
+        harness::PostgresServer::Create();
+    ASSERT_OK(server);
+    server_ = *std::move(server);
+    ASSERT_OK(server_->RunScript(kSchemaSql));
+    ASSERT_OK(server_->Exec(kRoleSql));
+    absl::StatusOr<std::unique_ptr<Connection>> connection = server_->Connect("plain");
+    ASSERT_OK(connection);
+    connection_ = *std::move(connection);
+  }
+  static void TearDownTestSuite() {
+    connection_.reset();
+    server_.reset();
+  }
+
+  static TableInfo Load(const std::string& name) {
+    absl::StatusOr<TableInfo> table = LoadTable(*connection_, "app", name);
+    EXPECT_OK(table);
+    return table.value_or(TableInfo{});
+  }
+  static const ColumnInfo& Column(const TableInfo& table, const std::string& name) {
+    for (const ColumnInfo& column : table.columns) {
+      if (column.name == name) return column;
+    }
+    ADD_FAILURE() << "no column " << name;
+    return table.columns.at(0);
+  }
+  static std::vector<std::string> KeyNames(const TableInfo& table) {
+    std::vector<std::string> names;
+    for (const int index : table.key) names.push_back(table.columns.at(index).name);
+    return names;
+  }
+  static uint32_t Oid(const std::string& type) {
+    return static_cast<uint32_t>(std::stoul(
+        connection_->QueryValue(absl::StrCat("SELECT '", type, "'::regtype::oid")).value_or("0")));
+  }
+  // A value in binary form.
+  static std::string Binary(const std::string& expression) {
+    absl::StatusOr<Result> result =
+        connection_->ExecParams(absl::StrCat("SELECT ", expression), {}, true);
+    EXPECT_OK(result);
+    return result.ok() ? std::string(result->value(0, 0)) : std::string();
+  }
+
+  static inline std::unique_ptr<harness::PostgresServer> server_;
+  static inline std::unique_ptr<Connection> connection_;  // of a role without rights to the rows
+};
+
+TEST_F(CatalogTest, NamesAreQuotedForSqlAndPlainForPeople) {
+  const TableInfo table = Load("Every Type");
+  EXPECT_EQ(table.QualifiedName(), "\"app\".\"Every Type\"");
+  EXPECT_EQ(table.DisplayName(), "app.Every Type");
+  EXPECT_EQ(table.kind, 'r');
+  EXPECT_TRUE(table.published);
+  EXPECT_EQ(absl::StrCat(table.row_type_oid, " ", table.row_array_type_oid),
+            *connection_->QueryValue("SELECT oid || ' ' || typarray FROM pg_type "
+                                     "WHERE typname = 'Every Type'"));
+}
+
+TEST_F(CatalogTest, WhatIsNoTableIsNotFoundOrNotPossible) {
+  EXPECT_EQ(LoadTable(*connection_, "app", "every type").status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_EQ(LoadTable(*connection_, "nowhere", "x").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(LoadTable(*connection_, "app", "a_view").status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(CatalogTest, TypesAreResolvedToAllTheyAreMadeOf) {
+  const TableInfo table = Load("Every Type");
+  const auto type = [&table](const std::string& column) -> const TypeInfo& {
+    return *Column(table, column).type;
+  };
+  for (const ColumnInfo& column : table.columns) EXPECT_NE(column.name, "dropped");
+
+  EXPECT_EQ(type("m").kind, TypeInfo::Kind::kEnum);
+  EXPECT_FALSE(type("m").carries_user_oids());
+  EXPECT_EQ(type("ms").kind, TypeInfo::Kind::kArray);
+  EXPECT_EQ(type("ms").element->oid, Oid("app.mood"));
+  EXPECT_TRUE(type("ms").carries_user_oids());
+
+  EXPECT_EQ(type("s").name, "small");
+  EXPECT_EQ(type("s").oid, Oid("app.small"));
+  EXPECT_EQ(type("s").base_oid, 23u);
+  EXPECT_EQ(type("s").kind, TypeInfo::Kind::kPlain);
+  EXPECT_FALSE(type("s").carries_user_oids());
+  EXPECT_EQ(type("ss").element->base_oid, 23u);
+  EXPECT_TRUE(type("ss").carries_user_oids());
+
+  ASSERT_EQ(type("p").fields.size(), 3u);
+  EXPECT_EQ(type("p").fields[2]->element->oid, Oid("app.mood"));
+  EXPECT_EQ(type("ps").element->fields.size(), 3u);
+  EXPECT_EQ(type("sp").kind, TypeInfo::Kind::kRange);
+  EXPECT_EQ(type("sp").element->oid, Oid("app.pair"));
+  EXPECT_TRUE(type("sp").carries_user_oids());
+  EXPECT_EQ(type("smr").kind, TypeInfo::Kind::kMultirange);
+  EXPECT_EQ(type("smr").element->oid, Oid("app.span"));
+  EXPECT_TRUE(type("smr").carries_user_oids());
+
+  for (const char* builtin : {"ints", "names", "v", "pt", "j"}) {
+    EXPECT_FALSE(type(builtin).carries_user_oids()) << builtin;
+    EXPECT_TRUE(type(builtin).has_binary) << builtin;
+  }
+  EXPECT_EQ(type("pt").kind, TypeInfo::Kind::kPlain);
+  EXPECT_FALSE(type("acl").has_binary);
+  EXPECT_FALSE(type("acls").has_binary);
+}
+
+TEST_F(CatalogTest, KeyIsInItsOwnOrderAndKnowsItsCollations) {
+  const TableInfo table = Load("wide_key");
+  EXPECT_TRUE(table.has_key);
+  EXPECT_THAT(KeyNames(table), ElementsAre("a", "b", "c"));
+  EXPECT_EQ(Column(table, "b").key_position, 1);
+  EXPECT_EQ(Column(table, "serial").key_position, -1);
+  EXPECT_TRUE(Column(table, "a").key_canonical);
+  EXPECT_TRUE(Column(table, "b").key_canonical);
+  EXPECT_FALSE(Column(table, "c").key_canonical);
+  EXPECT_TRUE(Column(table, "a").not_null);
+  EXPECT_TRUE(Column(table, "extra").generated);
+  EXPECT_FALSE(Column(table, "extra").identity_always);
+  EXPECT_TRUE(Column(table, "serial").identity_always);
+  EXPECT_EQ(table.other_unique_constraints, 0);
+}
+
+TEST_F(CatalogTest, KeyFollowsTheReplicaIdentity) {
+  const TableInfo by_index = Load("by_index");
+  EXPECT_THAT(KeyNames(by_index), ElementsAre("code"));
+  EXPECT_EQ(by_index.replica_identity, 'i');
+  EXPECT_EQ(by_index.other_unique_constraints, 1);
+  EXPECT_FALSE(by_index.published);
+
+  const TableInfo full = Load("full_identity");
+  EXPECT_THAT(KeyNames(full), ElementsAre("id"));
+  EXPECT_EQ(full.replica_identity, 'f');
+  EXPECT_EQ(full.other_unique_constraints, 1);
+
+  const TableInfo none = Load("no_key");
+  EXPECT_FALSE(none.has_key);
+  EXPECT_TRUE(none.key.empty());
+  EXPECT_TRUE(none.published);
+
+  const TableInfo late = Load("late");
+  EXPECT_FALSE(late.has_key);
+  EXPECT_TRUE(late.deferrable_unique);
+
+  EXPECT_EQ(Load("excluded").other_unique_constraints, 1);
+  EXPECT_FALSE(Load("excluded").deferrable_unique);
+}
+
+TEST_F(CatalogTest, PartitionedTableCountsWhatOnlyItsPartitionsHave) {
+  const TableInfo table = Load("parted");
+  EXPECT_EQ(table.kind, 'p');
+  EXPECT_THAT(KeyNames(table), ElementsAre("id"));
+  EXPECT_EQ(table.other_unique_constraints, 1);
+  EXPECT_TRUE(table.published);
+}
+
+TEST_F(CatalogTest, RowSecurityIsThatOfTheConnectedRole) {
+  EXPECT_TRUE(Load("secret").row_security);
+  EXPECT_FALSE(Load("no_key").row_security);
+  ASSERT_OK_AND_ASSIGN(const auto superuser, server_->Connect());
+  EXPECT_FALSE(LoadTable(*superuser, "app", "secret")->row_security);
+}
+
+TEST_F(CatalogTest, PublishedTablesAreThoseOfOurPublicationsByTheirRoot) {
+  ASSERT_OK_AND_ASSIGN(const auto tables, PublishedTables(*connection_));
+  EXPECT_THAT(tables, ElementsAre(Pair("app", "Every Type"), Pair("app", "no_key"),
+                                  Pair("app", "parted"), Pair("app", "wide_key")));
+}
+
+// Values equal to PostgreSQL must have equal canonical bytes, others must not.
+TEST_F(CatalogTest, CanonicalFormAgreesWithEqualityOfPostgres) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> samples = {
+      {"numeric",
+       {"0",
+        "0.00",
+        "-0",
+        "1",
+        "1.0",
+        "1.000000000",
+        "10",
+        "10000",
+        "1e4",
+        "0.0001",
+        "0.00010",
+        "-1.5",
+        "-1.50",
+        "123456789.123456789",
+        "123456789.1234567890",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e300",
+        "1e-300"}},
+      {"float8", {"0", "-0", "1", "1.5", "NaN", "-NaN", "Infinity", "-Infinity", "1e-320"}},
+      {"float4", {"0", "-0", "1", "NaN", "Infinity"}},
+      {"char(5)", {"a", "a  ", " a", "", "    ", "a b"}},
+      {"varchar", {"a", "a ", ""}},
+      {"text", {"a", "A", "a ", ""}},
+      {"bool", {"t", "true", "f"}},
+      {"bytea", {"\\x", "\\x00", "\\x0000"}},
+      {"varbit", {"", "0", "1", "10", "100", "11111111", "111111110"}},
+      {"inet", {"10.0.0.1", "10.0.0.1/32", "10.0.0.1/8", "::1", "::ffff:10.0.0.1"}},
+      {"cidr", {"10.0.0.0/8", "10.0.0.0/9", "::/0"}},
+      {"timestamptz", {"2026-01-01 00:00+00", "2026-01-01 01:00+01", "infinity", "-infinity"}},
+      {"timestamp", {"2026-01-01 00:00", "2026-01-01", "infinity"}},
+      {"time", {"00:00", "24:00", "12:00:00.000001"}},
+      {"date", {"2026-01-01", "infinity"}},
+      {"money", {"1", "1.00", "-1"}},
+      {"uuid", {"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"}},
+      {"pg_lsn", {"0/0", "0/1", "1/0"}},
+      {"macaddr", {"08:00:2b:01:02:03", "08-00-2b-01-02-03", "08:00:2b:01:02:04"}},
+      {"macaddr8", {"08:00:2b:01:02:03", "08:00:2b:ff:fe:01:02:03"}},
+      {"\"char\"", {"a", "b"}},
+      {"name", {"a", "A"}},
+      {"oid", {"1", "4294967295"}},
+      {"int2", {"1", "-1"}},
+      {"int8", {"1", "-1"}},
+      {"app.mood", {"sad", "ok"}},
+      {"app.small", {"1", "01", "2"}},
+  };
+  for (const auto& [type_name, values] : samples) {
+    ASSERT_OK(
+        server_->Exec(absl::StrCat("DROP TABLE IF EXISTS app.key_sample; "
+                                   "CREATE TABLE app.key_sample (k ",
+                                   type_name, " PRIMARY KEY)")));
+    const TableInfo table = Load("key_sample");
+    ASSERT_TRUE(table.columns.at(0).key_canonical) << type_name;
+    for (const std::string& left : values) {
+      const std::string left_sql = absl::StrCat("'", left, "'::", type_name);
+      ASSERT_OK_AND_ASSIGN(const std::string canonical_left,
+                           CanonicalKeyValue(*table.columns[0].type, Binary(left_sql)));
+      for (const std::string& right : values) {
+        const std::string right_sql = absl::StrCat("'", right, "'::", type_name);
+        ASSERT_OK_AND_ASSIGN(const std::string canonical_right,
+                             CanonicalKeyValue(*table.columns[0].type, Binary(right_sql)));
+        const bool equal =
+            *connection_->QueryValue(absl::StrCat("SELECT ", left_sql, " = ", right_sql)) == "t";
+        EXPECT_EQ(canonical_left == canonical_right, equal) << left_sql << " and " << right_sql;
+      }
+    }
+  }
+}
+
+TEST_F(CatalogTest, TypesWithoutCanonicalFormAreNotForKeys) {
+  for (const char* type_name : {"interval", "jsonb", "timetz", "int[]", "int4range", "app.pair",
+                                "tsvector", "text COLLATE app.nocase"}) {
+    ASSERT_OK(
+        server_->Exec(absl::StrCat("DROP TABLE IF EXISTS app.key_sample; "
+                                   "CREATE TABLE app.key_sample (k ",
+                                   type_name, " PRIMARY KEY)")));
+    EXPECT_FALSE(Load("key_sample").columns.at(0).key_canonical) << type_name;
+  }
+}
+
+// The same types in another database, with other OIDs: what one server sends, translated, must be
+// the same value on the other.
+TEST_F(CatalogTest, TranslatedValuesOfAnotherServerMeanTheSame) {
+  ASSERT_OK(server_->Exec("CREATE DATABASE elsewhere"));
+  ASSERT_OK(server_->RunScript(kSchemaSql, "elsewhere"));
+  ASSERT_OK_AND_ASSIGN(const auto there, server_->Connect("postgres", "elsewhere"));
+  ASSERT_OK_AND_ASSIGN(const auto here, server_->Connect());
+  const TableInfo table = Load("Every Type");
+  const std::vector<std::pair<std::string, std::string>> values = {
+      {"ms", "'{sad,NULL,happy}'::app.mood[]"},
+      {"ms", "'{{sad,ok},{ok,sad}}'::app.mood[]"},
+      {"ms", "'{}'::app.mood[]"},
+      {"ss", "'{1,2,99}'::app.small[]"},
+      {"p", "ROW(1, 'ok', '{sad}')::app.pair"},
+      {"p", "ROW(NULL, NULL, NULL)::app.pair"},
+      {"ps", "ARRAY[ROW(1, 'ok', '{sad,NULL}'), NULL, ROW(2, NULL, '{}')]::app.pair[]"},
+      {"sp", "app.span(ROW(1, 'ok', '{}')::app.pair, ROW(2, 'ok', '{}')::app.pair)"},
+      {"sp", "app.span(NULL, ROW(2, 'ok', '{sad}')::app.pair)"},
+      {"sp", "'empty'::app.span"},
+      {"smr", "app.multispan(app.span(ROW(1, 'ok', '{sad}')::app.pair, NULL))"},
+      {"ints", "'{1,2,3}'::int[]"},
+  };
+  for (const auto& [column, expression] : values) {
+    SCOPED_TRACE(expression);
+    ASSERT_OK_AND_ASSIGN(const Result sent,
+                         there->ExecParams(absl::StrCat("SELECT ", expression), {}, true));
+    const TypeInfo& type = *Column(table, column).type;
+    ASSERT_OK_AND_ASSIGN(const std::string translated, TranslateBinary(type, sent.value(0, 0)));
+    if (type.carries_user_oids() && expression.find("empty") == std::string::npos) {
+      EXPECT_NE(translated, sent.value(0, 0)) << "the databases give the same OIDs";
+    }
+    ASSERT_OK_AND_ASSIGN(
+        const Result result,
+        here->ExecParams(absl::StrCat("SELECT $1 IS NOT DISTINCT FROM ", expression, ", $1::text"),
+                         {Param{.data = translated, .binary = true, .type_oid = type.oid}}));
+    EXPECT_EQ(result.value(0, 0), "t") << result.value(0, 1);
+  }
+}
+
+}  // namespace
+}  // namespace bdr::postgres
