@@ -130,7 +130,17 @@ absl::StatusOr<std::string> PostgresVersion(const std::string& bin_folder) {
 }
 
 absl::StatusOr<std::string> DefaultPostgresBin() {
-  if (const char* folder = getenv("BDR_PG_BIN"); folder != nullptr) return std::string(folder);
+  if (const char* folder = getenv("BDR_PG_BIN"); folder != nullptr) {
+    ASSIGN_OR_RETURN(const std::string version, PostgresVersion(folder));
+    int major = 0;
+    if (absl::SimpleAtoi(version.substr(0, version.find_first_not_of("0123456789")), &major) &&
+        major < kOldestMajor) {
+      return absl::FailedPreconditionError(absl::StrCat("PostgreSQL ", version,
+                                                        " of BDR_PG_BIN is too old: at least ",
+                                                        kOldestMajor, " is needed"));
+    }
+    return std::string(folder);
+  }
   int best = 0;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/usr/lib/postgresql", error)) {

@@ -1,0 +1,177 @@
+#include "tests/demo/demo.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "tests/demo/live_table.h"
+#include "tests/demo/running.h"
+#include "tests/harness/cluster.h"
+
+namespace bdr::demo {
+namespace {
+
+constexpr char kDatabase[] = "bank";
+constexpr absl::Duration kSettleDeadline = absl::Seconds(90);
+
+void Say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+std::vector<std::string> PgbenchCommand(const harness::Cluster& cluster, const std::string& node,
+                                        std::vector<std::string> arguments) {
+  std::vector<std::string> argv = {
+      cluster.postgres(node).bin_folder() + "/pgbench", "-h", "127.0.0.1", "-p",
+      absl::StrCat(cluster.postgres(node).port()),      "-U", "postgres"};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  argv.push_back(kDatabase);
+  return argv;
+}
+
+absl::Status CheckMachine(const Options& options) {
+  if (!RunningProcesses(options.folder).empty()) {
+    return absl::FailedPreconditionError("a demo is running already: stop it with ./dev demo stop");
+  }
+  if (IsKept(options.folder)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the folder of a demo run with --keep is in the way: remove \"", options.folder, "\""));
+  }
+  ASSIGN_OR_RETURN(const std::string bin, harness::DefaultPostgresBin());
+  for (const char* program : {"initdb", "postgres", "pgbench", "psql"}) {
+    if (std::filesystem::exists(absl::StrCat(bin, "/", program))) continue;
+    return absl::NotFoundError(absl::StrCat("there is no \"", program, "\" in ", bin,
+                                            ": install the packages postgresql and "
+                                            "postgresql-client"));
+  }
+  std::error_code error;
+  std::filesystem::remove_all(options.folder, error);
+  if (!error) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("cannot empty \"", options.folder, "\": ", error.message()));
+}
+
+absl::StatusOr<std::unique_ptr<harness::Cluster>> BuildCluster(const Options& options) {
+  harness::ClusterOptions cluster;
+  cluster.nodes.assign(static_cast<size_t>(options.nodes), {});
+  cluster.database = kDatabase;
+  // Every node is loaded by itself, with the same rows: pgbench makes no random ones.
+  cluster.prepare = [scale = options.scale](harness::Cluster& built, const std::string& node) {
+    const absl::StatusOr<harness::ProgramResult> loaded = harness::RunProgram(
+        {.argv = PgbenchCommand(built, node, {"-i", "-q", "-s", absl::StrCat(scale)})},
+        absl::Minutes(5));
+    if (!loaded.ok()) return loaded.status();
+    if (loaded->exit_code == 0) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat("pgbench -i on ", node, ": ", loaded->err));
+  };
+  cluster.folder = options.folder;
+  cluster.first_port = options.first_port;
+  cluster.parent_death_signal = 0;
+  cluster.start_deadline = absl::Seconds(90);
+  return harness::Cluster::Start(std::move(cluster));
+}
+
+absl::Status RunPgbench(const Options& options, const harness::Cluster& cluster) {
+  std::vector<std::unique_ptr<harness::ChildProcess>> running;
+  for (const std::string& node : cluster.names()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<harness::ChildProcess> pgbench,
+                     harness::ChildProcess::Start(
+                         {.name = absl::StrCat("pgbench on ", node),
+                          // -n: a vacuum would truncate the history first, on all nodes.
+                          .argv = PgbenchCommand(cluster, node,
+                                                 {"-n", "-c", absl::StrCat(options.clients), "-j",
+                                                  "1", "-T", absl::StrCat(options.seconds)}),
+                          .log_file = absl::StrCat(options.folder, "/", node, "/pgbench.log")}));
+    running.push_back(std::move(pgbench));
+  }
+  LiveTable table(&cluster, isatty(STDOUT_FILENO) != 0);
+  absl::Time next = absl::Now();
+  for (int second = 1; second <= options.seconds; ++second) {
+    next += absl::Seconds(1);
+    std::this_thread::sleep_until(absl::ToChronoTime(next));
+    table.Print(absl::StrCat(second, " s"));
+  }
+  absl::Status result;
+  for (const auto& pgbench : running) {
+    RETURN_IF_ERROR(pgbench->WaitForExit(absl::Seconds(60)));
+    if (*pgbench->wait_status() != 0) {
+      result.Update(
+          absl::InternalError(absl::StrCat("\"", pgbench->options().name, "\" failed:\n",
+                                           harness::TailOfFile(pgbench->options().log_file, 6))));
+    }
+  }
+  for (const auto& pgbench : running) {
+    const absl::StatusOr<std::string> log = harness::ReadFile(pgbench->options().log_file);
+    for (absl::string_view line : absl::StrSplit(log.ok() ? *log : "", '\n')) {
+      if (line.find("actually processed") != absl::string_view::npos) {
+        Say(absl::StrCat(pgbench->options().name, ": ", line));
+      }
+    }
+  }
+  return result;
+}
+
+absl::Status Compare(const harness::Cluster& cluster) {
+  const absl::Time start = absl::Now();
+  RETURN_IF_ERROR(cluster.WaitUntilConverged(kSettleDeadline));
+  ASSIGN_OR_RETURN(const auto tables, cluster.Contents(cluster.names().front()));
+  Say(absl::StrFormat("\nall nodes equal (%.1f s after the last write):",
+                      absl::ToDoubleSeconds(absl::Now() - start)));
+  for (const auto& [table, content] : tables) {
+    Say(absl::StrFormat("  %-28s %9d rows on each of %d nodes, content hash %s", table,
+                        content.rows, cluster.names().size(), content.hash));
+  }
+  return absl::OkStatus();
+}
+
+void TellHowToGoOn(const harness::Cluster& cluster) {
+  const std::string bdrctl = absl::StrJoin(cluster.BdrctlCommand(), " ");
+  Say("\nThe cluster goes on running. Write to any node, and look at the others:");
+  for (const std::string& node : cluster.names()) {
+    Say(absl::StrFormat("  %s:  psql -h 127.0.0.1 -p %d -U postgres -d %s", node,
+                        cluster.postgres(node).port(), kDatabase));
+  }
+  Say("\nLook at it:");
+  for (const char* verb : {"status --watch", "node list", "conflict list", "verify"}) {
+    Say(absl::StrCat("  ", bdrctl, " ", verb));
+  }
+  Say("\nA table made now takes part after this, on every node:\n"
+      "  SELECT bdr.sync_publications();");
+  Say("\nStop everything:\n  ./dev demo stop");
+}
+
+}  // namespace
+
+absl::Status Run(const Options& options) {
+  RETURN_IF_ERROR(CheckMachine(options));
+  Say(
+      absl::StrFormat("starting %d PostgreSQL servers, each with %d accounts, their agents and one "
+                      "bdr-server in %s",
+                      options.nodes, options.scale * 100000, options.folder));
+  ASSIGN_OR_RETURN(const std::unique_ptr<harness::Cluster> cluster, BuildCluster(options));
+  cluster->Detach();
+  if (options.keep) RETURN_IF_ERROR(MarkAsKept(options.folder));
+
+  Say(
+      absl::StrFormat("pgbench reads and writes on all %d nodes at the same time, %d clients each, "
+                      "for %d s:\n",
+                      options.nodes, options.clients, options.seconds));
+  absl::Status result = RunPgbench(options, *cluster);
+  result.Update(Compare(*cluster));
+  TellHowToGoOn(*cluster);
+  return result;
+}
+
+}  // namespace bdr::demo

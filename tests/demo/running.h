@@ -1,0 +1,24 @@
+// The processes that a demo left running for its user to look at.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace bdr::demo {
+
+// Agents, server and postmasters whose command line names something in the folder.
+std::vector<pid_t> RunningProcesses(const std::string& folder);
+
+// Ends them, agents before their databases, and removes the folder unless it is marked as kept.
+// Harmless if nothing runs. kDeadlineExceeded if one of them had to be killed.
+absl::Status Stop(const std::string& folder);
+
+// Makes Stop() leave the folder, and Run() refuse to overwrite it.
+absl::Status MarkAsKept(const std::string& folder);
+bool IsKept(const std::string& folder);
+
+}  // namespace bdr::demo
