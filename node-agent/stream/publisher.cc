@@ -1,0 +1,490 @@
+#include "node-agent/stream/publisher.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/logging.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "bdr/v1/stream.grpc.pb.h"
+#include "node-agent/stream/outgoing.h"
+#include "node-agent/stream/steady_time.h"
+
+namespace bdr::agent {
+namespace {
+
+constexpr uint64_t kDefaultWindowBytes = 16 << 20;
+constexpr uint64_t kMaxWindowBytes = 1 << 30;
+constexpr size_t kMaxStreams = 2 * kMaxNodeId;
+constexpr int kMaxWanted = 1 << 16;
+constexpr absl::Duration kSubscriptionTimeout = absl::Seconds(10);
+constexpr int kKeepaliveMs = 5000;
+constexpr int kKeepaliveTimeoutMs = 20000;
+
+using Reactor = grpc::ServerBidiReactor<v1::SubscriberMessage, v1::PublisherMessage>;
+
+// Ends a call at once, and deletes itself.
+class Refusal final : public Reactor {
+ public:
+  explicit Refusal(const absl::Status& status) { Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+// What a stream needs to know of the publisher.
+struct Shared {
+  PublisherOptions options;
+  ChangeLog* log;
+  StreamBackend* backend;
+  std::function<void()> wake;  // the publisher's thread
+};
+
+// One subscriber.
+//
+// gRPC's threads call the On... methods, which only note what happened and wake the publisher's
+// thread. That thread alone, in Step(), starts writes, cancels and finishes; so a call is finished
+// once, and never while a write is under way.
+//
+//   waiting for the subscription -> accepted -> ended (Finish() called) -> done (OnDone())
+//                                \-----------------^
+class Stream final : public Reactor {
+ public:
+  Stream(const Shared* shared, grpc::CallbackServerContext* context,
+         std::function<void(Stream*)> on_done)
+      : shared_(shared),
+        address_(context->peer()),
+        on_done_(std::move(on_done)),
+        started_(SteadyNow()),
+        context_(context) {
+    StartRead(&incoming_);
+  }
+
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+  // By the publisher's thread only. Does what there is to do, and returns when to be called again
+  // at the latest, unless woken before.
+  absl::Duration Step();
+  // The same thread; the call ends in a later Step(), without waiting for the subscriber to read.
+  void Abort(const absl::Status& why);
+  // 0 before the subscription is accepted and after the end. The same thread.
+  NodeId subscriber() const { return ended_ ? 0 : subscriber_; }
+
+  // Nullopt unless accepted.
+  std::optional<SubscriberStatus> Status() const;
+
+ private:
+  absl::Status TakeMessage();
+  absl::Status Accept(const v1::Subscription& subscription);
+  absl::StatusOr<absl::Duration> Work();
+  absl::Status SendHeartbeat();
+  absl::StatusOr<bool> SendBlock();
+  void Send();
+  void End(const absl::Status& why);
+
+  const Shared* const shared_;
+  const std::string address_;
+  const std::function<void(Stream*)> on_done_;
+  const absl::Duration started_;
+
+  // Owned by the read under way, else by OnReadDone().
+  v1::SubscriberMessage incoming_;
+
+  // The publisher's thread only.
+  NodeId subscriber_ = 0;
+  std::optional<Outgoing> outgoing_;
+  v1::PublisherMessage message_;  // until the write is done
+  absl::Duration next_heartbeat_;
+  bool ended_ = false;
+
+  mutable Mutex mu_;
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(mu_);          // null once done
+  std::optional<v1::Subscription> subscription_ ABSL_GUARDED_BY(mu_);  // not looked at yet
+  bool subscribed_ ABSL_GUARDED_BY(mu_) = false;
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK: why the call has to end
+  SubscriberStatus summary_ ABSL_GUARDED_BY(mu_);
+};
+
+void Stream::OnReadDone(bool ok) {
+  const absl::Status status =
+      ok ? TakeMessage() : absl::CancelledError("the subscriber closed the stream");
+  if (status.ok()) {
+    StartRead(&incoming_);
+  } else {
+    MutexLock lock(&mu_);
+    closed_.Update(status);
+  }
+  shared_->wake();
+}
+
+absl::Status Stream::TakeMessage() {
+  if (incoming_.has_subscription()) {
+    MutexLock lock(&mu_);
+    if (std::exchange(subscribed_, true)) {
+      return absl::InvalidArgumentError("a stream takes one subscription, as its first message");
+    }
+    subscription_ = std::move(*incoming_.mutable_subscription());
+    return absl::OkStatus();
+  }
+  if (!incoming_.has_ack()) return absl::OkStatus();  // a kind that a later version may send
+  ASSIGN_OR_RETURN(const std::vector<AckInfo> acks, AcksFromWire(incoming_.ack()));
+  NodeId accepted = 0;
+  {
+    MutexLock lock(&mu_);
+    summary_.consumed_bytes = std::max(summary_.consumed_bytes, incoming_.ack().consumed_bytes());
+    accepted = summary_.node;
+  }
+  // A subscriber acknowledges only what it got here or knows from before, after the first
+  // heartbeat; so nothing is lost by not listening to one that is not accepted.
+  if (accepted != 0 && !acks.empty()) shared_->backend->OnAcks(accepted, acks);
+  return absl::OkStatus();
+}
+
+void Stream::OnWriteDone(bool ok) {
+  {
+    MutexLock lock(&mu_);
+    writing_ = false;
+    if (!ok) closed_.Update(absl::CancelledError("the connection to the subscriber broke"));
+  }
+  shared_->wake();
+}
+
+void Stream::OnCancel() {
+  {
+    MutexLock lock(&mu_);
+    closed_.Update(absl::CancelledError("the call was cancelled"));
+  }
+  shared_->wake();
+}
+
+void Stream::OnDone() {
+  {
+    MutexLock lock(&mu_);
+    context_ = nullptr;
+  }
+  const std::function<void(Stream*)> on_done = on_done_;
+  on_done(this);  // deletes this, as a rule
+}
+
+absl::Duration Stream::Step() {
+  absl::Status closed;
+  {
+    MutexLock lock(&mu_);
+    // OnWriteDone() wakes us again.
+    if (ended_ || writing_) return absl::InfiniteDuration();
+    closed = closed_;
+  }
+  if (closed.ok()) {
+    const absl::StatusOr<absl::Duration> next = Work();
+    if (next.ok()) return *next;
+    closed = next.status();
+  }
+  End(closed);
+  return absl::InfiniteDuration();
+}
+
+absl::StatusOr<absl::Duration> Stream::Work() {
+  if (!outgoing_.has_value()) {
+    std::optional<v1::Subscription> subscription;
+    {
+      MutexLock lock(&mu_);
+      subscription = std::exchange(subscription_, std::nullopt);
+    }
+    if (!subscription.has_value()) {
+      const absl::Duration until = started_ + kSubscriptionTimeout;
+      if (SteadyNow() < until) return until;
+      return absl::DeadlineExceededError("no subscription came on the stream");
+    }
+    RETURN_IF_ERROR(Accept(*subscription));
+  }
+  if (SteadyNow() >= next_heartbeat_) {
+    RETURN_IF_ERROR(SendHeartbeat());
+    return absl::InfiniteDuration();
+  }
+  ASSIGN_OR_RETURN(const bool sent, SendBlock());
+  return sent ? absl::InfiniteDuration() : next_heartbeat_;
+}
+
+absl::Status Stream::Accept(const v1::Subscription& subscription) {
+  if (subscription.cluster_id() != shared_->options.cluster_id) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node ", shared_->options.self, " belongs to cluster \"", shared_->options.cluster_id,
+        "\", the subscriber to \"", subscription.cluster_id(),
+        "\": one of the two has a wrong address or was initialised anew"));
+  }
+  const uint32_t node = subscription.subscriber_node();
+  if (node == 0 || node > kMaxNodeId || !shared_->options.is_member(static_cast<NodeId>(node))) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("node ", shared_->options.self, " does not know node ", node,
+                     " as a member of the cluster (yet): see \"bdrctl node list\""));
+  }
+  if (subscription.from_size() > kMaxWanted) {
+    return absl::InvalidArgumentError("a subscription names too many origins");
+  }
+  ASSIGN_OR_RETURN(std::vector<WantedOrigin> wanted, WantedFromWire(subscription));
+  const uint64_t window =
+      subscription.window_bytes() == 0 ? kDefaultWindowBytes : subscription.window_bytes();
+  Outgoing outgoing(shared_->log, {.self = shared_->options.self,
+                                   .window_bytes = std::min(window, kMaxWindowBytes),
+                                   .wanted = std::move(wanted)});
+  RETURN_IF_ERROR(outgoing.Check());
+
+  outgoing_.emplace(std::move(outgoing));
+  subscriber_ = static_cast<NodeId>(node);
+  next_heartbeat_ = SteadyNow();  // the subscriber's sign that it was accepted
+  {
+    MutexLock lock(&mu_);
+    summary_.node = subscriber_;
+    summary_.address = address_;
+    summary_.since_us = absl::ToUnixMicros(absl::Now());
+    summary_.cursors = outgoing_->cursors();
+  }
+  LogInfo("subscriber", {{"state", "accepted"}, {"peer", subscriber_}, {"address", address_}});
+  return absl::OkStatus();
+}
+
+absl::Status Stream::SendHeartbeat() {
+  if (!shared_->options.is_member(subscriber_)) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("node ", subscriber_, " is no longer a member of the cluster"));
+  }
+  message_.Clear();
+  ToWire(shared_->backend->MakeHeartbeat(), message_.mutable_heartbeat());
+  // A little early, so that a busy machine still keeps the interval.
+  next_heartbeat_ = SteadyNow() + shared_->options.heartbeat_interval * 0.8;
+  Send();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Stream::SendBlock() {
+  uint64_t consumed = 0;
+  {
+    MutexLock lock(&mu_);
+    consumed = summary_.consumed_bytes;
+  }
+  ASSIGN_OR_RETURN(std::optional<EncodedBlock> block, outgoing_->Take(consumed));
+  if (!block.has_value()) return false;
+  message_.set_block(std::move(block->bytes));
+  {
+    MutexLock lock(&mu_);
+    summary_.sent_bytes = outgoing_->taken_bytes();
+    ++summary_.sent_blocks;
+    summary_.cursors = outgoing_->cursors();
+  }
+  Send();
+  return true;
+}
+
+void Stream::Send() {
+  {
+    MutexLock lock(&mu_);
+    writing_ = true;
+  }
+  StartWrite(&message_);
+}
+
+void Stream::Abort(const absl::Status& why) {
+  MutexLock lock(&mu_);
+  closed_.Update(why);
+  // Otherwise a write that waits for a subscriber which reads nothing would never end. gRPC calls
+  // OnCancel() from another thread, never from inside this call.
+  if (context_ != nullptr) context_->TryCancel();
+}
+
+void Stream::End(const absl::Status& why) {
+  ended_ = true;
+  outgoing_.reset();
+  {
+    MutexLock lock(&mu_);
+    summary_ = {};
+  }
+  if (subscriber_ != 0) {
+    LogInfo("subscriber",
+            {{"state", "accepted->ended"}, {"peer", subscriber_}, {"address", address_}},
+            why.message());
+  } else {
+    // A refused subscriber tries for ever, and logs the reason itself.
+    LogDebug("subscriber", {{"state", "refused"}, {"address", address_}}, why.message());
+  }
+  Finish(ToGrpc(why));
+}
+
+std::optional<SubscriberStatus> Stream::Status() const {
+  MutexLock lock(&mu_);
+  if (summary_.node == 0) return std::nullopt;
+  return summary_;
+}
+
+}  // namespace
+
+class Publisher::Impl final : public v1::Replication::CallbackService {
+ public:
+  Impl(PublisherOptions options, ChangeLog* log, StreamBackend* backend)
+      : shared_{.options = std::move(options), .log = log, .backend = backend, .wake = [this] {
+                  MutexLock lock(&mu_);
+                  WakeLocked();
+                }} {
+    listener_ = log->AddListener([this](OriginId) { shared_.wake(); });
+    thread_ = std::thread([this] { Run(); });
+  }
+
+  grpc::ServerBidiReactor<v1::SubscriberMessage, v1::PublisherMessage>* Subscribe(
+      grpc::CallbackServerContext* context) override;
+  std::vector<SubscriberStatus> Subscribers() const;
+  void Shutdown();
+
+ private:
+  using Streams = std::vector<std::shared_ptr<Stream>>;
+
+  void Run();
+  void AbortAll(const Streams& streams);
+  static void AbortReplaced(const Streams& streams);
+  void Sleep(absl::Duration until);
+  void Remove(Stream* stream);
+  void WakeLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    woken_ = true;
+    changed_.NotifyAll();
+  }
+
+  Shared shared_;
+  uint64_t listener_ = 0;
+  std::thread thread_;
+
+  mutable Mutex mu_;
+  CondVar changed_;
+  Streams streams_ ABSL_GUARDED_BY(mu_);  // in the order of their calls
+  bool woken_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+grpc::ServerBidiReactor<v1::SubscriberMessage, v1::PublisherMessage>* Publisher::Impl::Subscribe(
+    grpc::CallbackServerContext* context) {
+  MutexLock lock(&mu_);
+  if (stopping_) return new Refusal(absl::UnavailableError("the agent is shutting down"));
+  if (streams_.size() >= kMaxStreams) {
+    return new Refusal(absl::ResourceExhaustedError("too many subscriptions"));
+  }
+  streams_.push_back(
+      std::make_shared<Stream>(&shared_, context, [this](Stream* stream) { Remove(stream); }));
+  WakeLocked();
+  return streams_.back().get();
+}
+
+// The last that a stream does here: Shutdown() may return right after.
+void Publisher::Impl::Remove(Stream* stream) {
+  std::shared_ptr<Stream> removed;
+  MutexLock lock(&mu_);
+  const auto found = std::find_if(streams_.begin(), streams_.end(),
+                                  [&](const auto& one) { return one.get() == stream; });
+  removed = std::move(*found);
+  streams_.erase(found);
+  WakeLocked();
+}
+
+void Publisher::Impl::Run() {
+  while (true) {
+    Streams streams;
+    bool stopping = false;
+    {
+      MutexLock lock(&mu_);
+      if (stopping_ && streams_.empty()) return;
+      woken_ = false;
+      stopping = stopping_;
+      streams = streams_;
+    }
+    if (stopping) AbortAll(streams);
+    AbortReplaced(streams);
+    absl::Duration next = absl::InfiniteDuration();
+    for (const auto& stream : streams) next = std::min(next, stream->Step());
+    streams.clear();
+    Sleep(next);
+  }
+}
+
+void Publisher::Impl::AbortAll(const Streams& streams) {
+  for (const auto& stream : streams) {
+    stream->Abort(absl::UnavailableError("the agent is shutting down"));
+  }
+}
+
+// A node has one subscription. The older of two is a connection that broke on the subscriber's
+// side only, and would keep its memory until that is noticed here.
+void Publisher::Impl::AbortReplaced(const Streams& streams) {
+  for (size_t older = 0; older < streams.size(); ++older) {
+    const NodeId node = streams[older]->subscriber();
+    for (size_t newer = older + 1; node != 0 && newer < streams.size(); ++newer) {
+      if (streams[newer]->subscriber() != node) continue;
+      streams[older]->Abort(absl::AbortedError("the same node subscribed again"));
+      break;
+    }
+  }
+}
+
+void Publisher::Impl::Sleep(absl::Duration until) {
+  MutexLock lock(&mu_);
+  while (!woken_) {
+    const absl::Duration left = until - SteadyNow();
+    if (left <= absl::ZeroDuration()) return;
+    changed_.WaitFor(&mu_, std::min(left, absl::Minutes(1)));
+  }
+}
+
+std::vector<SubscriberStatus> Publisher::Impl::Subscribers() const {
+  Streams streams;
+  {
+    MutexLock lock(&mu_);
+    streams = streams_;
+  }
+  std::vector<SubscriberStatus> result;
+  for (const auto& stream : streams) {
+    if (std::optional<SubscriberStatus> status = stream->Status()) {
+      result.push_back(*std::move(status));
+    }
+  }
+  return result;
+}
+
+void Publisher::Impl::Shutdown() {
+  std::thread thread;
+  {
+    MutexLock lock(&mu_);
+    stopping_ = true;
+    WakeLocked();
+    thread = std::move(thread_);
+  }
+  if (!thread.joinable()) return;
+  thread.join();
+  shared_.log->RemoveListener(listener_);
+}
+
+Publisher::Publisher(PublisherOptions options, ChangeLog* log, StreamBackend* backend)
+    : impl_(std::make_unique<Impl>(std::move(options), log, backend)) {}
+
+Publisher::~Publisher() { Shutdown(); }
+
+void Publisher::AddTo(grpc::ServerBuilder* builder) {
+  builder->RegisterService(impl_.get());
+  // A subscriber whose machine vanished is noticed, and may itself ask that often.
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
+}
+
+std::vector<SubscriberStatus> Publisher::Subscribers() const { return impl_->Subscribers(); }
+
+void Publisher::Shutdown() { impl_->Shutdown(); }
+
+}  // namespace bdr::agent

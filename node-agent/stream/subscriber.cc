@@ -1,0 +1,511 @@
+#include "node-agent/stream/subscriber.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <optional>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/logging.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "bdr/v1/stream.grpc.pb.h"
+#include "node-agent/stream/backoff.h"
+#include "node-agent/stream/steady_time.h"
+#include "node-agent/stream/wire.h"
+
+namespace bdr::agent {
+namespace {
+
+// The largest row that PostgreSQL can send (1 GiB), what else a block may hold, and some room.
+constexpr int kMaxMessageBytes = (1 << 30) + (128 << 20);
+constexpr absl::Duration kShortestStallTimeout = absl::Seconds(3);
+constexpr absl::Duration kLongestStallTimeout = absl::Minutes(5);
+// Acknowledgements are repeated that often though nothing has changed.
+constexpr absl::Duration kAckRepeat = absl::Seconds(1);
+constexpr absl::Duration kPeersStatusTimeout = absl::Seconds(2);
+
+// What gRPC's threads and ours tell each other.
+struct Mailbox {
+  Mutex mu;
+  CondVar changed;
+};
+
+// The reactor of one attempt. gRPC's threads call the On... methods, which only note what happened;
+// the subscriber's thread starts every operation. It holds the call (AddHold) until it is through.
+class Call final : public grpc::ClientBidiReactor<v1::SubscriberMessage, v1::PublisherMessage> {
+ public:
+  explicit Call(Mailbox* mailbox) : mailbox_(mailbox), heard_(SteadyNow()) {}
+
+  void OnReadDone(bool ok) override {
+    MutexLock lock(&mailbox_->mu);
+    (ok ? arrived_ : broken_) = true;
+    if (ok) heard_ = SteadyNow();
+    mailbox_->changed.NotifyAll();
+  }
+  void OnWriteDone(bool ok) override {
+    MutexLock lock(&mailbox_->mu);
+    writing_ = false;
+    if (!ok) broken_ = true;
+    mailbox_->changed.NotifyAll();
+  }
+  // The last that happens here: the subscriber's thread then destroys the call.
+  void OnDone(const grpc::Status& status) override {
+    Mailbox* const mailbox = mailbox_;
+    MutexLock lock(&mailbox->mu);
+    end_ = FromGrpc(status);
+    mailbox->changed.NotifyAll();
+  }
+
+  // What follows is for the subscriber's thread.
+
+  void Start(grpc::ClientContext* context, v1::Replication::Stub* stub,
+             const v1::Subscription& subscription) {
+    stub->async()->Subscribe(context, this);
+    AddHold();
+    held_ = true;
+    *outgoing_.mutable_subscription() = subscription;
+    writing_ = true;
+    StartWrite(&outgoing_);
+    StartRead(&incoming_);
+    StartCall();
+  }
+
+  // Takes the message that has arrived, and reads on.
+  v1::PublisherMessage Take() {
+    v1::PublisherMessage message;
+    {
+      MutexLock lock(&mailbox_->mu);
+      arrived_ = false;
+    }
+    message.Swap(&incoming_);
+    StartRead(&incoming_);
+    return message;
+  }
+
+  // Only while no write is under way.
+  void Send(const v1::Ack& ack) {
+    *outgoing_.mutable_ack() = ack;
+    {
+      MutexLock lock(&mailbox_->mu);
+      writing_ = true;
+    }
+    StartWrite(&outgoing_);
+  }
+
+  // No operation is started from now on. OnDone() comes once those under way have ended.
+  void Release() {
+    if (std::exchange(held_, false)) RemoveHold();
+  }
+
+  bool arrived() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mailbox_->mu) { return arrived_; }
+  bool broken() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mailbox_->mu) { return broken_; }
+  bool writing() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mailbox_->mu) { return writing_; }
+  // When the last message came, or the call began.
+  absl::Duration heard() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mailbox_->mu) { return heard_; }
+  const std::optional<absl::Status>& end() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mailbox_->mu) {
+    return end_;
+  }
+
+ private:
+  Mailbox* const mailbox_;
+  bool held_ = false;
+  v1::PublisherMessage incoming_;   // gRPC's from StartRead() to OnReadDone()
+  v1::SubscriberMessage outgoing_;  // gRPC's from StartWrite() to OnWriteDone()
+
+  bool arrived_ ABSL_GUARDED_BY(mailbox_->mu) = false;
+  bool broken_ ABSL_GUARDED_BY(mailbox_->mu) = false;
+  bool writing_ ABSL_GUARDED_BY(mailbox_->mu) = false;
+  absl::Duration heard_ ABSL_GUARDED_BY(mailbox_->mu);
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mailbox_->mu);
+};
+
+grpc::ChannelArguments ChannelSettings() {
+  grpc::ChannelArguments settings;
+  settings.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  // Each attempt makes a connection of its own: no backoff of gRPC's on top of ours.
+  settings.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+  settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  settings.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Peers are reached as they are addressed, whatever http_proxy is for.
+  settings.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return settings;
+}
+
+bool IsRefusal(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kDataLoss ||
+         status.code() == absl::StatusCode::kFailedPrecondition ||
+         status.code() == absl::StatusCode::kPermissionDenied;
+}
+
+// A node that was just added is not known everywhere yet, which is over soon.
+bool IsLasting(const absl::Status& refusal) {
+  return refusal.code() != absl::StatusCode::kPermissionDenied;
+}
+
+bool Equal(const std::vector<AckInfo>& a, const std::vector<AckInfo>& b) {
+  const auto values = [](const AckInfo& ack) {
+    return std::tie(ack.origin, ack.received_lsn, ack.durable_lsn, ack.applied_lsn);
+  };
+  return std::equal(
+      a.begin(), a.end(), b.begin(), b.end(),
+      [&](const AckInfo& one, const AckInfo& other) { return values(one) == values(other); });
+}
+
+}  // namespace
+
+class Subscriber::Impl {
+ public:
+  Impl(SubscriberOptions options, ChangeLog* log, StreamBackend* backend)
+      : options_(std::move(options)),
+        log_(log),
+        backend_(backend),
+        backoff_(options_.shortest_backoff, options_.longest_backoff),
+        origins_(options_.origins) {
+    link_.since_us = absl::ToUnixMicros(absl::Now());
+    thread_ = std::thread([this] { Run(); });
+  }
+
+  void SetOrigins(std::vector<OriginId> origins) {
+    MutexLock lock(&mailbox_.mu);
+    if (origins == origins_) return;
+    origins_ = std::move(origins);
+    ++origins_version_;
+    mailbox_.changed.NotifyAll();
+  }
+
+  LinkStatus Status() const {
+    MutexLock lock(&mailbox_.mu);
+    return link_;
+  }
+
+  void Stop() {
+    std::thread thread;
+    {
+      MutexLock lock(&mailbox_.mu);
+      stopping_ = true;
+      mailbox_.changed.NotifyAll();
+      thread = std::move(thread_);
+    }
+    if (thread.joinable()) thread.join();
+  }
+
+ private:
+  // One attempt, as far as it came.
+  struct Attempt {
+    std::vector<OriginId> origins = {};
+    uint64_t origins_version = 0;
+    absl::Duration began = SteadyNow();
+    bool streaming = false;
+    bool stalled = false;
+    uint64_t consumed_bytes = 0;
+    uint64_t acknowledged_bytes = 0;
+    absl::Duration ack_due = absl::InfiniteDuration();  // set by the first message
+    absl::Duration ack_sent = absl::ZeroDuration();
+    std::vector<AckInfo> acks = {};
+  };
+  enum class Event { kMessage, kAckDue, kBroken, kStalled, kUnwanted };
+
+  void Run();
+  absl::Status Stream(Attempt* attempt);
+  absl::Status Exchange(Attempt* attempt, Call* call);
+  Event NextEvent(const Attempt& attempt, const Call& call);
+  absl::Status Handle(Attempt* attempt, v1::PublisherMessage message);
+  absl::Status HandleBlock(Attempt* attempt, std::string bytes);
+  absl::Status HandleHeartbeat(const v1::Heartbeat& message);
+  void Acknowledge(Attempt* attempt, Call* call);
+  absl::Status PeersWord(Call* call);
+  void Close(Call* call);
+
+  void Streaming(Attempt* attempt);
+  void Failed(const Attempt& attempt, const absl::Status& why);
+  LinkState Enter(LinkState state, std::string reason);
+  bool Stopping() const {
+    MutexLock lock(&mailbox_.mu);
+    return stopping_;
+  }
+  v1::Subscription MakeSubscription(const Attempt& attempt) const;
+
+  const SubscriberOptions options_;
+  ChangeLog* const log_;
+  StreamBackend* const backend_;
+  std::thread thread_;
+
+  // The thread only.
+  Backoff backoff_;
+  absl::Duration stall_timeout_ = absl::ZeroDuration();  // set by Run()
+
+  mutable Mailbox mailbox_;
+  std::vector<OriginId> origins_ ABSL_GUARDED_BY(mailbox_.mu);
+  uint64_t origins_version_ ABSL_GUARDED_BY(mailbox_.mu) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mailbox_.mu) = false;
+  LinkStatus link_ ABSL_GUARDED_BY(mailbox_.mu);
+};
+
+void Subscriber::Impl::Run() {
+  const absl::Duration base = std::max(kShortestStallTimeout, options_.heartbeat_interval * 10);
+  stall_timeout_ = base;
+  while (!Stopping()) {
+    Attempt attempt;
+    {
+      MutexLock lock(&mailbox_.mu);
+      attempt.origins = origins_;
+      attempt.origins_version = origins_version_;
+      ++link_.attempts;
+    }
+    const absl::Status why = Stream(&attempt);
+    // A stream that stood for a while owes its end to something new.
+    if (attempt.streaming && SteadyNow() - attempt.began > 2 * options_.longest_backoff) {
+      backoff_.Reset();
+    }
+    // One large block on a slow line looks like a stall. Waiting longer each time lets it through
+    // in the end.
+    const bool twice_as_long = attempt.stalled && attempt.streaming && attempt.consumed_bytes == 0;
+    stall_timeout_ = twice_as_long ? std::min(kLongestStallTimeout, stall_timeout_ * 2) : base;
+    if (why.ok()) {
+      // Stop(), or other origins.
+      Enter(LinkState::kConnecting, "");
+    } else {
+      Failed(attempt, why);
+    }
+  }
+}
+
+// Returns why the stream ended; OK if we wanted it to (Stop(), other origins).
+absl::Status Subscriber::Impl::Stream(Attempt* attempt) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials,
+                   options_.credentials());
+  const std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateCustomChannel(options_.address, credentials, ChannelSettings());
+  const std::unique_ptr<v1::Replication::Stub> stub = v1::Replication::NewStub(channel);
+  grpc::ClientContext context;
+  Call call(&mailbox_);
+  call.Start(&context, stub.get(), MakeSubscription(*attempt));
+  const absl::Status why = Exchange(attempt, &call);
+  // What is still under way fails at once after this, so that the wait in Close() is short,
+  // whatever the peer does.
+  context.TryCancel();
+  Close(&call);
+  return why;
+}
+
+v1::Subscription Subscriber::Impl::MakeSubscription(const Attempt& attempt) const {
+  v1::Subscription subscription;
+  subscription.set_cluster_id(options_.cluster_id);
+  subscription.set_subscriber_node(options_.self);
+  subscription.set_window_bytes(options_.window_bytes);
+  std::vector<WantedOrigin> wanted;
+  for (const OriginId origin : attempt.origins) {
+    wanted.push_back({.origin = origin, .from = log_->End(origin)});
+  }
+  ToWire(wanted, &subscription);
+  return subscription;
+}
+
+absl::Status Subscriber::Impl::Exchange(Attempt* attempt, Call* call) {
+  while (true) {
+    switch (NextEvent(*attempt, *call)) {
+      case Event::kMessage: {
+        v1::PublisherMessage message = call->Take();
+        if (!attempt->streaming) Streaming(attempt);
+        RETURN_IF_ERROR(Handle(attempt, std::move(message)));
+        Acknowledge(attempt, call);
+        break;
+      }
+      case Event::kAckDue:
+        Acknowledge(attempt, call);
+        break;
+      case Event::kBroken:
+        return PeersWord(call);
+      case Event::kStalled:
+        attempt->stalled = true;
+        return absl::UnavailableError(absl::StrCat(
+            attempt->streaming ? "nothing came from the peer for " : "no answer from the peer in ",
+            absl::FormatDuration(stall_timeout_)));
+      case Event::kUnwanted:
+        return absl::OkStatus();
+    }
+  }
+}
+
+Subscriber::Impl::Event Subscriber::Impl::NextEvent(const Attempt& attempt, const Call& call) {
+  MutexLock lock(&mailbox_.mu);
+  while (true) {
+    if (stopping_ || origins_version_ != attempt.origins_version) return Event::kUnwanted;
+    // A message that has arrived counts before anything that happened to the stream since.
+    if (call.arrived()) return Event::kMessage;
+    if (call.broken()) return Event::kBroken;
+    const absl::Duration now = SteadyNow();
+    const absl::Duration stalled = call.heard() + stall_timeout_;
+    if (now >= stalled) return Event::kStalled;
+    const absl::Duration ack_due = call.writing() ? absl::InfiniteDuration() : attempt.ack_due;
+    if (now >= ack_due) return Event::kAckDue;
+    mailbox_.changed.WaitFor(&mailbox_.mu, std::min(stalled, ack_due) - now);
+  }
+}
+
+absl::Status Subscriber::Impl::Handle(Attempt* attempt, v1::PublisherMessage message) {
+  if (message.has_heartbeat()) return HandleHeartbeat(message.heartbeat());
+  if (message.kind_case() == v1::PublisherMessage::kBlock) {
+    return HandleBlock(attempt, std::move(*message.mutable_block()));
+  }
+  return absl::OkStatus();  // a kind that a later version may send
+}
+
+absl::Status Subscriber::Impl::HandleBlock(Attempt* attempt, std::string bytes) {
+  const uint64_t size = bytes.size();
+  EncodedBlock block;
+  ASSIGN_OR_RETURN(block.info, ParseBlock(bytes));
+  const auto& origins = attempt->origins;
+  if (std::find(origins.begin(), origins.end(), block.info.origin) == origins.end()) {
+    return absl::InternalError(absl::StrCat("the peer sent a block of origin ",
+                                            ToString(block.info.origin),
+                                            ", which was not asked for"));
+  }
+  block.bytes = std::move(bytes);
+  RETURN_IF_ERROR(log_->AppendReceived(block));
+  attempt->consumed_bytes += size;
+  MutexLock lock(&mailbox_.mu);
+  link_.received_bytes += size;
+  ++link_.received_blocks;
+  return absl::OkStatus();
+}
+
+absl::Status Subscriber::Impl::HandleHeartbeat(const v1::Heartbeat& message) {
+  ASSIGN_OR_RETURN(HeartbeatInfo heartbeat, HeartbeatFromWire(message));
+  // Only an origin itself may promise what it will do.
+  for (HeartbeatOrigin& origin : heartbeat.origins) {
+    if (origin.origin.node != options_.peer) origin.promise_us = 0;
+  }
+  backend_->OnHeartbeat(options_.peer, heartbeat);
+  MutexLock lock(&mailbox_.mu);
+  link_.last_heartbeat_us = absl::ToUnixMicros(absl::Now());
+  if (heartbeat.clock_us != 0) {
+    link_.clock_skew_us = heartbeat.clock_us - link_.last_heartbeat_us;
+  }
+  return absl::OkStatus();
+}
+
+// Sends an acknowledgement if it is time for one: when much of the window is used up, else once in
+// a heartbeat interval if something has changed, and now and then in any case.
+void Subscriber::Impl::Acknowledge(Attempt* attempt, Call* call) {
+  const uint64_t unacknowledged = attempt->consumed_bytes - attempt->acknowledged_bytes;
+  const bool much = unacknowledged > 0 && unacknowledged >= options_.window_bytes / 4;
+  const absl::Duration now = SteadyNow();
+  if (!much && now < attempt->ack_due) return;
+  {
+    MutexLock lock(&mailbox_.mu);
+    if (call->writing()) return;
+  }
+  attempt->ack_due = now + options_.heartbeat_interval;
+  std::vector<AckInfo> acks = backend_->MakeAcks();
+  const bool changed = unacknowledged > 0 || !Equal(acks, attempt->acks);
+  if (!changed && now < attempt->ack_sent + kAckRepeat) return;
+
+  v1::Ack message;
+  ToWire(acks, &message);
+  message.set_consumed_bytes(attempt->consumed_bytes);
+  call->Send(message);
+  attempt->ack_sent = now;
+  attempt->acks = std::move(acks);
+  attempt->acknowledged_bytes = attempt->consumed_bytes;
+}
+
+// The peer ended the stream, or the connection broke: its last word on that.
+absl::Status Subscriber::Impl::PeersWord(Call* call) {
+  call->Release();
+  const absl::Duration until = SteadyNow() + kPeersStatusTimeout;
+  MutexLock lock(&mailbox_.mu);
+  while (!call->end().has_value() && !stopping_ && SteadyNow() < until) {
+    mailbox_.changed.WaitFor(&mailbox_.mu, until - SteadyNow());
+  }
+  if (stopping_) return absl::OkStatus();
+  if (!call->end().has_value()) return absl::UnavailableError("the connection broke");
+  return call->end()->ok() ? absl::UnavailableError("the peer ended the stream") : *call->end();
+}
+
+void Subscriber::Impl::Close(Call* call) {
+  call->Release();
+  MutexLock lock(&mailbox_.mu);
+  while (!call->end().has_value()) mailbox_.changed.Wait(&mailbox_.mu);
+}
+
+void Subscriber::Impl::Streaming(Attempt* attempt) {
+  attempt->streaming = true;
+  attempt->ack_due = SteadyNow();
+  const LinkState before = Enter(LinkState::kStreaming, "");
+  LogInfo("stream", {{"state", absl::StrCat(ToString(before), "->streaming")},
+                     {"node", options_.self},
+                     {"peer", options_.peer},
+                     {"address", options_.address}});
+}
+
+void Subscriber::Impl::Failed(const Attempt& attempt, const absl::Status& why) {
+  const LinkState state = IsRefusal(why) ? LinkState::kRefused : LinkState::kBackoff;
+  const absl::Duration retry = IsRefusal(why) && IsLasting(why)
+                                   ? backoff_.WithJitter(options_.refused_backoff)
+                                   : backoff_.Next();
+  const std::string reason(why.message());
+  const LinkStatus last = Status();
+  const LinkState before = Enter(state, reason);
+  // One line for each cause, not for each attempt.
+  if (last.state != state || last.reason != reason) {
+    LogWarning("stream",
+               {{"state", absl::StrCat(ToString(before), "->", ToString(state))},
+                {"node", options_.self},
+                {"peer", options_.peer},
+                {"address", options_.address},
+                {"retry_ms", absl::ToInt64Milliseconds(retry)}},
+               why.ToString());
+  }
+  const absl::Duration until = SteadyNow() + retry;
+  MutexLock lock(&mailbox_.mu);
+  ++link_.failures;
+  while (!stopping_ && origins_version_ == attempt.origins_version && SteadyNow() < until) {
+    mailbox_.changed.WaitFor(&mailbox_.mu, until - SteadyNow());
+  }
+}
+
+LinkState Subscriber::Impl::Enter(LinkState state, std::string reason) {
+  MutexLock lock(&mailbox_.mu);
+  const LinkState before = std::exchange(link_.state, state);
+  if (before != state) link_.since_us = absl::ToUnixMicros(absl::Now());
+  link_.reason = std::move(reason);
+  return before;
+}
+
+const char* ToString(LinkState state) {
+  switch (state) {
+    case LinkState::kConnecting:
+      return "connecting";
+    case LinkState::kStreaming:
+      return "streaming";
+    case LinkState::kBackoff:
+      return "backoff";
+    case LinkState::kRefused:
+      return "refused";
+  }
+  return "unknown";
+}
+
+Subscriber::Subscriber(SubscriberOptions options, ChangeLog* log, StreamBackend* backend)
+    : impl_(std::make_unique<Impl>(std::move(options), log, backend)) {}
+
+Subscriber::~Subscriber() { Stop(); }
+
+void Subscriber::SetOrigins(std::vector<OriginId> origins) {
+  impl_->SetOrigins(std::move(origins));
+}
+
+LinkStatus Subscriber::Status() const { return impl_->Status(); }
+
+void Subscriber::Stop() { impl_->Stop(); }
+
+}  // namespace bdr::agent
