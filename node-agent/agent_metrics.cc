@@ -20,10 +20,10 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_memory_bytes", .help = "resident memory of the agent"},
       {.name = "bdr_stable_timestamp_seconds",
        .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
-      {.name = "bdr_captured_transactions_total",
+      {.name = "bdr_transactions_captured_total",
        .type = kCounter,
        .help = "transactions committed on this node and captured since the agent started"},
-      {.name = "bdr_captured_changes_total",
+      {.name = "bdr_changes_captured_total",
        .type = kCounter,
        .help = "row changes in those transactions"},
       // Each peer: the stream from it, and applying what it brought.
@@ -58,11 +58,11 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_clock_skew_seconds",
        .help = "the peer's clock less this node's, from heartbeats",
        .labels = origin},
-      {.name = "bdr_applied_transactions_total",
+      {.name = "bdr_transactions_applied_total",
        .type = kCounter,
        .help = "transactions of the origin applied since the agent started",
        .labels = origin},
-      {.name = "bdr_applied_changes_total",
+      {.name = "bdr_changes_applied_total",
        .type = kCounter,
        .help = "row changes in those transactions",
        .labels = origin},
@@ -108,9 +108,9 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
   metrics->GetGauge("bdr_memory_bytes").Set(static_cast<double>(status.memory_bytes()));
   metrics->GetGauge("bdr_stable_timestamp_seconds")
       .Set(static_cast<double>(status.stable_us()) / 1e6);
-  metrics->GetCounter("bdr_captured_transactions_total")
+  metrics->GetCounter("bdr_transactions_captured_total")
       .SetTotal(static_cast<double>(status.transactions_captured()));
-  metrics->GetCounter("bdr_captured_changes_total")
+  metrics->GetCounter("bdr_changes_captured_total")
       .SetTotal(static_cast<double>(status.changes_captured()));
 
   for (const v1::OriginStatus& origin : status.origins()) {
@@ -135,8 +135,8 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
                              : 0);
     set("bdr_queued_bytes", static_cast<double>(origin.queued_bytes()));
     set("bdr_clock_skew_seconds", static_cast<double>(origin.clock_skew_us()) / 1e6);
-    total("bdr_applied_transactions_total", origin.transactions_applied());
-    total("bdr_applied_changes_total", origin.changes_applied());
+    total("bdr_transactions_applied_total", origin.transactions_applied());
+    total("bdr_changes_applied_total", origin.changes_applied());
     total("bdr_conflicts_total", origin.conflicts());
   }
 }

@@ -28,7 +28,7 @@ TEST(AgentMetricsTest, AScrapeShowsTheStatus) {
   const std::string text = metrics.Text();
   EXPECT_THAT(text, HasSubstr("bdr_node_health 1"));
   EXPECT_THAT(text, HasSubstr("bdr_log_bytes 4096"));
-  EXPECT_THAT(text, HasSubstr("bdr_captured_transactions_total 7"));
+  EXPECT_THAT(text, HasSubstr("bdr_transactions_captured_total 7"));
   EXPECT_THAT(text, HasSubstr("bdr_lag_seconds{origin=\"us2\"} 1.5"));
   EXPECT_THAT(text, HasSubstr("bdr_lag_bytes{origin=\"us2\"} 200"));
   EXPECT_THAT(text, HasSubstr("bdr_conflicts_total{origin=\"us2\"} 2"));
