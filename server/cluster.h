@@ -1,0 +1,43 @@
+// The cluster's state in the store: reads it, changes it by compare-and-set, and tells it on.
+//
+// Thread-safe. Holds nothing that the store does not: any number of servers may share one store.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/cluster_state.h"
+#include "server/store/store.h"
+
+namespace bdr::v1 {
+class Member;
+class Membership;
+}  // namespace bdr::v1
+
+namespace bdr::server {
+
+class Cluster {
+ public:
+  // `store` must outlive it.
+  explicit Cluster(Store* store) : store_(store) {}
+
+  // An empty state before InitCluster.
+  absl::StatusOr<ClusterState> Read() const;
+
+  // Writes what `change` makes of the present state, unless it is equal, and gives the outcome.
+  // `change` is called again if another server was faster; its errors are passed on.
+  using ChangeFunction = std::function<absl::StatusOr<ClusterState>(ClusterState)>;
+  absl::StatusOr<ClusterState> Change(const ChangeFunction& change);
+
+ private:
+  Store* const store_;
+};
+
+// A random id that no other cluster has.
+std::string NewClusterId();
+
+void ToProto(const ClusterMember& member, v1::Member* out);
+void ToProto(const ClusterState& state, v1::Membership* out);
+
+}  // namespace bdr::server

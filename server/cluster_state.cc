@@ -1,0 +1,126 @@
+#include "server/cluster_state.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "base/config.h"
+#include "base/status_macros.h"
+
+namespace bdr::server {
+namespace {
+
+absl::Status CheckInitialised(const ClusterState& state) {
+  if (!state.id.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "there is no cluster yet: run \"bdrctl cluster init NAME\" first");
+}
+
+absl::Status CheckAddressIsFree(const ClusterState& state, const NewNode& node) {
+  for (const ClusterMember& member : state.members) {
+    if (member.address != node.address) continue;
+    return absl::AlreadyExistsError(absl::StrCat("address \"", node.address,
+                                                 "\" belongs to node \"", member.name,
+                                                 "\": every node has an agent of its own"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const ClusterMember* ClusterState::Find(absl::string_view node) const {
+  const auto found = std::find_if(members.begin(), members.end(),
+                                  [&](const ClusterMember& m) { return m.name == node; });
+  return found == members.end() ? nullptr : &*found;
+}
+
+absl::Status CheckName(absl::string_view what, absl::string_view name) {
+  const bool good = !name.empty() && name.size() <= 63 && absl::ascii_islower(name[0]) &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char c) {
+                      return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-';
+                    });
+  if (good) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " name \"", name,
+                   "\" cannot be used: take a small letter, then up to 62 small letters, digits or "
+                   "'-', such as \"eu1\""));
+}
+
+absl::StatusOr<ClusterState> InitCluster(ClusterState state, absl::string_view name,
+                                         absl::string_view fresh_id) {
+  RETURN_IF_ERROR(CheckName("cluster", name));
+  if (state.id.empty()) {
+    state.id = std::string(fresh_id);
+    state.name = std::string(name);
+    ++state.epoch;
+    return state;
+  }
+  if (state.name == name) return state;
+  return absl::AlreadyExistsError(absl::StrCat("this server already keeps cluster \"", state.name,
+                                               "\": start another bdr-server for \"", name, "\""));
+}
+
+absl::StatusOr<ClusterState> AddNode(ClusterState state, const NewNode& node) {
+  RETURN_IF_ERROR(CheckInitialised(state));
+  RETURN_IF_ERROR(CheckName("node", node.name));
+  RETURN_IF_ERROR(config::ParseHostPort(node.address).status());
+  if (const ClusterMember* member = state.Find(node.name)) {
+    if (member->address == node.address) return state;
+    return absl::AlreadyExistsError(
+        absl::StrCat("node \"", node.name, "\" was added with address \"", member->address,
+                     "\", not \"", node.address, "\": take another name"));
+  }
+  RETURN_IF_ERROR(CheckAddressIsFree(state, node));
+  if (!node.no_copy) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot copy the data to node \"", node.name,
+        "\": there is no first copy yet; load equal tables on it, then add it with --no-copy"));
+  }
+  if (state.last_node_id >= kMaxNodeId) {
+    return absl::ResourceExhaustedError(absl::StrCat("cannot add node \"", node.name, "\": all ",
+                                                     kMaxNodeId,
+                                                     " node ids were given out, and none is used "
+                                                     "twice; start a new cluster"));
+  }
+  ++state.last_node_id;
+  state.members.push_back({.id = state.last_node_id,
+                           .name = node.name,
+                           .address = node.address,
+                           .added_us = node.now_us});
+  ++state.epoch;
+  return state;
+}
+
+absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& report) {
+  RETURN_IF_ERROR(CheckInitialised(state));
+  const ClusterMember* known = state.Find(report.name);
+  if (known == nullptr) {
+    return absl::NotFoundError(absl::StrCat("cluster \"", state.name, "\" has no node \"",
+                                            report.name, "\": run \"bdrctl node add ", report.name,
+                                            " --address HOST:PORT --no-copy\""));
+  }
+  if (!report.cluster_id.empty() && report.cluster_id != state.id) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node \"", report.name, "\" belongs to cluster ", report.cluster_id,
+                     ", not to \"", state.name, "\" (", state.id,
+                     "): point it to its own bdr-server, or give it a new data_dir"));
+  }
+  if (report.incarnation != 0 && report.incarnation < known->incarnation) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node \"", report.name, "\" reports incarnation ", report.incarnation,
+                     " after ", known->incarnation,
+                     ": its data_dir is older than what the cluster has seen of it; restore "
+                     "the newer one"));
+  }
+  ClusterMember& member = state.members[known - state.members.data()];
+  const ClusterMember before = member;
+  member.incarnation = std::max(member.incarnation, report.incarnation);
+  member.active = member.active || report.captures;
+  if (!(member == before)) ++state.epoch;
+  return state;
+}
+
+}  // namespace bdr::server

@@ -1,0 +1,115 @@
+// Every change to the members, and that each may be repeated.
+#include "server/cluster_state.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing.h"
+
+namespace bdr::server {
+namespace {
+
+using absl::StatusCode;
+using ::testing::HasSubstr;
+
+ClusterState Initialised() { return *InitCluster({}, "shop", "id-1"); }
+ClusterState With(ClusterState state, const std::string& name, const std::string& address) {
+  return *AddNode(std::move(state), {.name = name, .address = address, .no_copy = true});
+}
+
+TEST(ClusterStateTest, InitialisingTwiceKeepsTheFirstIdentity) {
+  const ClusterState state = Initialised();
+  EXPECT_EQ(state.epoch, 1u);
+  ASSERT_OK_AND_ASSIGN(const ClusterState again, InitCluster(state, "shop", "id-2"));
+  EXPECT_EQ(again, state);
+  EXPECT_EQ(InitCluster(state, "other", "id-2").status().code(), StatusCode::kAlreadyExists);
+}
+
+TEST(ClusterStateTest, NamesAreCheckedBeforeTheyAreKept) {
+  for (const char* name : {"", "Eu", "1a", "-a", "a_b", "a b", "ä"}) {
+    EXPECT_EQ(InitCluster({}, name, "id").status().code(), StatusCode::kInvalidArgument) << name;
+    EXPECT_EQ(
+        AddNode(Initialised(), {.name = name, .address = "h:1", .no_copy = true}).status().code(),
+        StatusCode::kInvalidArgument)
+        << name;
+  }
+  EXPECT_OK(CheckName("node", std::string(63, 'a')));
+  EXPECT_FALSE(CheckName("node", std::string(64, 'a')).ok());
+}
+
+TEST(ClusterStateTest, NodesGetRisingIdsAndEachChangeAnEpoch) {
+  const ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
+  EXPECT_EQ(state.Find("a")->id, 1);
+  EXPECT_EQ(state.Find("b")->id, 2);
+  EXPECT_FALSE(state.Find("a")->active);
+  EXPECT_EQ(state.epoch, 3u);
+}
+
+TEST(ClusterStateTest, AddingTheSameNodeAgainChangesNothing) {
+  const ClusterState state = With(Initialised(), "a", "h:1");
+  EXPECT_EQ(With(state, "a", "h:1"), state);
+}
+
+TEST(ClusterStateTest, NamesAndAddressesAreTakenOnce) {
+  const ClusterState state = With(Initialised(), "a", "h:1");
+  EXPECT_EQ(AddNode(state, {.name = "a", .address = "h:2", .no_copy = true}).status().code(),
+            StatusCode::kAlreadyExists);
+  EXPECT_EQ(AddNode(state, {.name = "b", .address = "h:1", .no_copy = true}).status().code(),
+            StatusCode::kAlreadyExists);
+}
+
+TEST(ClusterStateTest, AnIdIsNeverGivenTwice) {
+  ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
+  state.members.pop_back();
+  EXPECT_EQ(With(state, "c", "h:3").Find("c")->id, 3);
+}
+
+TEST(ClusterStateTest, TheLastIdIs1023) {
+  ClusterState state = Initialised();
+  state.last_node_id = 1022;
+  state = With(state, "last", "h:1");
+  EXPECT_EQ(state.Find("last")->id, 1023);
+  EXPECT_EQ(AddNode(state, {.name = "more", .address = "h:2", .no_copy = true}).status().code(),
+            StatusCode::kResourceExhausted);
+}
+
+TEST(ClusterStateTest, RefusesWhatItCannotDo) {
+  EXPECT_EQ(AddNode({}, {.name = "a", .address = "h:1", .no_copy = true}).status().code(),
+            StatusCode::kFailedPrecondition);
+  EXPECT_THAT(AddNode(Initialised(), {.name = "a", .address = "h:1"}).status().message(),
+              HasSubstr("--no-copy"));
+  EXPECT_EQ(
+      AddNode(Initialised(), {.name = "a", .address = "nowhere", .no_copy = true}).status().code(),
+      StatusCode::kInvalidArgument);
+}
+
+TEST(ClusterStateTest, ANodeBecomesActiveOnceItCapturesAndStaysSo) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a"}));
+  EXPECT_EQ(state.epoch, 2u);
+  ASSERT_OK_AND_ASSIGN(
+      state,
+      ApplyReport(state, {.name = "a", .cluster_id = "id-1", .incarnation = 1, .captures = true}));
+  EXPECT_TRUE(state.Find("a")->active);
+  EXPECT_EQ(state.Find("a")->incarnation, 1u);
+  EXPECT_EQ(state.epoch, 3u);
+  const ClusterState before = state;
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .incarnation = 1}));
+  EXPECT_EQ(state, before);
+}
+
+TEST(ClusterStateTest, ReportsThatCannotBeOursAreRefused) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  EXPECT_EQ(ApplyReport(state, {.name = "b"}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(ApplyReport(state, {.name = "a", .cluster_id = "id-9"}).status().code(),
+            StatusCode::kFailedPrecondition);
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .incarnation = 3}));
+  EXPECT_EQ(ApplyReport(state, {.name = "a", .incarnation = 2}).status().code(),
+            StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace bdr::server

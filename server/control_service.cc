@@ -1,0 +1,162 @@
+// Requests are answered on gRPC's own threads: they read memory and a small store, and only a
+// change of the members waits for the disk, once.
+#include "server/control_service.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "base/grpc_status.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "bdr/v1/control.grpc.pb.h"
+
+namespace bdr::server {
+namespace {
+
+int64_t NowUs() { return absl::ToUnixMicros(absl::Now()); }
+
+void LogChange(const ClusterState& before, const ClusterState& after) {
+  if (before.epoch == after.epoch) return;
+  for (const ClusterMember& member : after.members) {
+    const ClusterMember* old = before.Find(member.name);
+    if (old != nullptr && *old == member) continue;
+    const char* from = old == nullptr ? "none" : old->active ? "active" : "joining";
+    LogInfo("member", {{"state", absl::StrCat(from, "->", member.active ? "active" : "joining")},
+                       {"node", member.name},
+                       {"id", member.id},
+                       {"incarnation", member.incarnation},
+                       {"address", member.address},
+                       {"epoch", after.epoch}});
+  }
+}
+
+}  // namespace
+
+class ControlService::Impl : public v1::ControlPlane::CallbackService {
+ public:
+  Impl(Cluster* cluster, StatusCache* statuses, Metrics* metrics)
+      : cluster_(cluster), statuses_(statuses), metrics_(metrics) {}
+
+  grpc::ServerUnaryReactor* InitCluster(grpc::CallbackServerContext* context,
+                                        const v1::InitClusterRequest* request,
+                                        v1::InitClusterResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return server::InitCluster(std::move(present), request->name(), NewClusterId());
+    });
+    if (state.ok()) ToProto(*state, response->mutable_membership());
+    return Finish(context, "InitCluster", state.status());
+  }
+
+  grpc::ServerUnaryReactor* AddNode(grpc::CallbackServerContext* context,
+                                    const v1::AddNodeRequest* request,
+                                    v1::AddNodeResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return server::AddNode(std::move(present), {.name = request->name(),
+                                                  .address = request->agent_address(),
+                                                  .no_copy = request->no_copy(),
+                                                  .now_us = NowUs()});
+    });
+    if (state.ok()) ToProto(*state->Find(request->name()), response->mutable_member());
+    return Finish(context, "AddNode", state.status());
+  }
+
+  grpc::ServerUnaryReactor* GetMembership(grpc::CallbackServerContext* context,
+                                          const v1::GetMembershipRequest*,
+                                          v1::GetMembershipResponse* response) override {
+    return Finish(context, "GetMembership", ReadMembership(response->mutable_membership()));
+  }
+
+  grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
+                                   const v1::ReportRequest* request,
+                                   v1::ReportResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return ApplyReport(std::move(present), {.name = request->name(),
+                                              .cluster_id = request->cluster_id(),
+                                              .incarnation = request->incarnation(),
+                                              .captures = request->captures()});
+    });
+    if (state.ok()) {
+      statuses_->Set(request->name(),
+                     {.status = request->has_status()
+                                    ? std::make_shared<const v1::NodeStatus>(request->status())
+                                    : nullptr,
+                      .received_us = NowUs()});
+      ToProto(*state, response->mutable_membership());
+    }
+    return Finish(context, "Report", state.status());
+  }
+
+  grpc::ServerUnaryReactor* ClusterStatus(grpc::CallbackServerContext* context,
+                                          const v1::ClusterStatusRequest*,
+                                          v1::ClusterStatusResponse* response) override {
+    return Finish(context, "ClusterStatus", Fill(response));
+  }
+
+  absl::Status Fill(v1::ClusterStatusResponse* response) const {
+    RETURN_IF_ERROR(ReadMembership(response->mutable_membership()));
+    const auto statuses = statuses_->All();
+    for (const v1::Member& member : response->membership().members()) {
+      v1::ReportedStatus* node = response->add_nodes();
+      *node->mutable_member() = member;
+      const auto reported = statuses.find(member.name());
+      if (reported == statuses.end()) continue;
+      node->set_received_us(reported->second.received_us);
+      if (reported->second.status != nullptr) *node->mutable_status() = *reported->second.status;
+    }
+    response->set_now_us(NowUs());
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::StatusOr<ClusterState> Change(const Cluster::ChangeFunction& change) {
+    ClusterState before;
+    auto after = cluster_->Change([&](ClusterState present) {
+      before = present;
+      return change(std::move(present));
+    });
+    if (after.ok()) LogChange(before, *after);
+    return after;
+  }
+
+  absl::Status ReadMembership(v1::Membership* out) const {
+    ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
+    if (state.id.empty()) {
+      return absl::FailedPreconditionError(
+          "there is no cluster yet: run \"bdrctl cluster init NAME\" first");
+    }
+    ToProto(state, out);
+    return absl::OkStatus();
+  }
+
+  grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext* context, const char* call,
+                                   const absl::Status& status) {
+    metrics_
+        ->GetCounter("bdr_server_requests_total",
+                     {{"call", call}, {"code", absl::StatusCodeToString(status.code())}})
+        .Increment();
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpcStatus(status));
+    return reactor;
+  }
+
+  Cluster* const cluster_;
+  StatusCache* const statuses_;
+  Metrics* const metrics_;
+};
+
+ControlService::ControlService(Cluster* cluster, StatusCache* statuses, Metrics* metrics)
+    : impl_(std::make_unique<Impl>(cluster, statuses, metrics)) {}
+ControlService::~ControlService() = default;
+absl::Status ControlService::FillClusterStatus(v1::ClusterStatusResponse* response) const {
+  return impl_->Fill(response);
+}
+
+grpc::Service* ControlService::service() { return impl_.get(); }
+
+}  // namespace bdr::server

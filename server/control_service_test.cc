@@ -1,0 +1,163 @@
+// The service over a real store and a real channel: what a client sees, and what a restart keeps.
+#include "server/control_service.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing.h"
+#include "bdr/v1/control.grpc.pb.h"
+#include "server/server_metrics.h"
+#include "server/store/rocksdb_store.h"
+
+namespace bdr::server {
+namespace {
+
+class ControlServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = absl::StrCat(::testing::TempDir(), "/bdr-control-XXXXXX");
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    Start();
+  }
+  void TearDown() override {
+    Stop();
+    std::filesystem::remove_all(folder_);
+  }
+  void Start() {
+    auto store = OpenRocksDbStore(folder_);
+    ASSERT_OK(store);
+    store_ = std::move(*store);
+    cluster_ = std::make_unique<Cluster>(store_.get());
+    statuses_ = std::make_unique<StatusCache>();
+    metrics_ = std::make_unique<Metrics>(ServerMetrics());
+    service_ = std::make_unique<ControlService>(cluster_.get(), statuses_.get(), metrics_.get());
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(service_->service());
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+    stub_ = v1::ControlPlane::NewStub(
+        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+  }
+  void Stop() {
+    if (server_ == nullptr) return;
+    server_->Shutdown();
+    server_->Wait();
+    server_.reset();
+    service_.reset();
+    store_.reset();
+  }
+
+  grpc::Status Init(const std::string& name, v1::InitClusterResponse* response = nullptr) {
+    grpc::ClientContext context;
+    v1::InitClusterRequest request;
+    v1::InitClusterResponse ignored;
+    request.set_name(name);
+    return stub_->InitCluster(&context, request, response ? response : &ignored);
+  }
+  grpc::Status Add(const std::string& name, const std::string& address, v1::Member* member) {
+    grpc::ClientContext context;
+    v1::AddNodeRequest request;
+    v1::AddNodeResponse response;
+    request.set_name(name);
+    request.set_agent_address(address);
+    request.set_no_copy(true);
+    const grpc::Status status = stub_->AddNode(&context, request, &response);
+    *member = response.member();
+    return status;
+  }
+
+  std::string folder_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<StatusCache> statuses_;
+  std::unique_ptr<Metrics> metrics_;
+  std::unique_ptr<ControlService> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::ControlPlane::Stub> stub_;
+};
+
+TEST_F(ControlServiceTest, MembersAndIdentitySurviveARestart) {
+  v1::InitClusterResponse before;
+  ASSERT_TRUE(Init("shop", &before).ok());
+  EXPECT_EQ(before.membership().cluster_id().size(), 32u);
+  v1::Member member;
+  ASSERT_TRUE(Add("eu1", "h:1", &member).ok());
+  EXPECT_EQ(member.node_id(), 1u);
+  EXPECT_GT(member.added_us(), 0);
+
+  Stop();
+  Start();
+  grpc::ClientContext context;
+  v1::GetMembershipResponse after;
+  ASSERT_TRUE(stub_->GetMembership(&context, {}, &after).ok());
+  EXPECT_EQ(after.membership().cluster_id(), before.membership().cluster_id());
+  ASSERT_EQ(after.membership().members_size(), 1);
+  EXPECT_EQ(after.membership().members(0).SerializeAsString(), member.SerializeAsString());
+}
+
+TEST_F(ControlServiceTest, ErrorsCarryTheirCodeAndWhatToDo) {
+  grpc::ClientContext context;
+  v1::GetMembershipResponse response;
+  const grpc::Status status = stub_->GetMembership(&context, {}, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("bdrctl cluster init"));
+  EXPECT_THAT(metrics_->Text(),
+              ::testing::HasSubstr("call=\"GetMembership\",code=\"FAILED_PRECONDITION\""));
+}
+
+TEST_F(ControlServiceTest, ReportsAreShownAndAnsweredWithTheMembers) {
+  ASSERT_TRUE(Init("shop").ok());
+  v1::Member member;
+  ASSERT_TRUE(Add("eu1", "h:1", &member).ok());
+  ASSERT_TRUE(Add("us2", "h:2", &member).ok());
+
+  grpc::ClientContext report_context;
+  v1::ReportRequest report;
+  v1::ReportResponse answer;
+  report.set_name("eu1");
+  report.set_captures(true);
+  report.set_incarnation(1);
+  report.mutable_status()->set_undecoded_bytes(7);
+  ASSERT_TRUE(stub_->Report(&report_context, report, &answer).ok());
+  EXPECT_EQ(answer.membership().members(0).state(), v1::Member::ACTIVE);
+
+  grpc::ClientContext context;
+  v1::ClusterStatusResponse status;
+  ASSERT_TRUE(stub_->ClusterStatus(&context, {}, &status).ok());
+  ASSERT_EQ(status.nodes_size(), 2);
+  EXPECT_EQ(status.nodes(0).status().undecoded_bytes(), 7u);
+  EXPECT_GT(status.nodes(0).received_us(), 0);
+  EXPECT_LE(status.nodes(0).received_us(), status.now_us());
+  EXPECT_FALSE(status.nodes(1).has_status());
+  EXPECT_EQ(status.nodes(1).received_us(), 0);
+}
+
+TEST_F(ControlServiceTest, NodesAddedAtTheSameTimeGetDifferentIds) {
+  ASSERT_TRUE(Init("shop").ok());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([this, i] {
+      v1::Member member;
+      EXPECT_TRUE(Add(absl::StrCat("n", i), absl::StrCat("h:", i + 1), &member).ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_OK_AND_ASSIGN(const ClusterState state, cluster_->Read());
+  std::vector<NodeId> ids;
+  for (const ClusterMember& member : state.members) ids.push_back(member.id);
+  EXPECT_THAT(ids, ::testing::UnorderedElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+}
+
+}  // namespace
+}  // namespace bdr::server

@@ -1,0 +1,146 @@
+// bdr-server: the control plane. See docs/configuration.md.
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/config.h"
+#include "base/grpc_security.h"
+#include "base/http_server.h"
+#include "base/logging.h"
+#include "base/metrics.h"
+#include "base/status_macros.h"
+#include "bdr/v1/control.pb.h"
+#include "server/cluster.h"
+#include "server/control_service.h"
+#include "server/server_config.h"
+#include "server/server_metrics.h"
+#include "server/status_cache.h"
+#include "server/store/rocksdb_store.h"
+
+namespace bdr::server {
+namespace {
+
+// Requests are short: what has not ended by then never will.
+constexpr absl::Duration kDrainTime = absl::Seconds(3);
+
+absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& data_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(data_dir, error);
+  if (error) {
+    return absl::FailedPreconditionError(absl::StrCat("cannot create data_dir \"", data_dir,
+                                                      "\": ", error.message(),
+                                                      "; create it, or name another"));
+  }
+  return OpenRocksDbStore(data_dir + "/store");
+}
+
+void RefreshMetrics(const ControlService& service, Metrics& metrics) {
+  v1::ClusterStatusResponse status;
+  // Before there is a cluster nothing is shown; a store that cannot be read is for /readyz.
+  if (service.FillClusterStatus(&status).ok()) ShowCluster(status, &metrics);
+}
+
+std::vector<std::string> NotReady(const Cluster& cluster) {
+  const auto state = cluster.Read();
+  if (!state.ok()) return {std::string(state.status().message())};
+  return {};
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const ServerConfig& config,
+                                                     ControlService& service) {
+  ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(config.security, config.listen));
+  grpc::ServerBuilder builder;
+  // Two servers on one port would each get half of the agents.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  int port = 0;
+  builder.AddListeningPort(config.listen, credentials, &port);
+  builder.RegisterService(service.service());
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on \"", config.listen,
+                                               "\": is the port in use, or the address not of "
+                                               "this machine? Change \"listen\""));
+  }
+  return server;
+}
+
+// Blocks until SIGTERM or SIGINT, which must be blocked in every thread.
+int WaitForSignal(const sigset_t& signals) {
+  int signal = 0;
+  while (sigwait(&signals, &signal) != 0) {
+  }
+  return signal;
+}
+
+absl::Status Run(const std::string& config_path, const sigset_t& signals) {
+  ASSIGN_OR_RETURN(const ServerConfig config, LoadServerConfig(config_path));
+  RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
+  RETURN_IF_ERROR(SetLogFile(config.log_file));
+
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.data_dir));
+  Cluster cluster(store.get());
+  RETURN_IF_ERROR(cluster.Read().status());
+  StatusCache statuses;
+  Metrics metrics(ServerMetrics());
+  ControlService service(&cluster, &statuses, &metrics);
+  metrics.OnScrape([&] { RefreshMetrics(service, metrics); });
+  ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server, Listen(config, service));
+
+  std::unique_ptr<HttpServer> http;
+  if (!config.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(const auto address, config::ParseHostPort(config.metrics_listen));
+    ASSIGN_OR_RETURN(http,
+                     HttpServer::Start({.address = address, .metrics = &metrics, .not_ready = [&] {
+                                          return NotReady(cluster);
+                                        }}));
+  }
+
+  LogInfo("server", {{"state", "starting->running"},
+                     {"version", BDR_VERSION},
+                     {"listen", config.listen},
+                     {"metrics_listen", config.metrics_listen},
+                     {"data_dir", config.data_dir}});
+  const int signal = WaitForSignal(signals);
+  LogInfo("server", {{"state", "running->stopping"}, {"signal", strsignal(signal)}});
+  server->Shutdown(absl::ToChronoTime(absl::Now() + kDrainTime));
+  server->Wait();
+  LogInfo("server", {{"state", "stopping->stopped"}});
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace bdr::server
+
+int main(int argc, char** argv) {
+  CLI::App app("bdr-server: keeps the members of a bdr cluster, and what they report.");
+  bdr::server::ServerConfig config;
+  app.footer("\nKeys of the configuration file:\n" +
+             bdr::server::DeclareServerConfig(&config).Help());
+  std::string config_path;
+  app.add_option("--config", config_path, "Configuration file (YAML)")->required();
+  app.set_version_flag("--version", std::string("bdr-server ") + BDR_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  // Before the first thread, so that all of them inherit it and only sigwait() takes the signals.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+
+  const absl::Status status = bdr::server::Run(config_path, signals);
+  if (status.ok()) return 0;
+  bdr::LogError("server", {{"state", "failed"}}, status.message());
+  return 1;
+}
