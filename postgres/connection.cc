@@ -483,6 +483,8 @@ absl::Status Connection::Sync() {
 }
 
 absl::Status Connection::AwaitResult(absl::Time deadline) {
+  // Most results of a batch arrive together: no system call for those that are here already.
+  if (PQisBusy(conn_) == 0) return absl::OkStatus();
   while (true) {
     // Read first: PQisBusy() parses only what has been read.
     if (PQconsumeInput(conn_) != 1) return ErrorStatus("cannot read results", nullptr, conn_);
