@@ -13,9 +13,9 @@ namespace bdr::agent {
 // proto/bdr/v1/stream.proto, OriginProgress.
 struct HeartbeatOrigin {
   OriginId origin;
-  Lsn published_lsn;
+  Lsn published_lsn = {};
   int64_t promise_us = 0;
-  Lsn stable_lsn;
+  Lsn stable_lsn = {};
   int64_t stable_us = 0;
 };
 
@@ -27,9 +27,9 @@ struct HeartbeatInfo {
 // Positions of one origin at a subscriber, in that origin's WAL.
 struct AckInfo {
   OriginId origin;
-  Lsn received_lsn;
-  Lsn durable_lsn;
-  Lsn applied_lsn;
+  Lsn received_lsn = {};
+  Lsn durable_lsn = {};
+  Lsn applied_lsn = {};
 };
 
 // Thread-safe; every call returns at once.

@@ -1,0 +1,189 @@
+// The publisher against clients that misbehave: they read nothing, acknowledge nothing, come twice.
+#include "node-agent/stream/publisher.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include "bdr/v1/stream.grpc.pb.h"
+#include "node-agent/stream/stream_testing.h"
+
+namespace bdr::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A subscriber by hand.
+class RawClient {
+ public:
+  explicit RawClient(const TestNode& node)
+      : stub_(v1::Replication::NewStub(
+            grpc::CreateChannel(node.address(), grpc::InsecureChannelCredentials()))),
+        stream_(stub_->Subscribe(&context_)) {}
+  ~RawClient() { context_.TryCancel(); }
+
+  void Subscribe(NodeId self, const std::vector<WantedOrigin>& wanted, uint64_t window_bytes,
+                 const std::string& cluster_id = "c1") {
+    v1::SubscriberMessage message;
+    message.mutable_subscription()->set_cluster_id(cluster_id);
+    message.mutable_subscription()->set_subscriber_node(self);
+    message.mutable_subscription()->set_window_bytes(window_bytes);
+    ToWire(wanted, message.mutable_subscription());
+    stream_->Write(message);
+  }
+  void Consume(uint64_t bytes) {
+    v1::SubscriberMessage message;
+    message.mutable_ack()->set_consumed_bytes(bytes);
+    stream_->Write(message);
+  }
+  bool Read(v1::PublisherMessage* message) { return stream_->Read(message); }
+  // Reads that many heartbeats, and returns the bytes of the blocks between them.
+  uint64_t ReadHeartbeats(int count) {
+    uint64_t bytes = 0;
+    v1::PublisherMessage message;
+    while (count > 0 && Read(&message)) {
+      if (message.has_heartbeat()) --count;
+      bytes += message.block().size();
+    }
+    EXPECT_EQ(count, 0);
+    return bytes;
+  }
+  grpc::Status End() {
+    v1::PublisherMessage message;
+    while (stream_->Read(&message)) {
+    }
+    return stream_->Finish();
+  }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<v1::Replication::Stub> stub_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::SubscriberMessage, v1::PublisherMessage>> stream_;
+};
+
+TEST(PublisherTest, ASubscriberThatConsumesNothingIsSentNoMoreThanItsWindow) {
+  TestNode node(1);
+  node.Commit(20, 10'000);
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {{node.origin(), {}}}, 45'000);
+  const uint64_t first = client.ReadHeartbeats(10);
+  EXPECT_GT(first, 0u);
+  EXPECT_LE(first, 45'000u);
+  ASSERT_EQ(node.publisher().Subscribers().size(), 1u);
+  const SubscriberStatus status = node.publisher().Subscribers()[0];
+  EXPECT_EQ(status.node, 2);
+  EXPECT_EQ(status.sent_bytes, first);
+  EXPECT_EQ(status.consumed_bytes, 0u);
+  EXPECT_EQ(status.cursors[0].from.end_lsn.value, status.sent_blocks * 0x100);
+
+  client.Consume(first);
+  EXPECT_TRUE(
+      Eventually([&] { return node.publisher().Subscribers()[0].consumed_bytes == first; }));
+  const uint64_t second = client.ReadHeartbeats(10);
+  EXPECT_GT(second, 0u);
+  EXPECT_LE(second, 45'000u);
+}
+
+TEST(PublisherTest, AHeartbeatComesFirstAndOthersWhileBlocksFlow) {
+  TestNode node(1);
+  node.Commit(5000, 20);
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {{node.origin(), {}}}, 1 << 30);
+  v1::PublisherMessage message;
+  ASSERT_TRUE(client.Read(&message));
+  EXPECT_TRUE(message.has_heartbeat());  // the sign that the subscription was accepted
+  client.ReadHeartbeats(3);
+}
+
+TEST(PublisherTest, RefusalsSayWhatToDo) {
+  TestNode node(1);
+  node.StartPublisher();
+  {
+    RawClient client(node);
+    client.Subscribe(2, {}, 0, "another");
+    const grpc::Status end = client.End();
+    EXPECT_EQ(end.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    EXPECT_THAT(end.error_message(), HasSubstr("\"c1\""));
+  }
+  node.SetMember(2, false);
+  {
+    RawClient client(node);
+    client.Subscribe(2, {}, 0);
+    EXPECT_EQ(client.End().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  }
+  {
+    RawClient client(node);
+    client.Subscribe(5000, {}, 0);
+    EXPECT_EQ(client.End().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  }
+  {
+    RawClient client(node);
+    client.Subscribe(3, {{node.origin(), {}}, {node.origin(), {}}}, 0);
+    EXPECT_EQ(client.End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  {
+    RawClient client(node);
+    client.Subscribe(3, {}, 0);
+    client.Subscribe(3, {}, 0);
+    EXPECT_EQ(client.End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
+  EXPECT_TRUE(node.publisher().Subscribers().empty());
+}
+
+TEST(PublisherTest, AMemberThatIsRemovedGetsNoMore) {
+  TestNode node(1);
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {}, 0);
+  client.ReadHeartbeats(2);
+  node.SetMember(2, false);
+  EXPECT_EQ(client.End().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+}
+
+TEST(PublisherTest, TheSecondSubscriptionOfANodeEndsTheFirst) {
+  TestNode node(1);
+  node.StartPublisher();
+  RawClient first(node);
+  first.Subscribe(2, {}, 0);
+  first.ReadHeartbeats(1);
+  RawClient second(node);
+  second.Subscribe(2, {}, 0);
+  EXPECT_FALSE(first.End().ok());
+  second.ReadHeartbeats(3);
+  EXPECT_EQ(node.publisher().Subscribers().size(), 1u);
+}
+
+TEST(PublisherTest, ShutdownEndsStreamsWhoseClientsReadNothing) {
+  TestNode node(1);
+  node.Commit(30, 1'000'000);
+  node.StartPublisher();
+  RawClient reads_nothing(node);
+  reads_nothing.Subscribe(2, {{node.origin(), {}}}, 1 << 30);
+  RawClient says_nothing(node);
+  RawClient reads(node);
+  reads.Subscribe(3, {}, 0);
+  reads.ReadHeartbeats(1);
+  EXPECT_TRUE(Eventually([&] { return node.publisher().Subscribers().size() == 2; }));
+  node.publisher().Shutdown();
+  EXPECT_FALSE(reads.End().ok());
+  RawClient late(node);
+  late.Subscribe(4, {}, 0);
+  EXPECT_EQ(late.End().error_code(), grpc::StatusCode::UNAVAILABLE);
+  node.StopPublisher();
+}
+
+TEST(PublisherTest, AClientThatGoesAwayIsForgotten) {
+  TestNode node(1);
+  node.StartPublisher();
+  {
+    RawClient client(node);
+    client.Subscribe(2, {}, 0);
+    client.ReadHeartbeats(1);
+  }
+  EXPECT_TRUE(Eventually([&] { return node.publisher().Subscribers().empty(); }));
+}
+
+}  // namespace
+}  // namespace bdr::agent
