@@ -1,0 +1,218 @@
+#include "node-agent/control/control_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/config.h"
+#include "base/grpc_security.h"
+#include "base/grpc_status.h"
+#include "base/logging.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "bdr/v1/control.grpc.pb.h"
+
+namespace bdr::agent {
+namespace {
+
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
+constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
+
+struct Server {
+  std::string address;
+  std::unique_ptr<v1::ControlPlane::Stub> stub;
+};
+
+absl::StatusOr<std::vector<Server>> MakeStubs(const ControlOptions& options) {
+  if (options.servers.empty()) {
+    return absl::InvalidArgumentError(
+        "no bdr-server is named: set \"control\" to the address of at least one");
+  }
+  std::vector<Server> servers;
+  for (const std::string& address : options.servers) {
+    RETURN_IF_ERROR(config::ParseHostPort(address).status());
+    ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.security, address));
+    grpc::ChannelArguments arguments;
+    // Ours is the backoff that counts; gRPC's own would go up to two minutes.
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+    servers.push_back({address, v1::ControlPlane::NewStub(
+                                    grpc::CreateCustomChannel(address, credentials, arguments))});
+  }
+  return servers;
+}
+
+}  // namespace
+
+struct ControlClient::Impl {
+  Impl(ControlOptions o, std::vector<Server> s, FillReport fill, OnMembership on)
+      : options(std::move(o)),
+        servers(std::move(s)),
+        fill_report(std::move(fill)),
+        on_membership(std::move(on)) {
+    if (options.metrics != nullptr) {
+      errors = options.metrics->GetCounter("bdr_errors_total", {{"part", "control"}});
+    }
+  }
+
+  void Run() {
+    absl::Duration backoff = kFirstBackoff;
+    while (!Stopped()) {
+      const absl::StatusOr<Membership> membership = ReportToAny();
+      if (Stopped()) return;
+      NoteOutcome(membership.status());
+      if (membership.ok()) HandOver(*membership);
+      const bool ok = membership.ok();
+      Pause(ok ? options.interval : backoff);
+      backoff = ok ? kFirstBackoff : std::min(backoff * 2, kLongestBackoff);
+    }
+  }
+
+  // Asks the server that answered last, then the others. An answer that is a refusal stands: the
+  // servers share one state, so another would say the same.
+  absl::StatusOr<Membership> ReportToAny() {
+    v1::ReportRequest request;
+    request.set_name(options.node);
+    fill_report(&request);
+    absl::Status last;
+    for (size_t i = 0; i < servers.size() && !Stopped(); ++i) {
+      Server& server = servers[present % servers.size()];
+      auto membership = Report(server, request);
+      const bool silent = absl::IsUnavailable(membership.status()) ||
+                          absl::IsDeadlineExceeded(membership.status()) ||
+                          absl::IsCancelled(membership.status());
+      if (!silent) return membership;
+      last = membership.status();
+      ++present;
+    }
+    return last;
+  }
+
+  absl::StatusOr<Membership> Report(Server& server, const v1::ReportRequest& request) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + options.call_timeout));
+    {
+      MutexLock lock(&mu);
+      if (stop) return absl::CancelledError("stopping");
+      call = &context;
+    }
+    v1::ReportResponse response;
+    const grpc::Status status = server.stub->Report(&context, request, &response);
+    {
+      MutexLock lock(&mu);
+      call = nullptr;
+    }
+    if (!status.ok()) {
+      const absl::Status error = FromGrpcStatus(status);
+      return absl::Status(error.code(),
+                          absl::StrCat("bdr-server \"", server.address, "\": ", error.message()));
+    }
+    return ParseMembership(response.membership().SerializeAsString());
+  }
+
+  // Says what has changed, once; errors that stay the same are only counted.
+  void NoteOutcome(const absl::Status& outcome) {
+    if (!outcome.ok()) errors.Increment();
+    absl::Status before;
+    {
+      MutexLock lock(&mu);
+      before = last_report;
+      last_report = outcome;
+    }
+    if (before.code() == outcome.code()) return;
+    if (outcome.ok()) {
+      LogInfo("control", {{"state", "connecting->connected"},
+                          {"node", options.node},
+                          {"server", servers[present % servers.size()].address}});
+    } else {
+      LogWarning("control",
+                 {{"state", before.ok() ? "connected->connecting" : "connecting"},
+                  {"node", options.node},
+                  {"code", absl::StatusCodeToString(outcome.code())}},
+                 outcome.message());
+    }
+  }
+
+  void HandOver(const Membership& membership) {
+    if (membership == handed_over) return;
+    handed_over = membership;
+    on_membership(membership);
+  }
+
+  bool Stopped() {
+    MutexLock lock(&mu);
+    return stop;
+  }
+
+  void Pause(absl::Duration duration) {
+    const absl::Time until = absl::Now() + duration;
+    MutexLock lock(&mu);
+    while (!stop && !kicked) {
+      const absl::Duration left = until - absl::Now();
+      if (left <= absl::ZeroDuration()) break;
+      wake.WaitFor(&mu, left);
+    }
+    kicked = false;
+  }
+
+  const ControlOptions options;
+  // Used by the thread alone.
+  std::vector<Server> servers;
+  const FillReport fill_report;
+  const OnMembership on_membership;
+  Counter errors;
+  size_t present = 0;      // counts up; modulo the number of servers, the one to ask
+  Membership handed_over;  // epoch 0: none yet
+
+  Mutex mu;
+  CondVar wake;
+  bool stop ABSL_GUARDED_BY(mu) = false;
+  bool kicked ABSL_GUARDED_BY(mu) = false;
+  grpc::ClientContext* call ABSL_GUARDED_BY(mu) = nullptr;  // the one under way
+  absl::Status last_report ABSL_GUARDED_BY(mu) = absl::UnknownError("not reported yet");
+
+  std::thread thread;  // last: uses all of the above
+};
+
+absl::StatusOr<std::unique_ptr<ControlClient>> ControlClient::Start(ControlOptions options,
+                                                                    FillReport fill_report,
+                                                                    OnMembership on_membership) {
+  ASSIGN_OR_RETURN(std::vector<Server> servers, MakeStubs(options));
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(servers), std::move(fill_report),
+                                     std::move(on_membership));
+  impl->thread = std::thread([raw = impl.get()] { raw->Run(); });
+  return std::unique_ptr<ControlClient>(new ControlClient(std::move(impl)));
+}
+
+ControlClient::ControlClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+ControlClient::~ControlClient() {
+  {
+    MutexLock lock(&impl_->mu);
+    impl_->stop = true;
+    if (impl_->call != nullptr) impl_->call->TryCancel();
+    impl_->wake.NotifyAll();
+  }
+  impl_->thread.join();
+}
+
+void ControlClient::Kick() {
+  MutexLock lock(&impl_->mu);
+  impl_->kicked = true;
+  impl_->wake.NotifyAll();
+}
+
+absl::Status ControlClient::LastReport() const {
+  MutexLock lock(&impl_->mu);
+  return impl_->last_report;
+}
+
+}  // namespace bdr::agent
