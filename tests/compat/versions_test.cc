@@ -1,0 +1,121 @@
+// The same cluster on other major versions of PostgreSQL than Debian's, and on all of them mixed.
+#include "absl/strings/ascii.h"
+#include "tests/harness/load.h"
+#include "tests/integration/cluster_fixture.h"
+
+namespace bdr::integration {
+namespace {
+
+using harness::Load;
+
+constexpr char kSchema[] = R"sql(
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+CREATE TYPE pair AS (a int, m mood);
+CREATE TABLE item (id int PRIMARY KEY, name text, price numeric(10, 2), at timestamptz, tags text[],
+                   doc jsonb, m mood, p pair, r int4range, big text,
+                   twice int GENERATED ALWAYS AS (id * 2) STORED);
+CREATE TABLE event (what text);
+CREATE TABLE part (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE part_eu PARTITION OF part FOR VALUES IN ('eu');
+CREATE TABLE part_rest PARTITION OF part DEFAULT;
+)sql";
+
+class VersionsTest : public ClusterTest, public ::testing::WithParamInterface<std::vector<int>> {
+ protected:
+  // The folder of a major's binaries; unset, with the reason in `why`, if it cannot be had.
+  static std::optional<std::string> BinFolder(int major, std::string* why) {
+    if (major == 0) {
+      const absl::StatusOr<std::string> debian = harness::DefaultPostgresBin();
+      if (debian.ok()) return *debian;
+      *why = debian.status().ToString();
+      return std::nullopt;
+    }
+    const absl::StatusOr<harness::ProgramResult> fetched = harness::RunProgram(
+        {.argv = {BDR_FETCH_SCRIPT, absl::StrCat(major), harness::BuildFolder() + "/embedded-pg"}},
+        absl::Minutes(5));
+    if (fetched.ok() && fetched->exit_code == 0) {
+      return std::string(absl::StripAsciiWhitespace(fetched->out));
+    }
+    *why = fetched.ok() ? fetched->err : fetched.status().ToString();
+    return std::nullopt;
+  }
+};
+
+TEST_P(VersionsTest, EveryKindOfChangeTravels) {
+  harness::ClusterOptions options;
+  options.nodes.clear();
+  for (int major : GetParam()) {
+    std::string why;
+    const std::optional<std::string> bin = BinFolder(major, &why);
+    if (!bin.has_value()) GTEST_SKIP() << "no PostgreSQL " << major << " here: " << why;
+    harness::NodeOptions node;
+    node.bin_folder = *bin;
+    options.nodes.push_back(std::move(node));
+  }
+  options.schema_sql = absl::StrCat(kSchema, Load::Schema());
+  BDR_START_CLUSTER(std::move(options));
+  for (size_t i = 0; i < GetParam().size(); ++i) {
+    const std::string major = absl::StrCat(GetParam()[i]);
+    if (major != "0") {
+      EXPECT_EQ(Value(cluster_->names()[i], "SHOW server_version").substr(0, 2), major);
+    }
+  }
+
+  const std::string first = cluster_->names().front();
+  const std::string last = cluster_->names().back();
+  BDR_EXEC(first, R"sql(
+INSERT INTO item (id, name, price, at, tags, doc, m, p, r, big)
+    SELECT i, 'item ' || i, i / 3.0, '2026-11-21 10:00+00', ARRAY['a', NULL, 'b'], '{"a": [1, null]}',
+           'happy', (i, 'sad'), int4range(i, i + 5), repeat(md5(i::text), 300)
+    FROM generate_series(1, 200) i;
+INSERT INTO item (id) VALUES (1000);
+INSERT INTO event VALUES ('one'), ('one');
+INSERT INTO part SELECT i, CASE i % 2 WHEN 0 THEN 'eu' ELSE 'us' END FROM generate_series(1, 50) i)sql");
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM item", "201");
+  BDR_EXEC(last, "UPDATE item SET name = 'changed', m = 'sad' WHERE id <= 100");
+  BDR_EXEC(last, "DELETE FROM item WHERE id BETWEEN 50 AND 60");
+  BDR_EXEC(last, "UPDATE item SET id = 2000 WHERE id = 1000");
+  BDR_EXEC(last, "UPDATE part SET region = 'us' WHERE region = 'eu' AND id < 20");
+  BDR_EXEC(last,
+           "BEGIN; INSERT INTO event VALUES ('two'); SAVEPOINT s;"
+           "INSERT INTO event VALUES ('no'); ROLLBACK TO s; COMMIT");
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM item WHERE name = 'changed'", "89");
+  ExpectEverywhere("SELECT string_agg(what, ' ' ORDER BY what) FROM event", "one one two");
+
+  // Load from all sides, with a large transaction that is streamed while it runs.
+  Load load(cluster_.get(), {.nodes = {}, .workers_per_node = 1});
+  BDR_EXEC(
+      first,
+      "INSERT INTO item (id, big) SELECT i, md5(i::text) FROM generate_series(10000, 60000) i");
+  ASSERT_OK(load.WaitForMore(500, kDeadline));
+  cluster_->agent(last).Kill9();
+  ASSERT_OK(cluster_->StartAgent(last));
+  ASSERT_OK(load.WaitForMore(300, kDeadline));
+  load.Stop();
+  EXPECT_THAT(load.errors(), ::testing::IsEmpty());
+  BDR_CONVERGE();
+  EXPECT_OK(load.CheckNothingLostNorTwice());
+  BDR_EXEC(last, "TRUNCATE part");
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM part", "0");
+}
+
+std::string ParamName(const ::testing::TestParamInfo<std::vector<int>>& info) {
+  std::string name = "Postgres";
+  for (int major : info.param) {
+    name += major == 0 ? "Debian" : absl::StrCat(major);
+  }
+  return name;
+}
+
+// 0 is Debian's own.
+INSTANTIATE_TEST_SUITE_P(Majors, VersionsTest,
+                         ::testing::Values(std::vector<int>{16, 16}, std::vector<int>{17, 17},
+                                           std::vector<int>{18, 18},
+                                           std::vector<int>{0, 16, 17, 18}),
+                         ParamName);
+
+}  // namespace
+}  // namespace bdr::integration
