@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
@@ -35,7 +36,7 @@ using Reactor = grpc::ServerBidiReactor<v1::SubscriberMessage, v1::PublisherMess
 // Ends a call at once, and deletes itself.
 class Refusal final : public Reactor {
  public:
-  explicit Refusal(const absl::Status& status) { Finish(ToGrpc(status)); }
+  explicit Refusal(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
   void OnDone() override { delete this; }
 };
 
@@ -317,7 +318,7 @@ void Stream::End(const absl::Status& why) {
     // A refused subscriber tries for ever, and logs the reason itself.
     LogDebug("subscriber", {{"state", "refused"}, {"address", address_}}, why.message());
   }
-  Finish(ToGrpc(why));
+  Finish(ToGrpcStatus(why));
 }
 
 std::optional<SubscriberStatus> Stream::Status() const {

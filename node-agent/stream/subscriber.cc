@@ -12,12 +12,14 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/backoff.h"
 #include "node-agent/stream/steady_time.h"
+#include "node-agent/stream/tsan_order.h"
 #include "node-agent/stream/wire.h"
 
 namespace bdr::agent {
@@ -44,12 +46,14 @@ class Call final : public grpc::ClientBidiReactor<v1::SubscriberMessage, v1::Pub
   explicit Call(Mailbox* mailbox) : mailbox_(mailbox), heard_(SteadyNow()) {}
 
   void OnReadDone(bool ok) override {
+    TakeFromGrpc(this);
     MutexLock lock(&mailbox_->mu);
     (ok ? arrived_ : broken_) = true;
     if (ok) heard_ = SteadyNow();
     mailbox_->changed.NotifyAll();
   }
   void OnWriteDone(bool ok) override {
+    TakeFromGrpc(this);
     MutexLock lock(&mailbox_->mu);
     writing_ = false;
     if (!ok) broken_ = true;
@@ -57,9 +61,10 @@ class Call final : public grpc::ClientBidiReactor<v1::SubscriberMessage, v1::Pub
   }
   // The last that happens here: the subscriber's thread then destroys the call.
   void OnDone(const grpc::Status& status) override {
+    TakeFromGrpc(this);
     Mailbox* const mailbox = mailbox_;
     MutexLock lock(&mailbox->mu);
-    end_ = FromGrpc(status);
+    end_ = FromGrpcStatus(status);
     mailbox->changed.NotifyAll();
   }
 
@@ -74,6 +79,7 @@ class Call final : public grpc::ClientBidiReactor<v1::SubscriberMessage, v1::Pub
     writing_ = true;
     StartWrite(&outgoing_);
     StartRead(&incoming_);
+    HandToGrpc(this);
     StartCall();
   }
 

@@ -1,7 +1,5 @@
 #include "node-agent/stream/wire.h"
 
-#include <grpcpp/support/status.h>
-
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -99,15 +97,6 @@ absl::StatusOr<std::vector<AckInfo>> AcksFromWire(const v1::Ack& message) {
                     .applied_lsn = Lsn{ack.applied_lsn()}});
   }
   return acks;
-}
-
-grpc::Status ToGrpc(const absl::Status& status) {
-  if (status.ok()) return grpc::Status::OK;
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
-}
-
-absl::Status FromGrpc(const grpc::Status& status) {
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
 }  // namespace bdr::agent

@@ -12,9 +12,6 @@
 #include "node-agent/changelog/block.h"
 #include "node-agent/stream/stream_backend.h"
 
-namespace grpc {
-class Status;
-}
 namespace bdr::v1 {
 class Ack;
 class Heartbeat;
@@ -38,9 +35,5 @@ void ToWire(const std::vector<AckInfo>& acks, v1::Ack* message);
 absl::StatusOr<std::vector<WantedOrigin>> WantedFromWire(const v1::Subscription& message);
 absl::StatusOr<HeartbeatInfo> HeartbeatFromWire(const v1::Heartbeat& message);
 absl::StatusOr<std::vector<AckInfo>> AcksFromWire(const v1::Ack& message);
-
-// The codes of the two have the same numbers.
-grpc::Status ToGrpc(const absl::Status& status);
-absl::Status FromGrpc(const grpc::Status& status);
 
 }  // namespace bdr::agent
