@@ -1,0 +1,674 @@
+#include "node-agent/apply/applier.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "node-agent/changelog/state.h"
+
+namespace bdr::agent {
+namespace {
+
+using postgres::Result;
+
+constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
+constexpr absl::Duration kPingInterval = absl::Seconds(1);
+constexpr absl::Duration kRetryInterval = absl::Seconds(30);
+constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
+constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
+// The clock has not passed a change's time: what the server's function raises.
+constexpr absl::string_view kClockBehind = "BD001";
+
+// What a role's or a database's defaults could change, pinned. Plans are generic and use indexes:
+// one made while a table was small would scan it when it has grown.
+constexpr char kSessionSql[] =
+    "SET session_replication_role = replica; SET synchronous_commit = off;"
+    "SET search_path = pg_catalog; SET row_security = off;"
+    "SET default_transaction_isolation = 'read committed';"
+    "SET default_transaction_read_only = off; SET default_transaction_deferrable = off;"
+    "SET statement_timeout = 0; SET lock_timeout = 0;"
+    "SET idle_in_transaction_session_timeout = 0; SET DateStyle = 'ISO'; SET TimeZone = 'UTC';"
+    "SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 3;"
+    "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off;"
+    "SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off";
+
+std::string TimestampSql(int64_t time_us) {
+  return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
+                      " * '1 microsecond'::pg_catalog.interval)");
+}
+
+bool RefusedSchema(absl::string_view schema) {
+  return schema == "bdr" || schema == "information_schema" || absl::StartsWith(schema, "pg_");
+}
+
+}  // namespace
+
+Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
+    : origin_(origin),
+      options_(std::move(options)),
+      parts_(std::move(parts)),
+      health_("connecting"),
+      reader_(parts_.log, origin) {}
+
+Applier::~Applier() { Stop(); }
+
+void Applier::Start() {
+  thread_ = std::thread([this] {
+    absl::Duration backoff = absl::Milliseconds(50);
+    while (!stopping_) {
+      const absl::Time begun = absl::Now();
+      const absl::Status status = Session();
+      if (connection_ != nullptr) connection_.reset();
+      if (stopping_) break;
+      if (absl::Now() - begun > absl::Seconds(5)) backoff = absl::Milliseconds(50);
+      SetHealth(absl::IsUnavailable(status) ? Health::Level::kWarning : Health::Level::kCritical,
+                "connecting", status.message());
+      WaitABit(backoff);
+      backoff = std::min(backoff * 2, kMaxBackoff);
+    }
+    health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
+  });
+}
+
+void Applier::Stop() {
+  stopping_ = true;
+  {
+    MutexLock lock(&mu_);
+    woken_.NotifyAll();
+  }
+  parts_.log->WakeAll();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Applier::Retry() {
+  MutexLock lock(&mu_);
+  retry_ = true;
+  woken_.NotifyAll();
+}
+
+void Applier::Rewind() { rewind_ = true; }
+
+ApplierStatus Applier::status() const {
+  const Health health = health_.Get();
+  MutexLock lock(&mu_);
+  ApplierStatus status = tally_;
+  status.health = health;
+  return status;
+}
+
+void Applier::SetHealth(Health::Level level, absl::string_view state, absl::string_view reason) {
+  if (!health_.Set(level, state, reason)) return;
+  if (level == Health::Level::kOk) {
+    LogDebug("apply", {{"state", state}, {"origin", ToString(origin_)}});
+  } else if (level == Health::Level::kCritical) {
+    LogError("apply", {{"state", state}, {"origin", ToString(origin_)}}, reason);
+  } else if (state != "waiting") {
+    LogWarning("apply", {{"state", state}, {"origin", ToString(origin_)}}, reason);
+  }
+}
+
+void Applier::WaitABit(absl::Duration duration) {
+  const absl::Time until = absl::Now() + duration;
+  MutexLock lock(&mu_);
+  while (!stopping_ && !retry_ && absl::Now() < until) woken_.WaitFor(&mu_, until - absl::Now());
+}
+
+absl::Status Applier::Session() {
+  rewind_ = false;
+  pending_.clear();
+  bound_.clear();
+  RETURN_IF_ERROR(Connect());
+  // The old session's backend may still commit what was queued there. It holds the origin until it
+  // ends, so progress is read only after the origin was had.
+  RETURN_IF_ERROR(SetUpOrigin());
+  RETURN_IF_ERROR(ReadProgress());
+  RETURN_IF_ERROR(RebuildVersions());
+  RETURN_IF_ERROR(ReadOrigins());
+  reader_.Seek(committed_);
+  RETURN_IF_ERROR(connection_->EnterPipeline());
+  pipe_ = std::make_unique<Pipe>(connection_.get());
+  return Loop();
+}
+
+absl::Status Applier::Connect() {
+  ASSIGN_OR_RETURN(connection_,
+                   postgres::Connection::Connect(
+                       {.conninfo = options_.conninfo,
+                        .application_name = absl::StrCat("bdr apply ", ToString(origin_))}));
+  RETURN_IF_ERROR(connection_->Exec(kSessionSql).status());
+  // Apply is to be the victim of a deadlock, not the user; whoever looks first is.
+  const absl::Status timeout = connection_->Exec("SET deadlock_timeout = '20ms'").status();
+  if (!timeout.ok() && !warned_timeout_) {
+    warned_timeout_ = true;
+    LogWarning("apply", {{"origin", ToString(origin_)}},
+               absl::StrCat("deadlocks may hit users: ", timeout.message()));
+  }
+  return connection_->broken() ? timeout : absl::OkStatus();
+}
+
+absl::Status Applier::SetUpOrigin() {
+  const std::string name = postgres::QuoteLiteral(ToString(origin_));
+  ASSIGN_OR_RETURN(const Result created,
+                   connection_->Exec(absl::StrCat(
+                       "SELECT pg_replication_origin_create(", name,
+                       ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = ",
+                       name, ")")));
+  RETURN_IF_ERROR(
+      connection_->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(", name, ")"))
+          .status());
+  return connection_
+      ->Exec(absl::StrCat("INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
+                          origin_.node, ", ", origin_.incarnation,
+                          ", '0/0') ON CONFLICT DO NOTHING"))
+      .status();
+}
+
+absl::Status Applier::ReadProgress() {
+  ASSIGN_OR_RETURN(
+      const Result result,
+      connection_->Exec("SELECT origin_node, origin_incarnation, lsn, coalesce("
+                        "(extract(epoch FROM stamp) * 1000000)::int8, 0), "
+                        "pg_current_wal_insert_lsn() FROM bdr.progress"));
+  for (int row = 0; row < result.rows(); ++row) {
+    OriginId origin;
+    uint32_t node = 0;
+    int64_t stamp_us = 0;
+    if (!absl::SimpleAtoi(result.value(row, 0), &node) ||
+        !absl::SimpleAtoi(result.value(row, 1), &origin.incarnation) ||
+        !absl::SimpleAtoi(result.value(row, 3), &stamp_us)) {
+      return absl::InternalError("bdr.progress holds what is no number");
+    }
+    origin.node = static_cast<NodeId>(node);
+    ASSIGN_OR_RETURN(const Lsn lsn, ParseLsn(result.value(row, 2)));
+    ASSIGN_OR_RETURN(const Lsn local_after, ParseLsn(result.value(row, 4)));
+    if (origin == origin_) {
+      committed_ = lsn;
+      parts_.progress->ResetCommitted(origin, lsn);
+      parts_.progress->Committed(origin, lsn, local_after);
+      parts_.history->Reset(origin, lsn, stamp_us, local_after);
+    } else if (parts_.progress->CommittedLsn(origin).value_or(Lsn{0}) > lsn) {
+      // The server has lost commits that it had not flushed. Others must not lean on them.
+      parts_.progress->ResetCommitted(origin, lsn);
+      parts_.rewound(origin);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Applier::ReadOrigins() {
+  ASSIGN_OR_RETURN(const Result result,
+                   connection_->Exec("SELECT roident, roname FROM pg_replication_origin"));
+  executor_options_.origin = origin_;
+  executor_options_.own_node = parts_.progress->own().node;
+  executor_options_.node_of_roident.clear();
+  for (int row = 0; row < result.rows(); ++row) {
+    uint32_t roident = 0;
+    const absl::StatusOr<OriginId> origin = ParseOrigin(result.value(row, 1));
+    if (origin.ok() && absl::SimpleAtoi(result.value(row, 0), &roident)) {
+      executor_options_.node_of_roident[roident] = origin->node;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// After a crash of the machine the store may lack versions of rows that PostgreSQL has. They come
+// back from the log, which itself may have to be fetched again first.
+absl::Status Applier::RebuildVersions() {
+  State state(parts_.database);
+  const std::string name = absl::StrCat(kStateVersions, EncodeOrigin(origin_));
+  ASSIGN_OR_RETURN(const std::optional<std::string> bytes, state.Get(name));
+  Lsn known;
+  if (bytes.has_value()) {
+    ASSIGN_OR_RETURN(known.value, DecodeU64(*bytes));
+  }
+  // What was trimmed is stable: no version of it is needed.
+  known = std::max(known, parts_.log->TrimmedThrough(origin_).end_lsn);
+  reader_.Seek(known);
+  while (known < committed_) {
+    if (stopping_) return absl::CancelledError("the agent is shutting down");
+    SetHealth(Health::Level::kWarning, "rebuilding",
+              "row versions since the last sync come back from the change log");
+    ASSIGN_OR_RETURN(const Piece* next, reader_.Peek(kIdleWait));
+    if (next == nullptr) continue;
+    if (next->header.end_lsn > committed_) break;
+    const auto piece = std::make_shared<const Piece>(reader_.Pop());
+    GroupPlan plan;
+    RETURN_IF_ERROR(plan.Add(piece, Resolver()));
+    absl::flat_hash_map<std::string, conflict::Version> before;
+    RETURN_IF_ERROR(RecordVersions(plan, &before, piece->last));
+    if (piece->last) known = piece->header.end_lsn;
+  }
+  while (!stopping_ && !parts_.versions_rebuilt(origin_, kIdleWait)) {
+    SetHealth(Health::Level::kWarning, "rebuilding", "waits for other origins' row versions");
+  }
+  return absl::OkStatus();
+}
+
+GroupPlan::Resolve Applier::Resolver() {
+  return [this](const std::shared_ptr<const RemoteRelation>& relation)
+             -> absl::StatusOr<std::shared_ptr<const BoundTable>> {
+    const auto known = bound_.find(relation->raw);
+    if (known != bound_.end()) return known->second;
+    const postgres::RelationMessage& message = relation->message;
+    const std::string display = absl::StrCat(message.schema, ".", message.name);
+    if (RefusedSchema(message.schema)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("origin ", ToString(origin_), " sent a change of \"", display,
+                       "\", which is not a user's table; refused"));
+    }
+    const absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
+        parts_.tables->Find(message.schema, message.name);
+    if (absl::IsNotFound(table.status())) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("table \"", display,
+                       "\" does not exist here; create it as it is on the node where the change "
+                       "comes from and run \"bdrctl apply retry\""));
+    }
+    if (!table.ok()) return table.status();
+    if (!(*table)->published) {
+      parts_.tables->Forget(message.schema, message.name);
+      return absl::FailedPreconditionError(absl::StrCat(
+          "table \"", display, "\" is not published here, so it would not replicate back; run "
+          "\"SELECT bdr.sync_publications()\" and then \"bdrctl apply retry\""));
+    }
+    if ((*table)->row_security) {
+      parts_.tables->Forget(message.schema, message.name);
+      return absl::FailedPreconditionError(
+          absl::StrCat("row security of table \"", display,
+                       "\" hides rows from the agent; grant its role BYPASSRLS and run \"bdrctl "
+                       "apply retry\""));
+    }
+    for (const int column : (*table)->key) {
+      if ((*table)->columns[column].key_canonical) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "key column \"", (*table)->columns[column].name, "\" of table \"", display,
+          "\" is of a type whose equal values may have other bytes; use another key"));
+    }
+    ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> bound, BoundTable::Make(*relation, *table));
+    bound_[relation->raw] = bound;
+    return bound;
+  };
+}
+
+absl::Status Applier::Loop() {
+  SetHealth(Health::Level::kOk, "applying");
+  while (!stopping_) {
+    if (rewind_) return absl::UnavailableError("PostgreSQL lost commits: progress is read again");
+    ASSIGN_OR_RETURN(const bool gathered, Gather());
+    if (gathered) {
+      RETURN_IF_ERROR(ApplyPending());
+      continue;
+    }
+    if (absl::Now() - last_ping_ > kPingInterval) {
+      last_ping_ = absl::Now();
+      RETURN_IF_ERROR(pipe_->Exec("SELECT"));
+      RETURN_IF_ERROR(pipe_->Finish());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Whether a transaction may be applied now; if not, waits a moment.
+absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
+  const std::optional<OriginLsn> missing = parts_.progress->FirstMissing(piece.header.waits_for);
+  {
+    MutexLock lock(&mu_);
+    tally_.held_by = missing.has_value() ? missing->origin : OriginId{};
+  }
+  if (missing.has_value()) {
+    if (!pending_.empty()) return false;
+    parts_.progress->WaitCommitted(*missing, absl::Milliseconds(20));
+    if (parts_.progress->FirstMissing(piece.header.waits_for).has_value()) {
+      SetHealth(Health::Level::kOk, "waiting",
+                absl::StrCat("for origin ", ToString(missing->origin), " to be applied up to ",
+                             ToString(missing->lsn), " (causal order)"));
+    }
+    return false;
+  }
+  const int64_t ahead_us = piece.header.stamp.time_us - parts_.progress->ServerClock();
+  if (ahead_us < 0) return true;
+  if (!pending_.empty()) return false;
+  if (ahead_us > absl::ToInt64Microseconds(options_.max_clock_skew)) {
+    SetHealth(Health::Level::kCritical, "held",
+              absl::StrCat("a transaction of origin ", ToString(origin_), " at ",
+                           ToString(piece.header.end_lsn), " is more than ",
+                           absl::FormatDuration(options_.max_clock_skew),
+                           " in the future of this server's clock; set the clocks right"));
+    WaitABit(absl::Milliseconds(100));
+  } else {
+    SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
+    WaitABit(absl::Microseconds(std::min<int64_t>(ahead_us + 100, 50'000)));
+  }
+  return false;
+}
+
+// Takes what is ready from the log, up to a group. True if there is something to apply.
+absl::StatusOr<bool> Applier::Gather() {
+  size_t bytes = 0;
+  for (const auto& piece : pending_) bytes += piece->bytes;
+  while (pending_.size() < options_.group_max_transactions && bytes < options_.group_max_bytes) {
+    ASSIGN_OR_RETURN(const Piece* next,
+                     reader_.Peek(pending_.empty() ? kIdleWait : absl::ZeroDuration()));
+    {
+      MutexLock lock(&mu_);
+      if (pending_.empty()) {
+        tally_.oldest_stamp_us = next == nullptr ? 0 : next->header.stamp.time_us;
+      }
+    }
+    if (next == nullptr) {
+      if (pending_.empty()) SetHealth(Health::Level::kOk, "applying");
+      break;
+    }
+    // A large transaction is applied by itself, piece by piece.
+    if (!next->last && !pending_.empty()) break;
+    ASSIGN_OR_RETURN(const bool ready, Ready(*next));
+    if (!ready) break;
+    bytes += next->bytes;
+    pending_.push_back(std::make_shared<const Piece>(reader_.Pop()));
+    if (!pending_.back()->last) break;
+  }
+  return !pending_.empty();
+}
+
+// Applies what was gathered, in smaller groups if it must; returns an error only if the session
+// has to end.
+absl::Status Applier::ApplyPending() {
+  size_t size = pending_.size();
+  bool fresh = false;  // shapes of tables were read again for this attempt
+  while (!pending_.empty() && !stopping_) {
+    size = std::min(size, pending_.size());
+    const absl::Time begun = absl::Now();
+    const absl::Status status = pending_.front()->last ? ApplyGroup(size) : ApplyLarge();
+    if (status.ok()) {
+      MutexLock lock(&mu_);
+      tally_.apply_time_us += absl::ToInt64Microseconds(absl::Now() - begun);
+      ++tally_.groups;
+      continue;
+    }
+    if (stopping_ || rewind_ || connection_->broken() || absl::IsUnavailable(status) ||
+        absl::IsDataLoss(status)) {
+      return status;
+    }
+    Rollback();
+    if (connection_->broken()) return absl::UnavailableError("the session was lost");
+    {
+      MutexLock lock(&mu_);
+      ++tally_.retries;
+    }
+    if (absl::IsAborted(status)) {
+      size = std::max<size_t>(1, size / 2);
+      continue;
+    }
+    // A table's shape may have changed since it was looked up.
+    bound_.clear();
+    parts_.tables->ForgetAll();
+    if (size > 1 || !fresh) {
+      fresh = size == 1;
+      size = 1;
+      continue;
+    }
+    fresh = false;
+    {
+      MutexLock lock(&mu_);
+      ++tally_.errors;
+      retry_ = false;
+    }
+    SetHealth(Health::Level::kCritical, "stopped",
+              absl::StrCat("transaction of origin ", ToString(origin_), " at ",
+                           ToString(pending_.front()->header.end_lsn), ", committed ",
+                           conflict::ToString(pending_.front()->header.stamp),
+                           ", cannot be applied: ", status.message()));
+    WaitABit(kRetryInterval);
+    MutexLock lock(&mu_);
+    retry_ = false;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all,
+                                  KeyTable::Registration* registration) {
+  while (!stopping_ && !rewind_) {
+    auto [registered, held] = all ? parts_.keys->RegisterAll(origin_.node, absl::Seconds(1))
+                                  : parts_.keys->Register(origin_.node, keys, absl::Seconds(1));
+    if (registered) {
+      *registration = std::move(held);
+      return absl::OkStatus();
+    }
+    SetHealth(Health::Level::kOk, "waiting", "for another origin's group that writes the same rows");
+  }
+  return absl::UnavailableError("the applier was told to stop");
+}
+
+absl::Status Applier::ApplyGroup(size_t pieces) {
+  GroupPlan plan;
+  for (size_t i = 0; i < pieces; ++i) {
+    RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
+  }
+  KeyTable::Registration registration;
+  RETURN_IF_ERROR(WaitForKeys(plan.Keys(), /*all=*/false, &registration));
+  FoundBefore found_before;
+  absl::flat_hash_map<std::string, conflict::Version> before;
+  RETURN_IF_ERROR(RecordVersions(plan, &before, /*ends_here=*/true));
+  executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
+  while (true) {
+    GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
+    absl::Status status = QueueBegin(plan.last().stamp.time_us);
+    if (status.ok()) status = executor.Run(plan, before);
+    if (status.ok() && executor.must_wait().empty()) {
+      RETURN_IF_ERROR(Commit(plan.last()));
+      Count(plan, executor.conflicts());
+      pending_.erase(pending_.begin(), pending_.begin() + pieces);
+      SetHealth(Health::Level::kOk, "applying");
+      return absl::OkStatus();
+    }
+    if (connection_->broken()) return status;
+    Rollback();
+    if (stopping_ || rewind_) return absl::UnavailableError("the applier was told to stop");
+    if (status.ok()) {
+      // Nothing is locked now. Once capture is past this moment, the version store tells.
+      RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
+      found_before = executor.must_wait();
+    } else if (postgres::Sqlstate(status) == kClockBehind) {
+      SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
+      WaitABit(absl::Milliseconds(2));
+    } else {
+      return status;
+    }
+    RETURN_IF_ERROR(RecordVersions(plan, &before, /*ends_here=*/true));
+    MutexLock lock(&mu_);
+    ++tally_.retries;
+  }
+}
+
+// A transaction of many blocks: one local transaction, a block at a time, so that memory stays
+// bounded whatever its size. Its keys are not known beforehand, so nobody else writes meanwhile.
+absl::Status Applier::ApplyLarge() {
+  KeyTable::Registration registration;
+  RETURN_IF_ERROR(WaitForKeys({}, /*all=*/true, &registration));
+  FoundBefore found_before;
+  ConflictCounts conflicts;
+  uint64_t changes = 0;
+  executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
+  while (!stopping_ && !rewind_) {
+    // From its beginning, also when it is tried again.
+    reader_.Seek(committed_);
+    pending_.clear();
+    conflicts = {};
+    changes = 0;
+    absl::Status status;
+    FoundBefore must_wait;
+    bool begun = false;
+    TransactionHeader last;
+    while (status.ok() && must_wait.empty()) {
+      const absl::StatusOr<const Piece*> next = reader_.Peek(kIdleWait);
+      if (!next.ok()) return next.status();
+      if (stopping_ || rewind_) return absl::UnavailableError("the applier was told to stop");
+      // Its last part was in the log before the first was shown to us, or will come soon.
+      if (*next == nullptr) continue;
+      const auto piece = std::make_shared<const Piece>(reader_.Pop());
+      if (pending_.empty()) pending_.push_back(piece);
+      last = piece->header;
+      GroupPlan plan;
+      absl::flat_hash_map<std::string, conflict::Version> before;
+      GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
+      status = plan.Add(piece, Resolver());
+      if (status.ok()) status = RecordVersions(plan, &before, piece->last);
+      if (status.ok() && !begun) status = QueueBegin(last.stamp.time_us);
+      begun = true;
+      if (status.ok()) status = executor.Run(plan, before);
+      must_wait = executor.must_wait();
+      for (const auto& [kind, count] : executor.conflicts().by_kind) {
+        conflicts.by_kind[kind] += count;
+      }
+      changes += plan.changes();
+      if (piece->last) break;
+    }
+    if (status.ok() && must_wait.empty()) {
+      RETURN_IF_ERROR(Commit(last));
+      pending_.clear();
+      SetHealth(Health::Level::kOk, "applying");
+      MutexLock lock(&mu_);
+      ++tally_.transactions;
+      tally_.changes += changes;
+      for (const auto& [kind, count] : conflicts.by_kind) tally_.conflicts[kind] += count;
+      return absl::OkStatus();
+    }
+    if (connection_->broken()) return status;
+    Rollback();
+    if (status.ok()) {
+      RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
+      // Earlier parts' rows were decided with what was found before; they will be again.
+      found_before.insert(must_wait.begin(), must_wait.end());
+      for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
+    } else if (postgres::Sqlstate(status) == kClockBehind) {
+      WaitABit(absl::Milliseconds(2));
+    } else {
+      return status;
+    }
+  }
+  return absl::UnavailableError("the applier was told to stop");
+}
+
+// Writes the group's versions to the store, before anything is sent, and fills `before` with what
+// stood there. On a repeated call only what has become newer meanwhile is taken over.
+absl::Status Applier::RecordVersions(GroupPlan& plan,
+                                     absl::flat_hash_map<std::string, conflict::Version>* before,
+                                     bool ends_here) {
+  const bool repeated = !before->empty();
+  const std::vector<std::string> keys = plan.Keys();
+  ASSIGN_OR_RETURN(const std::vector<std::optional<conflict::Version>> known,
+                   parts_.versions->Get(keys));
+  rocksdb::WriteBatch batch;
+  absl::flat_hash_map<uint32_t, std::optional<conflict::Version>> truncates;
+  absl::flat_hash_map<std::string, conflict::Stamp> own;
+  for (const Segment& segment : plan.segments()) {
+    for (const TableOps& ops : segment.tables) {
+      const uint32_t oid = ops.table->table().oid;
+      if (!truncates.contains(oid)) {
+        ASSIGN_OR_RETURN(truncates[oid], parts_.versions->GetTruncate(oid));
+      }
+      for (const RowOp& op : ops.rows) {
+        if (op.version_key.empty()) continue;
+        const conflict::Version version{.stamp = op.stamp,
+                                        .origin = origin_,
+                                        .end_lsn = op.end_lsn,
+                                        .dead = op.is_delete()};
+        parts_.versions->Put(&batch, op.version_key, version);
+        conflict::Stamp& newest = own[op.version_key];
+        newest = std::max(newest, op.stamp);
+        const std::optional<conflict::Version>& truncate = truncates[oid];
+        if (truncate.has_value() && truncate->stamp > op.stamp) {
+          (*before)[op.version_key] = *truncate;
+        }
+      }
+    }
+    if (!segment.truncate.has_value()) continue;
+    for (const std::shared_ptr<const BoundTable>& table : segment.truncate->tables) {
+      parts_.versions->PutTruncate(&batch, table->table().oid,
+                                   {.stamp = segment.truncate->stamp,
+                                    .origin = origin_,
+                                    .end_lsn = segment.truncate->end_lsn,
+                                    .dead = true});
+    }
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (!known[i].has_value()) continue;
+    // Our own, from an attempt before, tells nothing of what stood there.
+    if (repeated && known[i]->stamp <= own[keys[i]]) continue;
+    conflict::Version& version = (*before)[keys[i]];
+    if (version.stamp <= known[i]->stamp) version = *known[i];
+  }
+  if (ends_here) {
+    State(parts_.database)
+        .Put(&batch, absl::StrCat(kStateVersions, EncodeOrigin(origin_)),
+             EncodeU64(plan.last().end_lsn.value));
+  }
+  return parts_.database->Write(&batch, /*sync=*/false);
+}
+
+absl::Status Applier::QueueBegin(int64_t newest_us) {
+  RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
+  return pipe_->Exec(
+      absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));
+}
+
+absl::Status Applier::Commit(const TransactionHeader& last) {
+  Lsn before;
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+      "UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn),
+      "', stamp = ", TimestampSql(last.stamp.time_us), " WHERE origin_node = ", origin_.node,
+      " AND origin_incarnation = ", origin_.incarnation)));
+  RETURN_IF_ERROR(pipe_->Exec("SELECT pg_catalog.pg_current_wal_insert_lsn()",
+                              [&before](const Result& result) -> absl::Status {
+                                ASSIGN_OR_RETURN(before, ParseLsn(result.value(0, 0)));
+                                return absl::OkStatus();
+                              }));
+  RETURN_IF_ERROR(pipe_->Finish());
+
+  // From here on the group may be visible at any moment.
+  parts_.history->Begin(origin_, last.end_lsn, last.stamp.time_us, before);
+  Lsn after;
+  // The last statement before COMMIT: an abort, also of a savepoint, would move the origin on.
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_xact_setup('",
+                                           ToString(last.end_lsn), "', ",
+                                           TimestampSql(last.stamp.time_us), ")")));
+  RETURN_IF_ERROR(pipe_->Exec("COMMIT"));
+  RETURN_IF_ERROR(pipe_->Exec("SELECT pg_catalog.pg_current_wal_insert_lsn()",
+                              [&after](const Result& result) -> absl::Status {
+                                ASSIGN_OR_RETURN(after, ParseLsn(result.value(0, 0)));
+                                return absl::OkStatus();
+                              }));
+  if (const absl::Status status = pipe_->Finish(); !status.ok()) {
+    // Whether it was committed is not known: a new session reads it from bdr.progress.
+    connection_->Cancel();
+    return absl::UnavailableError(absl::StrCat("commit was not confirmed: ", status.message()));
+  }
+  committed_ = last.end_lsn;
+  parts_.history->Finish(origin_, after);
+  parts_.progress->Committed(origin_, last.end_lsn, after);
+  return absl::OkStatus();
+}
+
+void Applier::Rollback() {
+  absl::Status status = pipe_->Exec("ROLLBACK");
+  if (status.ok()) status = pipe_->Finish();
+  if (!status.ok() && !connection_->broken()) {
+    LogWarning("apply", {{"origin", ToString(origin_)}},
+               absl::StrCat("rollback failed: ", status.message()));
+  }
+}
+
+void Applier::Count(const GroupPlan& plan, const ConflictCounts& conflicts) {
+  MutexLock lock(&mu_);
+  tally_.transactions += plan.transactions();
+  tally_.changes += plan.changes();
+  for (const auto& [kind, count] : conflicts.by_kind) tally_.conflicts[kind] += count;
+}
+
+}  // namespace bdr::agent

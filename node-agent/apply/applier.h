@@ -1,0 +1,153 @@
+// Applies one origin's transactions to the local database, in groups, in causal order.
+//
+// States of an applier:
+//   connecting   no session, or the old one's backend still holds the origin
+//   rebuilding   row versions that a machine crash took from the store come back from the log
+//   applying     all that is ready is applied, or there is nothing to do
+//   waiting      for what another origin committed before (causal order), capture, keys or a clock
+//   held         a transaction lies in the future of this server's clock by more than the limit
+//   stopped      a transaction cannot be applied; a person is needed, or the next automatic try
+// connecting -> rebuilding -> applying <-> waiting | held | stopped; any -> connecting on a lost
+// session.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "conflict/merge_rule.h"
+#include "conflict/version_store.h"
+#include "node-agent/applied_history.h"
+#include "node-agent/apply/capture_barrier.h"
+#include "node-agent/apply/group_executor.h"
+#include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/key_table.h"
+#include "node-agent/apply/pipe.h"
+#include "node-agent/apply/transaction_reader.h"
+#include "node-agent/capture/stamp_clock.h"
+#include "node-agent/changelog/change_log.h"
+#include "node-agent/changelog/database.h"
+#include "node-agent/health.h"
+#include "node-agent/progress.h"
+#include "node-agent/table_cache.h"
+#include "postgres/connection.h"
+
+namespace bdr::agent {
+
+struct ApplyOptions {
+  std::string conninfo;
+  size_t group_max_transactions = 500;
+  size_t group_max_bytes = 4 << 20;
+  absl::Duration max_clock_skew = absl::Milliseconds(500);
+};
+
+// What all appliers of an agent share; everything outlives them.
+struct ApplyParts {
+  Database* database;
+  ChangeLog* log;
+  const conflict::VersionStore* versions;
+  TableCache* tables;
+  AppliedHistory* history;
+  Progress* progress;
+  StampClock* clock;
+  KeyTable* keys;
+  CaptureBarrier* barrier;
+  // Waits until every applier has rebuilt its part of the version store; `origin` has now.
+  std::function<bool(OriginId origin, absl::Duration timeout)> versions_rebuilt;
+  // PostgreSQL has lost commits of this origin: its applier must begin again.
+  std::function<void(OriginId origin)> rewound;
+};
+
+struct ApplierStatus {
+  Health health;
+  OriginId held_by;           // whose transactions it waits for; node 0: nobody's
+  int64_t oldest_stamp_us = 0;  // of what is not applied yet; 0: nothing is
+  uint64_t transactions = 0;
+  uint64_t changes = 0;
+  uint64_t groups = 0;
+  uint64_t retries = 0;
+  uint64_t errors = 0;
+  int64_t apply_time_us = 0;  // spent in groups, altogether
+  std::map<conflict::ConflictKind, uint64_t> conflicts;
+};
+
+class Applier {
+ public:
+  Applier(OriginId origin, ApplyOptions options, ApplyParts parts);
+  ~Applier();  // stops
+
+  void Start();
+  void Stop();
+  // Tries again at once what is stopped.
+  void Retry();
+  // Ends the session: what was committed must be read again.
+  void Rewind();
+
+  OriginId origin() const { return origin_; }
+  ApplierStatus status() const;
+
+ private:
+  absl::Status Session();
+  absl::Status Connect();
+  absl::Status SetUpOrigin();
+  absl::Status ReadProgress();
+  absl::Status ReadOrigins();
+  absl::Status RebuildVersions();
+  absl::Status Loop();
+  absl::StatusOr<bool> Gather();
+  absl::StatusOr<bool> Ready(const Piece& piece);
+  absl::Status ApplyPending();
+  absl::Status ApplyGroup(size_t pieces);
+  absl::Status ApplyLarge();
+  absl::Status Attempt(GroupPlan& plan, FoundBefore* found_before, bool* done);
+  absl::Status RecordVersions(GroupPlan& plan,
+                              absl::flat_hash_map<std::string, conflict::Version>* before,
+                              bool ends_here);
+  absl::Status QueueBegin(int64_t newest_us);
+  absl::Status Commit(const TransactionHeader& last);
+  void Rollback();
+  void WaitABit(absl::Duration duration);
+  absl::Status WaitForKeys(std::vector<std::string> keys, bool all,
+                           KeyTable::Registration* registration);
+  void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
+  void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
+  GroupPlan::Resolve Resolver();
+
+  const OriginId origin_;
+  const ApplyOptions options_;
+  const ApplyParts parts_;
+  HealthCell health_;
+
+  // Belong to the applier's thread.
+  std::unique_ptr<postgres::Connection> connection_;
+  std::unique_ptr<Pipe> pipe_;
+  TransactionReader reader_;
+  Lsn committed_;
+  ExecutorOptions executor_options_;
+  std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
+  absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
+  absl::Time last_ping_;
+  bool warned_timeout_ = false;
+
+  mutable Mutex mu_;
+  CondVar woken_;
+  ApplierStatus tally_ ABSL_GUARDED_BY(mu_);
+  bool retry_ ABSL_GUARDED_BY(mu_) = false;
+
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> rewind_{false};
+  std::thread thread_;
+};
+
+}  // namespace bdr::agent

@@ -1,0 +1,437 @@
+#include "node-agent/apply/bound_table.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "postgres/connection.h"
+
+namespace bdr::agent {
+namespace {
+
+using postgres::ColumnKind;
+using postgres::QuoteIdentifier;
+
+// OIDs below this are the same on every server (FirstGenbkiObjectId in PostgreSQL's transam.h).
+constexpr uint32_t kFirstUserOid = 10000;
+constexpr uint32_t kTextOid = 25;
+constexpr uint32_t kVarcharOid = 1043;
+constexpr int64_t kPostgresEpochUs = 946'684'800'000'000;  // 2000-01-01 in µs since 1970
+
+// What an update or delete must know of the row found: it was written by this transaction, or it
+// is older than the change and the change's origin had seen it. %s: the change's time.
+std::string Check(absl::string_view older_than, absl::string_view seen) {
+  return absl::StrCat(
+      "(t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid OR"
+      " (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ", older_than,
+      " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
+      ")[(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.int8"
+      "::pg_catalog.int4 + 1]))");
+}
+
+void AppendInt32(std::string* out, uint32_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift));
+}
+
+void AppendInt64(std::string* out, uint64_t value) {
+  for (int shift = 56; shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift));
+}
+
+// PostgreSQL's array_send: dimensions, whether there are nulls, element type, then the one
+// dimension's size and lower bound.
+std::string ArrayHeader(uint32_t element_oid, size_t size, bool has_nulls) {
+  std::string out;
+  AppendInt32(&out, size == 0 ? 0 : 1);
+  AppendInt32(&out, has_nulls ? 1 : 0);
+  AppendInt32(&out, element_oid);
+  if (size == 0) return out;
+  AppendInt32(&out, static_cast<uint32_t>(size));
+  AppendInt32(&out, 1);
+  return out;
+}
+
+void AppendSized(std::string* out, absl::string_view data) {
+  AppendInt32(out, static_cast<uint32_t>(data.size()));
+  out->append(data.data(), data.size());
+}
+
+std::string TypeName(const postgres::TypeInfo& type) {
+  return absl::StrCat(QuoteIdentifier(type.schema), ".", QuoteIdentifier(type.name));
+}
+
+std::atomic<uint64_t> next_id{1};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
+    const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table) {
+  ASSIGN_OR_RETURN(ColumnMap columns,
+                   ColumnMap::Make(relation.message, std::move(table), /*every_column=*/true));
+  auto bound = std::shared_ptr<BoundTable>(new BoundTable(std::move(columns)));
+  RETURN_IF_ERROR(bound->CheckTypes(relation));
+  bound->id_ = next_id++;
+  for (const int local : bound->columns_.local_of_remote()) {
+    const postgres::ColumnInfo& column = bound->table().columns[local];
+    if (column.generated) continue;
+    bound->written_.push_back(local);
+    if (!column.type->has_binary) bound->text_columns_.push_back(local);
+  }
+  return bound;
+}
+
+// A value's binary form means something only to its own type. Names are compared where OIDs
+// differ between servers.
+absl::Status BoundTable::CheckTypes(const RemoteRelation& relation) const {
+  const auto text_like = [](uint32_t oid) { return oid == kTextOid || oid == kVarcharOid; };
+  for (size_t remote = 0; remote < relation.message.columns.size(); ++remote) {
+    const uint32_t oid = relation.message.columns[remote].type_oid;
+    const postgres::ColumnInfo& column = table().columns[columns_.local_of_remote()[remote]];
+    const postgres::TypeInfo& local = *column.type;
+    const auto named = relation.types.find(oid);
+    std::string remote_name = absl::StrCat("type ", oid);
+    bool same = false;
+    if (oid < kFirstUserOid) {
+      same = local.base_oid == oid || (text_like(local.base_oid) && text_like(oid));
+    } else if (named != relation.types.end()) {
+      remote_name = absl::StrCat(named->second.schema, ".", named->second.name);
+      same = named->second.schema == local.schema && named->second.name == local.name;
+    } else {
+      // PostgreSQL names every user type that a relation uses; arrays of them as well.
+      same = local.oid >= kFirstUserOid;
+    }
+    if (!same) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "column \"", column.name, "\" of table \"", table().DisplayName(), "\" is of type ",
+          local.schema, ".", local.name, " here and of ", remote_name,
+          " where the change comes from; give it the same type on every node and run \"bdrctl "
+          "apply retry\""));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple) const {
+  const std::vector<int>& local_of_remote = columns_.local_of_remote();
+  if (tuple.columns.size() != local_of_remote.size()) {
+    return absl::DataLossError(absl::StrCat("a row of table \"", table().DisplayName(), "\" has ",
+                                            tuple.columns.size(), " columns where its relation has ",
+                                            local_of_remote.size()));
+  }
+  LocalRow row(table().columns.size());
+  for (size_t remote = 0; remote < tuple.columns.size(); ++remote) {
+    row[local_of_remote[remote]] = tuple.columns[remote];
+  }
+  return row;
+}
+
+std::vector<bool> BoundTable::Settable(const LocalRow& row) const {
+  std::vector<bool> set(row.size(), false);
+  for (const int column : written_) {
+    const postgres::ColumnInfo& info = table().columns[column];
+    set[column] = row[column].kind != ColumnKind::kUnchangedToast && info.key_position < 0 &&
+                  !info.identity_always;
+  }
+  return set;
+}
+
+std::string BoundTable::Value(int column) const {
+  for (size_t i = 0; i < text_columns_.size(); ++i) {
+    if (text_columns_[i] == column) {
+      return absl::StrCat("r.x", i, "::", TypeName(*table().columns[column].type));
+    }
+  }
+  return absl::StrCat("r.c", column);
+}
+
+// FROM unnest(...) AS r(c0, c1, ..., [s,] x0, ..., n)
+std::string BoundTable::RowsFrom(bool with_times, int first_text) const {
+  std::string out = absl::StrCat("ROWS FROM (pg_catalog.unnest($1::", table().QualifiedName(),
+                                 "[])");
+  std::vector<std::string> names;
+  for (size_t i = 0; i < table().columns.size(); ++i) names.push_back(absl::StrCat("c", i));
+  if (with_times) {
+    absl::StrAppend(&out, ", pg_catalog.unnest($2::pg_catalog.timestamptz[])");
+    names.push_back("s");
+  }
+  for (size_t i = 0; i < text_columns_.size(); ++i) {
+    absl::StrAppend(&out, ", pg_catalog.unnest($", first_text + static_cast<int>(i),
+                    "::pg_catalog.text[])");
+    names.push_back(absl::StrCat("x", i));
+  }
+  names.push_back("n");
+  absl::StrAppend(&out, ") WITH ORDINALITY AS r(", absl::StrJoin(names, ", "), ")");
+  return out;
+}
+
+std::string BoundTable::KeysFrom(bool with_times) const {
+  std::vector<std::string> arrays;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < table().key.size(); ++i) {
+    const int column = table().key[i];
+    arrays.push_back(absl::StrCat("pg_catalog.unnest($", i + 1,
+                                  "::", TypeName(*table().columns[column].type), "[])"));
+    names.push_back(absl::StrCat("c", column));
+  }
+  if (with_times) {
+    arrays.push_back(absl::StrCat("pg_catalog.unnest($", table().key.size() + 1,
+                                  "::pg_catalog.timestamptz[])"));
+    names.push_back("s");
+  }
+  names.push_back("n");
+  return absl::StrCat("ROWS FROM (", absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS r(",
+                      absl::StrJoin(names, ", "), ")");
+}
+
+std::string BoundTable::KeyEquals() const {
+  std::vector<std::string> terms;
+  for (const int column : table().key) {
+    const postgres::ColumnInfo& info = table().columns[column];
+    terms.push_back(absl::StrCat("t.", QuoteIdentifier(info.name), " = r.c", column,
+                                 info.collation.empty() ? "" : " COLLATE ", info.collation));
+  }
+  return absl::StrJoin(terms, " AND ");
+}
+
+std::string BoundTable::UpdateSql(const std::vector<bool>& set, bool checked) const {
+  std::vector<std::string> terms;
+  for (size_t i = 0; i < set.size(); ++i) {
+    if (!set[i]) continue;
+    terms.push_back(absl::StrCat(QuoteIdentifier(table().columns[i].name), " = ",
+                                 Value(static_cast<int>(i))));
+  }
+  if (terms.empty()) {
+    // Nothing but the key: written all the same, so that the row carries this commit's time.
+    const std::string key = QuoteIdentifier(table().columns[table().key.front()].name);
+    terms.push_back(absl::StrCat(key, " = t.", key));
+  }
+  return absl::StrCat("UPDATE ", table().QualifiedName(), " AS t SET ", absl::StrJoin(terms, ", "),
+                      " FROM ", RowsFrom(/*with_times=*/true, 4), " WHERE ", KeyEquals(),
+                      checked ? " AND " : "",
+                      checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
+                              : " AND $3::pg_catalog.timestamptz[] IS NOT NULL",
+                      " RETURNING r.n");
+}
+
+std::string BoundTable::InsertSql(bool checked) const {
+  std::vector<std::string> names;
+  std::vector<std::string> values;
+  std::vector<std::string> sets;
+  std::vector<std::string> keys;
+  for (const int column : written_) {
+    const postgres::ColumnInfo& info = table().columns[column];
+    const std::string name = QuoteIdentifier(info.name);
+    names.push_back(name);
+    values.push_back(Value(column));
+    if (info.key_position < 0 && !info.identity_always) {
+      sets.push_back(absl::StrCat(name, " = EXCLUDED.", name));
+    }
+  }
+  for (const int column : table().key) {
+    keys.push_back(QuoteIdentifier(table().columns[column].name));
+  }
+  if (sets.empty()) sets.push_back(absl::StrCat(keys.front(), " = t.", keys.front()));
+  // $2 and $3 are named also where they are not used, so that every variant takes the same.
+  return absl::StrCat("INSERT INTO ", table().QualifiedName(), " AS t (", absl::StrJoin(names, ", "),
+                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
+                      RowsFrom(/*with_times=*/false, 4), " ON CONFLICT (",
+                      absl::StrJoin(keys, ", "), ") DO UPDATE SET ", absl::StrJoin(sets, ", "),
+                      " WHERE ",
+                      checked ? Check("$2::pg_catalog.timestamptz", "$3::pg_catalog.timestamptz[]")
+                              : std::string("$2::pg_catalog.timestamptz IS NOT NULL AND "
+                                            "$3::pg_catalog.timestamptz[] IS NOT NULL"));
+}
+
+std::string BoundTable::PlainInsertSql() const {
+  std::vector<std::string> names;
+  std::vector<std::string> values;
+  for (const int column : written_) {
+    names.push_back(QuoteIdentifier(table().columns[column].name));
+    values.push_back(Value(column));
+  }
+  return absl::StrCat("INSERT INTO ", table().QualifiedName(), " (", absl::StrJoin(names, ", "),
+                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
+                      RowsFrom(/*with_times=*/false, 2));
+}
+
+std::string BoundTable::DeleteSql(bool checked) const {
+  return absl::StrCat("DELETE FROM ", table().QualifiedName(), " AS t USING ", KeysFrom(checked),
+                      " WHERE ", KeyEquals(), checked ? " AND " : "",
+                      checked ? Check("r.s", absl::StrCat("$", key_columns() + 2,
+                                                          "::pg_catalog.timestamptz[]"))
+                              : "",
+                      " RETURNING r.n");
+}
+
+std::string BoundTable::FindSql(bool lock, bool with_rows) const {
+  return absl::StrCat(
+      "SELECT r.n, t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid, t.xmin,"
+      " (EXTRACT(epoch FROM pg_catalog.pg_xact_commit_timestamp(t.xmin)) * 1000000)"
+      "::pg_catalog.int8,"
+      " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident, ",
+      with_rows ? "pg_catalog.to_jsonb(t)" : "NULL", " FROM ", KeysFrom(/*with_times=*/false),
+      " JOIN ", table().QualifiedName(), " AS t ON ", KeyEquals(), lock ? " FOR UPDATE OF t" : "");
+}
+
+std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
+  std::vector<std::string> names;
+  for (const int column : columns) {
+    names.push_back(absl::StrCat("t.", QuoteIdentifier(table().columns[column].name)));
+  }
+  return absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ",
+                      KeysFrom(/*with_times=*/false), " JOIN ", table().QualifiedName(),
+                      " AS t ON ", KeyEquals());
+}
+
+std::string BoundTable::LogConflictSql() const {
+  std::vector<std::string> arrays;
+  std::vector<std::string> names;
+  std::vector<std::string> pairs;
+  const auto parameter = [&](size_t offset) {
+    return absl::StrCat("$", table().key.size() + offset);
+  };
+  for (size_t i = 0; i < table().key.size(); ++i) {
+    const postgres::ColumnInfo& info = table().columns[table().key[i]];
+    arrays.push_back(
+        absl::StrCat("pg_catalog.unnest($", i + 1, "::", TypeName(*info.type), "[])"));
+    names.push_back(absl::StrCat("k", i));
+    pairs.push_back(absl::StrCat(postgres::QuoteLiteral(info.name), "::pg_catalog.text, r.k", i));
+  }
+  const std::pair<const char*, const char*> lists[] = {
+      {"kind", "text"},     {"local_row", "text"}, {"local_us", "int8"},
+      {"local_node", "int4"}, {"remote_us", "int8"}, {"winner", "text"}};
+  size_t offset = 1;
+  for (const auto& [name, type] : lists) {
+    arrays.push_back(
+        absl::StrCat("pg_catalog.unnest(", parameter(offset++), "::pg_catalog.", type, "[])"));
+    names.push_back(name);
+  }
+  names.push_back("n");
+  const auto time = [](absl::string_view us) {
+    return absl::StrCat("'epoch'::pg_catalog.timestamptz + ", us,
+                        " * '1 microsecond'::pg_catalog.interval");
+  };
+  return absl::StrCat(
+      "INSERT INTO bdr.conflict_log (relation, kind, key, local_row, remote_row, local_stamp,"
+      " local_node, remote_stamp, remote_node, winner) SELECT ",
+      postgres::QuoteLiteral(table().DisplayName()), ", r.kind, pg_catalog.jsonb_build_object(",
+      absl::StrJoin(pairs, ", "),
+      "), NULLIF(r.local_row, '')::pg_catalog.jsonb, pg_catalog.to_jsonb((", parameter(offset),
+      "::", table().QualifiedName(), "[])[r.n]), CASE WHEN r.local_us <> 0 THEN ",
+      time("r.local_us"), " END, NULLIF(r.local_node, 0), ", time("r.remote_us"), ", ",
+      parameter(offset + 1), "::pg_catalog.int4, r.winner FROM ROWS FROM (",
+      absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS r(", absl::StrJoin(names, ", "), ")");
+}
+
+absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* const> rows) const {
+  const std::vector<postgres::ColumnInfo>& columns = table().columns;
+  bool has_nulls = false;
+  for (const LocalRow* row : rows) has_nulls |= row == nullptr;
+  std::string out = ArrayHeader(table().row_type_oid, rows.size(), has_nulls);
+  for (const LocalRow* row : rows) {
+    if (row == nullptr) {
+      AppendInt32(&out, UINT32_MAX);
+      continue;
+    }
+    const size_t size_at = out.size();
+    AppendInt32(&out, 0);  // filled in below
+    AppendInt32(&out, static_cast<uint32_t>(columns.size()));
+    for (size_t i = 0; i < columns.size(); ++i) {
+      AppendInt32(&out, columns[i].type->oid);
+      const postgres::ColumnValue& value = (*row)[i];
+      if (value.kind != ColumnKind::kBinary || columns[i].generated) {
+        AppendInt32(&out, UINT32_MAX);
+      } else if (columns[i].type->carries_user_oids()) {
+        ASSIGN_OR_RETURN(const std::string translated,
+                         postgres::TranslateBinary(*columns[i].type, value.data));
+        AppendSized(&out, translated);
+      } else {
+        AppendSized(&out, value.data);
+      }
+    }
+    const uint32_t size = static_cast<uint32_t>(out.size() - size_at - 4);
+    for (int i = 0; i < 4; ++i) out[size_at + i] = static_cast<char>(size >> (24 - 8 * i));
+  }
+  return out;
+}
+
+std::string BoundTable::EncodeTextColumn(int column, absl::Span<const LocalRow* const> rows) const {
+  std::string out = ArrayHeader(kTextOid, rows.size(), /*has_nulls=*/true);
+  for (const LocalRow* row : rows) {
+    const postgres::ColumnValue& value = (*row)[column];
+    if (value.kind == ColumnKind::kText) {
+      AppendSized(&out, value.data);
+    } else {
+      AppendInt32(&out, UINT32_MAX);
+    }
+  }
+  return out;
+}
+
+absl::StatusOr<std::string> BoundTable::EncodeKeyColumn(
+    size_t key_column, absl::Span<const LocalRow* const> rows) const {
+  const int column = table().key[key_column];
+  const postgres::ColumnInfo& info = table().columns[column];
+  std::string out = ArrayHeader(info.type->oid, rows.size(), /*has_nulls=*/false);
+  for (const LocalRow* row : rows) {
+    const postgres::ColumnValue& value = (*row)[column];
+    if (value.kind != ColumnKind::kBinary) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("key column \"", info.name, "\" of table \"", table().DisplayName(),
+                       "\" comes without a value in binary form"));
+    }
+    AppendSized(&out, value.data);
+  }
+  return out;
+}
+
+std::string EncodeInt4(int32_t value) {
+  std::string out;
+  AppendInt32(&out, static_cast<uint32_t>(value));
+  return out;
+}
+
+std::string EncodeTextArray(absl::Span<const std::string> values) {
+  std::string out = ArrayHeader(kTextOid, values.size(), /*has_nulls=*/false);
+  for (const std::string& value : values) AppendSized(&out, value);
+  return out;
+}
+
+std::string EncodeInt4Array(absl::Span<const int32_t> values) {
+  std::string out = ArrayHeader(23, values.size(), /*has_nulls=*/false);
+  for (const int32_t value : values) {
+    AppendInt32(&out, 4);
+    AppendInt32(&out, static_cast<uint32_t>(value));
+  }
+  return out;
+}
+
+std::string EncodeInt8Array(absl::Span<const int64_t> values) {
+  std::string out = ArrayHeader(20, values.size(), /*has_nulls=*/false);
+  for (const int64_t value : values) {
+    AppendInt32(&out, 8);
+    AppendInt64(&out, static_cast<uint64_t>(value));
+  }
+  return out;
+}
+
+std::string EncodeTimestamptz(int64_t time_us) {
+  std::string out;
+  AppendInt64(&out, static_cast<uint64_t>(time_us == INT64_MAX ? time_us
+                                                               : time_us - kPostgresEpochUs));
+  return out;
+}
+
+std::string EncodeTimestamptzArray(absl::Span<const int64_t> times_us) {
+  std::string out = ArrayHeader(kTimestamptzOid, times_us.size(), /*has_nulls=*/true);
+  for (const int64_t time_us : times_us) {
+    if (time_us == INT64_MIN) {
+      AppendInt32(&out, UINT32_MAX);
+    } else {
+      AppendSized(&out, EncodeTimestamptz(time_us));
+    }
+  }
+  return out;
+}
+
+}  // namespace bdr::agent

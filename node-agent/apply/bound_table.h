@@ -1,0 +1,110 @@
+// A relation of an origin bound to the local table of the same name: which column is which, and the
+// SQL that writes to it.
+//
+// Rows travel to the server as one array of the table's own row type, in binary, so that columns of
+// any type (arrays too) go through their type's receive function and nothing is parsed or formatted
+// on the way. Keys travel as one array for each key column.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "node-agent/apply/transaction_reader.h"
+#include "node-agent/row_key.h"
+#include "postgres/catalog.h"
+#include "postgres/pgoutput.h"
+
+namespace bdr::agent {
+
+// A row by the local table's columns. A column that the origin does not send is kNull.
+using LocalRow = std::vector<postgres::ColumnValue>;
+
+class BoundTable {
+ public:
+  // kFailedPrecondition, naming table and column, if a column is missing here or its type differs.
+  static absl::StatusOr<std::shared_ptr<const BoundTable>> Make(
+      const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table);
+
+  const postgres::TableInfo& table() const { return columns_.table(); }
+  const ColumnMap& columns() const { return columns_; }
+  // Unique among all ever made: prepared statements are named by it.
+  uint64_t id() const { return id_; }
+  // Changes must keep their source order: a further unique constraint sees what lies between.
+  bool in_source_order() const { return table().other_unique_constraints > 0; }
+
+  // kDataLoss if the tuple has another number of columns than its relation.
+  absl::StatusOr<LocalRow> ToLocal(const postgres::Tuple& tuple) const;
+
+  // Which columns an UPDATE of this row can set: those that came with it. Rows of one statement
+  // must have the same.
+  std::vector<bool> Settable(const LocalRow& row) const;
+
+  // --- SQL. Parameters: $1 rows; $2 timestamptz[]: for each row, what must be later than the
+  // commit time of the row found; $3 timestamptz[]: by replication origin (0: local commits) plus
+  // one, up to when it had been seen; then text[] for each of text_columns(). With `checked` a row
+  // passes only if the one found is older and was seen, or was written by this very transaction.
+  // Returns the 1-based places of the rows written.
+  std::string UpdateSql(const std::vector<bool>& set, bool checked) const;
+  // As above, but $2 is one timestamptz, and nothing is returned: compare the count.
+  std::string InsertSql(bool checked) const;
+  // For tables without a key: $1 rows, then the text columns.
+  std::string PlainInsertSql() const;
+
+  // Parameters: $1.. one array for each key column, then as $2 and $3 above (if checked).
+  std::string DeleteSql(bool checked) const;
+  // The rows with these keys: place, written by this transaction, xmin, commit time (µs since 1970
+  // or null), replication origin, and with `with_rows` the row as jsonb.
+  std::string FindSql(bool lock, bool with_rows) const;
+  // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs, 0
+  // for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, the rows, and
+  // int4 the remote node.
+  
+  std::string LogConflictSql() const;
+  // The columns of the row with one key ($1.. as arrays of one), in binary.
+  std::string FetchColumnsSql(const std::vector<int>& columns) const;
+
+  // Columns whose type has no binary form: sent as text beside the rows.
+  const std::vector<int>& text_columns() const { return text_columns_; }
+  size_t key_columns() const { return table().key.size(); }
+
+  // Parameters in binary. A null entry is an absent row.
+  absl::StatusOr<std::string> EncodeRows(absl::Span<const LocalRow* const> rows) const;
+  std::string EncodeTextColumn(int column, absl::Span<const LocalRow* const> rows) const;
+  absl::StatusOr<std::string> EncodeKeyColumn(size_t key_column,
+                                              absl::Span<const LocalRow* const> rows) const;
+
+ private:
+  explicit BoundTable(ColumnMap columns) : columns_(std::move(columns)) {}
+  absl::Status CheckTypes(const RemoteRelation& relation) const;
+  std::string RowsFrom(bool with_times, int first_text) const;
+  std::string KeysFrom(bool with_times) const;
+  std::string KeyEquals() const;
+  std::string Value(int column) const;
+
+  ColumnMap columns_;
+  std::vector<int> text_columns_;
+  std::vector<int> written_;  // columns that INSERT names
+  uint64_t id_ = 0;
+};
+
+// --- arrays of plain values in binary, for parameters ---
+std::string EncodeTextArray(absl::Span<const std::string> values);
+std::string EncodeInt4Array(absl::Span<const int32_t> values);
+std::string EncodeInt8Array(absl::Span<const int64_t> values);
+// µs since 1970; INT64_MAX is infinity, INT64_MIN is null.
+std::string EncodeTimestamptzArray(absl::Span<const int64_t> times_us);
+std::string EncodeTimestamptz(int64_t time_us);
+std::string EncodeInt4(int32_t value);
+
+inline constexpr uint32_t kTimestamptzOid = 1184;
+inline constexpr uint32_t kTimestamptzArrayOid = 1185;
+inline constexpr uint32_t kTextArrayOid = 1009;
+inline constexpr uint32_t kInt4ArrayOid = 1007;
+
+}  // namespace bdr::agent

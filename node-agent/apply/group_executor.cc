@@ -1,0 +1,573 @@
+#include "node-agent/apply/group_executor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace bdr::agent {
+namespace {
+
+using conflict::ChangeKind;
+using conflict::ConflictKind;
+using conflict::KeyState;
+using conflict::Version;
+using postgres::ColumnKind;
+using postgres::Result;
+
+// Rows of one statement: enough that its cost does not count, few enough that a statement's
+// parameters stay small.
+constexpr size_t kRowsPerStatement = 1000;
+
+std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
+  std::vector<const LocalRow*> rows;
+  rows.reserve(ops.size());
+  for (const RowOp* op : ops) rows.push_back(&op->row);
+  return rows;
+}
+
+bool HasUnchanged(const LocalRow& row) {
+  return std::any_of(row.begin(), row.end(), [](const postgres::ColumnValue& value) {
+    return value.kind == ColumnKind::kUnchangedToast;
+  });
+}
+
+// Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
+void SortByKey(std::vector<const RowOp*>* rows) {
+  std::sort(rows->begin(), rows->end(), [](const RowOp* a, const RowOp* b) {
+    return a->version_key < b->version_key;
+  });
+}
+
+absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
+                                                   const std::vector<const RowOp*>& ops) {
+  std::vector<std::string> params;
+  const std::vector<const LocalRow*> rows = RowsOf(ops);
+  for (size_t i = 0; i < table.key_columns(); ++i) {
+    ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(i, rows));
+    params.push_back(std::move(param));
+  }
+  return params;
+}
+
+absl::StatusOr<std::vector<std::string>> RowParams(const BoundTable& table,
+                                                   const std::vector<const RowOp*>& ops,
+                                                   std::vector<std::string> between) {
+  const std::vector<const LocalRow*> rows = RowsOf(ops);
+  std::vector<std::string> params;
+  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
+  params.push_back(std::move(encoded));
+  std::move(between.begin(), between.end(), std::back_inserter(params));
+  for (const int column : table.text_columns()) {
+    params.push_back(table.EncodeTextColumn(column, rows));
+  }
+  return params;
+}
+
+// Types of parameters that PostgreSQL need not infer: the SQL casts each one.
+const std::vector<uint32_t> kInferred;
+
+std::string Name(const BoundTable& table, absl::string_view kind,
+                 const std::vector<bool>& shape = {}) {
+  std::string name = absl::StrCat("b", table.id(), kind);
+  for (size_t i = 0; i < shape.size(); i += 4) {
+    int digit = 0;
+    for (size_t j = i; j < std::min(i + 4, shape.size()); ++j) digit = digit * 2 + (shape[j] ? 1 : 0);
+    name.push_back("0123456789abcdef"[digit]);
+  }
+  return name;
+}
+
+}  // namespace
+
+absl::Status GroupExecutor::Run(GroupPlan& plan,
+                                const absl::flat_hash_map<std::string, Version>& before) {
+  before_ = &before;
+  first_ = &plan.first();
+  for (Segment& segment : plan.segments()) {
+    RETURN_IF_ERROR(RunSegment(segment));
+    if (!must_wait_.empty()) return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::RunSegment(Segment& segment) {
+  RETURN_IF_ERROR(FetchMoved(segment));
+  std::deque<TableRun> runs;
+  for (const TableOps& ops : segment.tables) {
+    runs.emplace_back().ops = &ops;
+    RETURN_IF_ERROR(QueueFirst(runs.back()));
+  }
+  RETURN_IF_ERROR(pipe_->Finish());
+
+  bool again = false;
+  for (TableRun& run : runs) {
+    if (run.unresolved.empty()) continue;
+    again = true;
+    RETURN_IF_ERROR(QueueFind(run, run.unresolved, /*lock=*/true));
+  }
+  if (again) {
+    RETURN_IF_ERROR(pipe_->Finish());
+    for (TableRun& run : runs) RETURN_IF_ERROR(DecideUnresolved(run));
+    if (!must_wait_.empty()) return absl::OkStatus();
+    for (TableRun& run : runs) RETURN_IF_ERROR(QueueDecided(run));
+  }
+  for (TableRun& run : runs) {
+    for (const RowOp* op : run.dropped) {
+      const std::optional<Version> newer = Before(*op);
+      KeyState state;
+      if (newer->dead) {
+        state.dead = newer->stamp;
+      } else {
+        state.row = newer->stamp;
+      }
+      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true);
+    }
+    RETURN_IF_ERROR(QueueConflictLog(run));
+  }
+  RETURN_IF_ERROR(pipe_->Finish());
+  return segment.truncate.has_value() ? Truncate(*segment.truncate) : absl::OkStatus();
+}
+
+// A row whose key changed comes without the large values that did not; they still stand in the row
+// of the old key.
+absl::Status GroupExecutor::FetchMoved(Segment& segment) {
+  for (TableOps& ops : segment.tables) {
+    for (RowOp& op : ops.rows) {
+      if (!op.moved_from.has_value() || !HasUnchanged(op.row)) continue;
+      std::vector<int> columns;
+      for (size_t i = 0; i < op.row.size(); ++i) {
+        if (op.row[i].kind == ColumnKind::kUnchangedToast) columns.push_back(static_cast<int>(i));
+      }
+      RowOp old = op;
+      old.row = *op.moved_from;
+      ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, {&old}));
+      std::vector<bool> shape(op.row.size(), false);
+      for (const int column : columns) shape[column] = true;
+      const BoundTable& table = *ops.table;
+      RETURN_IF_ERROR(pipe_->Run(
+          Name(table, "t", shape), [&] { return table.FetchColumnsSql(columns); }, kInferred,
+          params,
+          [&](const Result& result) {
+            if (result.rows() != 1) return absl::OkStatus();
+            for (size_t i = 0; i < columns.size(); ++i) {
+              postgres::ColumnValue& value = op.row[columns[i]];
+              value = {};
+              if (result.is_null(0, static_cast<int>(i))) continue;
+              fetched_.emplace_back(result.value(0, static_cast<int>(i)));
+              value = {.kind = ColumnKind::kBinary, .data = fetched_.back()};
+            }
+            return absl::OkStatus();
+          },
+          /*binary_result=*/true));
+      RETURN_IF_ERROR(pipe_->Finish());
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::optional<Version> GroupExecutor::Before(const RowOp& op) const {
+  const auto found = before_->find(op.version_key);
+  return found == before_->end() ? std::nullopt : std::optional<Version>(found->second);
+}
+
+absl::Status GroupExecutor::QueueFirst(TableRun& run) {
+  const TableOps& ops = *run.ops;
+  std::vector<const RowOp*> plain;
+  std::vector<const RowOp*> deletes;
+  std::vector<const RowOp*> inserts;
+  std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
+  std::vector<const RowOp*> log;
+
+  const auto flush = [&]() -> absl::Status {
+    SortByKey(&deletes);
+    SortByKey(&inserts);
+    RETURN_IF_ERROR(QueueBatch(run, Batch::kDelete, std::exchange(deletes, {})));
+    for (auto& [shape, rows] : updates) {
+      SortByKey(&rows);
+      RETURN_IF_ERROR(QueueBatch(run, Batch::kUpdate, std::move(rows)));
+    }
+    updates.clear();
+    RETURN_IF_ERROR(QueueBatch(run, Batch::kInsert, std::exchange(inserts, {})));
+    return QueueBatch(run, Batch::kPlainInsert, std::exchange(plain, {}));
+  };
+  for (const RowOp& op : ops.rows) {
+    if (op.version_key.empty()) {
+      plain.push_back(&op);
+      continue;
+    }
+    // What is older than the newest known version of its key never reaches the table.
+    const std::optional<Version> newer = Before(op);
+    if (newer.has_value() && newer->stamp > op.stamp) {
+      if (!Seen(op, *newer)) run.dropped.push_back(&op);
+      continue;
+    }
+    if (op.is_delete()) {
+      deletes.push_back(&op);
+    } else if (op.by_insert) {
+      inserts.push_back(&op);
+    } else {
+      updates[ops.table->Settable(op.row)].push_back(&op);
+    }
+    if (ops.table->in_source_order()) RETURN_IF_ERROR(flush());
+  }
+  RETURN_IF_ERROR(flush());
+  return run.dropped.empty() ? absl::OkStatus() : QueueFind(run, run.dropped, /*lock=*/false);
+}
+
+absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
+                                       std::vector<const RowOp*> all_rows) {
+  const BoundTable& table = *run.ops->table;
+  for (size_t from = 0; from < all_rows.size(); from += kRowsPerStatement) {
+    const std::vector<const RowOp*> rows(
+        all_rows.begin() + from,
+        all_rows.begin() + std::min(from + kRowsPerStatement, all_rows.size()));
+    // Places that come back were written; the others are looked at.
+    const auto by_place = [&run, rows](const Result& result) -> absl::Status {
+      std::vector<bool> written(rows.size(), false);
+      for (int i = 0; i < result.rows(); ++i) {
+        size_t place = 0;
+        if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 || place > rows.size()) {
+          return absl::InternalError("a statement returned a place that it was not given");
+        }
+        written[place - 1] = true;
+      }
+      for (size_t i = 0; i < rows.size(); ++i) {
+        if (!written[i]) run.unresolved.push_back(rows[i]);
+      }
+      return absl::OkStatus();
+    };
+    switch (batch) {
+      case Batch::kPlainInsert: {
+        ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, rows, {}));
+        RETURN_IF_ERROR(pipe_->Run(
+            Name(table, "p"), [&] { return table.PlainInsertSql(); }, kInferred, params, nullptr));
+        break;
+      }
+      case Batch::kInsert: {
+        int64_t oldest_us = rows.front()->stamp.time_us;
+        for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
+        ASSIGN_OR_RETURN(
+            const std::vector<std::string> params,
+            RowParams(table, rows,
+                      {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
+                       SeenParam(*first_)}));
+        RETURN_IF_ERROR(pipe_->Run(
+            Name(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred, params,
+            [&run, rows](const Result& result) {
+              // Which rows were left is not said; those with this transaction's xid were written.
+              if (result.affected() != static_cast<int64_t>(rows.size())) {
+                run.unresolved.insert(run.unresolved.end(), rows.begin(), rows.end());
+              }
+              return absl::OkStatus();
+            }));
+        break;
+      }
+      case Batch::kUpdate: {
+        const std::vector<bool> shape = table.Settable(rows.front()->row);
+        ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                         RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
+        RETURN_IF_ERROR(pipe_->Run(
+            Name(table, "u", shape), [&] { return table.UpdateSql(shape, /*checked=*/true); },
+            kInferred, params, by_place));
+        break;
+      }
+      case Batch::kDelete: {
+        ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, rows));
+        params.push_back(TimesParam(rows));
+        params.push_back(SeenParam(*first_));
+        RETURN_IF_ERROR(pipe_->Run(
+            Name(table, "d"), [&] { return table.DeleteSql(/*checked=*/true); }, kInferred, params,
+            by_place));
+        break;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) const {
+  std::vector<int64_t> times;
+  times.reserve(rows.size());
+  for (const RowOp* op : rows) times.push_back(op->stamp.time_us - options_.largest_raise_us);
+  return EncodeTimestamptzArray(times);
+}
+
+int64_t GroupExecutor::SeenUntilTime(const TransactionHeader& header, NodeId node) const {
+  if (node == options_.origin.node) return INT64_MAX;
+  for (const SeenUntil& seen : header.seen) {
+    if (seen.node == node) return seen.time_us;
+  }
+  return 0;
+}
+
+// The group's first transaction had seen the least of all: what it had seen, all had.
+std::string GroupExecutor::SeenParam(const TransactionHeader& header) const {
+  uint32_t largest = 0;
+  for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
+  std::vector<int64_t> times(largest + 1, INT64_MIN);
+  times[0] = SeenUntilTime(header, options_.own_node);
+  for (const auto& [roident, node] : options_.node_of_roident) {
+    times[roident] = SeenUntilTime(header, node);
+  }
+  return EncodeTimestamptzArray(times);
+}
+
+bool GroupExecutor::Seen(const RowOp& op, const Version& version) const {
+  return version.stamp.time_us <= SeenUntilTime(*op.header, version.stamp.node);
+}
+
+absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const RowOp*>& all_rows,
+                                      bool lock) {
+  const BoundTable& table = *run.ops->table;
+  // A key may stand there more than once where source order is kept; one look is enough.
+  std::vector<const RowOp*> sorted = all_rows;
+  SortByKey(&sorted);
+  for (size_t from = 0; from < sorted.size(); from += kRowsPerStatement) {
+    const std::vector<const RowOp*> rows(
+        sorted.begin() + from, sorted.begin() + std::min(from + kRowsPerStatement, sorted.size()));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, rows));
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, lock ? "l" : "f"), [&] { return table.FindSql(lock, /*with_rows=*/true); },
+        kInferred, params, [&run, rows](const Result& result) -> absl::Status {
+          for (int i = 0; i < result.rows(); ++i) {
+            size_t place = 0;
+            if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
+                place > rows.size()) {
+              return absl::InternalError("a statement returned a place that it was not given");
+            }
+            Found found;
+            found.own = result.value(i, 1) == "t";
+            found.xmin = std::string(result.value(i, 2));
+            int64_t time_us = 0;
+            if (!result.is_null(i, 3) && absl::SimpleAtoi(result.value(i, 3), &time_us)) {
+              found.time_us = time_us;
+            }
+            if (!result.is_null(i, 4)) (void)absl::SimpleAtoi(result.value(i, 4), &found.roident);
+            found.row = std::string(result.value(i, 5));
+            run.found[rows[place - 1]] = std::move(found);
+          }
+          return absl::OkStatus();
+        }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
+  std::vector<std::string> keys;
+  for (const RowOp* op : run.unresolved) keys.push_back(op->version_key);
+  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> now, versions_->Get(keys));
+  for (size_t i = 0; i < run.unresolved.size(); ++i) {
+    const RowOp& op = *run.unresolved[i];
+    Decide(run, op, now[i]);
+    const bool vanished = op.by_insert && !op.is_delete() && !run.found.contains(&op) &&
+                          !must_wait_.contains(op.version_key) &&
+                          std::find(run.insert_now.begin(), run.insert_now.end(), &op) ==
+                              run.insert_now.end();
+    if (vanished) return absl::AbortedError("a row was deleted while it was being written");
+    const bool whole_row = std::find(run.insert_now.begin(), run.insert_now.end(), &op) !=
+                           run.insert_now.end();
+    if (whole_row && HasUnchanged(op.row)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "an update of table \"", run.ops->table->table().DisplayName(),
+          "\" meets a row that is gone here, and comes without its large values that it did not "
+          "change; set REPLICA IDENTITY FULL on the table to have them sent along"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<Version>& now) {
+  const auto found_at = run.found.find(&op);
+  const std::optional<Version> before = Before(op);
+  if (now.has_value() && now->stamp > op.stamp) {
+    // Captured since this group was planned.
+    KeyState state;
+    (now->dead ? state.dead : state.row.emplace()) = now->stamp;
+    Lose(run, op, now, state, found_at == run.found.end() ? "" : found_at->second.row,
+         /*local_wins=*/true);
+    return;
+  }
+  const auto waited = found_before_->find(op.version_key);
+  if (found_at == run.found.end()) {
+    KeyState state;
+    if (before.has_value() && before->dead) state.dead = before->stamp;
+    if (op.is_delete()) {
+      if (!op.by_insert) Lose(run, op, before, state, "", /*local_wins=*/false);
+      return;
+    }
+    if (op.by_insert) return;
+    const bool capture_passed = waited != found_before_->end() && !waited->second.has_value();
+    if (state.dead == conflict::kNever && !capture_passed) {
+      // A local delete may not have been captured yet.
+      must_wait_[op.version_key] = std::nullopt;
+      return;
+    }
+    Lose(run, op, before, state, "", /*local_wins=*/false);
+    run.insert_now.push_back(&op);
+    return;
+  }
+
+  const Found& found = found_at->second;
+  if (found.own) return;
+  std::optional<Version> local = before;
+  if (local.has_value() && local->dead) local.reset();
+  const auto remote = options_.node_of_roident.find(found.roident);
+  const bool local_writer = remote == options_.node_of_roident.end();
+  if (local_writer) {
+    const bool surely_older =
+        found.time_us.has_value() &&
+        *found.time_us + options_.largest_raise_us < op.stamp.time_us;
+    const bool capture_passed = waited != found_before_->end() && waited->second == found.xmin;
+    if (!surely_older && !capture_passed) {
+      must_wait_[op.version_key] = found.xmin;
+      return;
+    }
+    const bool known = local.has_value() && local->stamp.node == options_.own_node &&
+                       local->stamp.time_us >= found.time_us.value_or(0);
+    if (!known && surely_older) {
+      local = Version{.stamp = {.time_us = *found.time_us, .node = options_.own_node},
+                      .origin = {.node = options_.own_node, .incarnation = 0},
+                      .end_lsn = Lsn{0}};
+    }
+  }
+  KeyState state;
+  // A row that the store does not know is older than anything that can still arrive.
+  state.row = local.has_value() ? local->stamp : conflict::kNever;
+  Lose(run, op, local, state, found.row, /*local_wins=*/false);
+  (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
+}
+
+void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Version>& local,
+                         const KeyState& state, const std::string& local_row, bool local_wins) {
+  const ConflictKind kind = conflict::Decide(op.kind, op.stamp, state).conflict_if_unseen;
+  if (kind == ConflictKind::kNone) return;
+  // A row of unknown version is an old one, which everybody had seen.
+  const bool against_nothing = !local.has_value() && !state.row.has_value();
+  if (local.has_value() ? Seen(op, *local) : !against_nothing) return;
+  ++conflicts_.by_kind[kind];
+  run.lost.push_back({.op = &op,
+                      .kind = kind,
+                      .local = local,
+                      .local_row = local_row,
+                      .local_wins = local_wins});
+}
+
+absl::Status GroupExecutor::QueueDecided(TableRun& run) {
+  const BoundTable& table = *run.ops->table;
+  const auto all_written = [](size_t wanted) {
+    return [wanted](const Result& result) {
+      // The rows are locked; only what was not there yet can have changed.
+      return result.affected() == static_cast<int64_t>(wanted)
+                 ? absl::OkStatus()
+                 : absl::AbortedError("a row changed while it was being written");
+    };
+  };
+  if (!run.delete_now.empty()) {
+    SortByKey(&run.delete_now);
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, run.delete_now));
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred, params,
+        all_written(run.delete_now.size())));
+  }
+  std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
+  for (const RowOp* op : run.update_now) updates[table.Settable(op->row)].push_back(op);
+  for (auto& [shape, rows] : updates) {
+    SortByKey(&rows);
+    const std::vector<bool>& set = shape;
+    ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                     RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); }, kInferred,
+        params, all_written(rows.size())));
+  }
+  if (!run.insert_now.empty()) {
+    SortByKey(&run.insert_now);
+    int64_t oldest_us = run.insert_now.front()->stamp.time_us;
+    for (const RowOp* op : run.insert_now) oldest_us = std::min(oldest_us, op->stamp.time_us);
+    ASSIGN_OR_RETURN(
+        const std::vector<std::string> params,
+        RowParams(table, run.insert_now,
+                  {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam(*first_)}));
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred, params,
+        all_written(run.insert_now.size())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
+  if (run.lost.empty()) return absl::OkStatus();
+  const BoundTable& table = *run.ops->table;
+  std::vector<const RowOp*> ops;
+  std::vector<const LocalRow*> rows;
+  std::vector<std::string> kinds;
+  std::vector<std::string> local_rows;
+  std::vector<int64_t> local_us;
+  std::vector<int32_t> local_nodes;
+  std::vector<int64_t> remote_us;
+  std::vector<std::string> winners;
+  for (const Lost& lost : run.lost) {
+    ops.push_back(lost.op);
+    rows.push_back(lost.op->is_delete() ? nullptr : &lost.op->row);
+    kinds.emplace_back(conflict::ToString(lost.kind));
+    local_rows.push_back(lost.local_row);
+    local_us.push_back(lost.local.has_value() ? lost.local->stamp.time_us : 0);
+    local_nodes.push_back(lost.local.has_value() ? lost.local->stamp.node : 0);
+    remote_us.push_back(lost.op->stamp.time_us);
+    winners.emplace_back(lost.local_wins ? "local" : "remote");
+  }
+  ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, ops));
+  params.push_back(EncodeTextArray(kinds));
+  params.push_back(EncodeTextArray(local_rows));
+  params.push_back(EncodeInt8Array(local_us));
+  params.push_back(EncodeInt4Array(local_nodes));
+  params.push_back(EncodeInt8Array(remote_us));
+  params.push_back(EncodeTextArray(winners));
+  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
+  params.push_back(std::move(encoded));
+  params.push_back(EncodeInt4(options_.origin.node));
+  return pipe_->Run(
+      Name(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params, nullptr);
+}
+
+// Kills what is older than its stamp. TRUNCATE itself is quick and exact only where nothing newer
+// stands in the table, which its exclusive lock lets us see.
+absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
+  std::vector<std::string> names;
+  for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
+    names.push_back(table->table().QualifiedName());
+  }
+  const std::string time = absl::StrCat(
+      "('epoch'::pg_catalog.timestamptz + ", truncate.stamp.time_us,
+      " * '1 microsecond'::pg_catalog.interval)");
+  bool newer = false;
+  for (const std::string& name : names) {
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("LOCK TABLE ", name, " IN ACCESS EXCLUSIVE MODE")));
+    RETURN_IF_ERROR(pipe_->Exec(
+        absl::StrCat("SELECT EXISTS (SELECT FROM ", name,
+                     " AS t WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > ", time, ")"),
+        [&newer](const Result& result) {
+          newer |= result.value(0, 0) == "t";
+          return absl::OkStatus();
+        }));
+  }
+  RETURN_IF_ERROR(pipe_->Finish());
+  if (!newer) {
+    std::string all;
+    for (const std::string& name : names) absl::StrAppend(&all, all.empty() ? "" : ", ", name);
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("TRUNCATE ", all)));
+    return pipe_->Finish();
+  }
+  for (const std::string& name : names) {
+    RETURN_IF_ERROR(pipe_->Exec(
+        absl::StrCat("DELETE FROM ", name, " AS t WHERE t.xmin <> "
+                     "pg_catalog.pg_current_xact_id()::pg_catalog.xid AND COALESCE("
+                     "pg_catalog.pg_xact_commit_timestamp(t.xmin) <= ", time, ", true)")));
+  }
+  return pipe_->Finish();
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,119 @@
+// Applies one group's plan inside an open transaction.
+//
+// First the statements that write only where the row found is older and was seen; what they leave is
+// looked at row by row, locked, with the version store as the truth (docs/architecture.md,
+// "Conflicts"). Where that does not tell yet, because a local commit has not been captured, nothing
+// is decided: the caller rolls back, waits for capture, and comes again.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/lsn.h"
+#include "base/origin.h"
+#include "conflict/merge_rule.h"
+#include "conflict/version_store.h"
+#include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/pipe.h"
+
+namespace bdr::agent {
+
+// What was found at a key before waiting for capture: the row's xmin, or nothing. Once capture has
+// passed that moment, the same xmin means that the version store knows the row.
+using FoundBefore = absl::flat_hash_map<std::string, std::optional<std::string>>;
+
+struct ExecutorOptions {
+  OriginId origin;  // whose transactions are applied
+  NodeId own_node = 0;
+  // PostgreSQL's ids of our replication origins.
+  absl::flat_hash_map<uint32_t, NodeId> node_of_roident;
+  // A local row's commit time may be this much below its stamp.
+  int64_t largest_raise_us = 0;
+};
+
+struct ConflictCounts {
+  std::map<conflict::ConflictKind, uint64_t> by_kind;
+};
+
+// For one group (or for all parts of one large transaction). Not thread-safe.
+class GroupExecutor {
+ public:
+  GroupExecutor(const ExecutorOptions& options, Pipe* pipe, const conflict::VersionStore* versions,
+                const FoundBefore* found_before)
+      : options_(options), pipe_(pipe), versions_(versions), found_before_(found_before) {}
+
+  // Writes what the plan holds. `before`: for each key, the version that was known before this
+  // group's own was recorded. kAborted: roll back and come again at once. After OK see must_wait().
+  absl::Status Run(GroupPlan& plan,
+                   const absl::flat_hash_map<std::string, conflict::Version>& before);
+
+  // Not empty: roll back, wait until capture has passed the present end of the WAL, and come again
+  // with this as `found_before`.
+  const FoundBefore& must_wait() const { return must_wait_; }
+  const ConflictCounts& conflicts() const { return conflicts_; }
+
+ private:
+  enum class Batch { kDelete, kUpdate, kInsert, kPlainInsert };
+  struct Found {
+    bool own = false;
+    std::string xmin;
+    std::optional<int64_t> time_us;
+    uint32_t roident = 0;
+    std::string row;  // jsonb
+  };
+  struct Lost {  // for the conflict log
+    const RowOp* op;
+    conflict::ConflictKind kind;
+    std::optional<conflict::Version> local;
+    std::string local_row;
+    bool local_wins;
+  };
+  struct TableRun {
+    const TableOps* ops = nullptr;
+    std::vector<const RowOp*> unresolved;
+    std::vector<const RowOp*> dropped;  // by the version store, to be logged
+    std::vector<const RowOp*> update_now;
+    std::vector<const RowOp*> delete_now;
+    std::vector<const RowOp*> insert_now;
+    std::map<const RowOp*, Found> found;
+    std::vector<Lost> lost;
+  };
+
+  absl::Status RunSegment(Segment& segment);
+  absl::Status FetchMoved(Segment& segment);
+  absl::Status QueueFirst(TableRun& run);
+  absl::Status QueueBatch(TableRun& run, Batch batch, std::vector<const RowOp*> rows);
+  absl::Status QueueFind(TableRun& run, const std::vector<const RowOp*>& rows, bool lock);
+  absl::Status DecideUnresolved(TableRun& run);
+  void Decide(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& now);
+  absl::Status QueueDecided(TableRun& run);
+  absl::Status QueueConflictLog(TableRun& run);
+  absl::Status Truncate(const TruncateOp& truncate);
+
+  void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
+            const conflict::KeyState& state, const std::string& local_row, bool local_wins);
+  bool Seen(const RowOp& op, const conflict::Version& version) const;
+  int64_t SeenUntilTime(const TransactionHeader& header, NodeId node) const;
+  std::optional<conflict::Version> Before(const RowOp& op) const;
+  std::string SeenParam(const TransactionHeader& header) const;
+  std::string TimesParam(const std::vector<const RowOp*>& rows) const;
+
+  const ExecutorOptions& options_;
+  Pipe* const pipe_;
+  const conflict::VersionStore* const versions_;
+  const FoundBefore* const found_before_;
+  const absl::flat_hash_map<std::string, conflict::Version>* before_ = nullptr;
+  const TransactionHeader* first_ = nullptr;
+  FoundBefore must_wait_;
+  ConflictCounts conflicts_;
+  // Values fetched for rows whose key changed; rows point into them.
+  std::deque<std::string> fetched_;
+};
+
+}  // namespace bdr::agent

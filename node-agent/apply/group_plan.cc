@@ -1,0 +1,177 @@
+#include "node-agent/apply/group_plan.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace bdr::agent {
+namespace {
+
+using conflict::ChangeKind;
+using postgres::ColumnKind;
+
+// What the later row leaves out it takes from the earlier one of the same key.
+void FillUnchanged(const LocalRow& earlier, LocalRow* later) {
+  if (earlier.size() != later->size()) return;  // the table's shape changed in between
+  for (size_t i = 0; i < later->size(); ++i) {
+    if ((*later)[i].kind == ColumnKind::kUnchangedToast) (*later)[i] = earlier[i];
+  }
+}
+
+bool HasUnchanged(const LocalRow& row) {
+  return std::any_of(row.begin(), row.end(), [](const postgres::ColumnValue& value) {
+    return value.kind == ColumnKind::kUnchangedToast;
+  });
+}
+
+}  // namespace
+
+absl::Status GroupPlan::Add(std::shared_ptr<const Piece> piece, const Resolve& resolve) {
+  pieces_.push_back(std::move(piece));
+  const Piece& kept = *pieces_.back();
+  for (const RemoteChange& change : kept.changes) {
+    RETURN_IF_ERROR(AddChange(change, &kept.header, resolve));
+  }
+  changes_ += kept.changes.size();
+  bytes_ += kept.bytes;
+  if (kept.last) ++transactions_;
+  return absl::OkStatus();
+}
+
+TableOps& GroupPlan::OpsFor(const std::shared_ptr<const BoundTable>& table) {
+  Segment& segment = segments_.back();
+  const auto [place, is_new] = table_places_.try_emplace(table->table().oid, segment.tables.size());
+  if (!is_new && segment.tables[place->second].table != table) {
+    // The relation was announced anew in between (its columns changed). What follows must not
+    // overtake what came before: it goes into a segment of its own.
+    segments_.emplace_back();
+    table_places_.clear();
+    row_places_.clear();
+    return OpsFor(table);
+  }
+  if (is_new) segment.tables.push_back({.table = table, .rows = {}});
+  return segment.tables[place->second];
+}
+
+absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
+  if (op.version_key.empty() || ops.table->in_source_order()) {
+    ops.rows.push_back(std::move(op));
+    return absl::OkStatus();
+  }
+  const auto [place, is_new] = row_places_.try_emplace(op.version_key, ops.rows.size());
+  if (is_new) {
+    ops.rows.push_back(std::move(op));
+    return absl::OkStatus();
+  }
+  RowOp& earlier = ops.rows[place->second];
+  if (op.is_delete()) {
+    op.by_insert = earlier.by_insert;
+  } else {
+    // A row that was deleted within the group is written whole again.
+    op.by_insert = earlier.is_delete() || earlier.by_insert;
+    if (!earlier.is_delete()) {
+      FillUnchanged(earlier.row, &op.row);
+      if (!op.moved_from.has_value()) op.moved_from = std::move(earlier.moved_from);
+    }
+  }
+  earlier = std::move(op);
+  return absl::OkStatus();
+}
+
+absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionHeader* header,
+                                  const Resolve& resolve) {
+  if (std::holds_alternative<postgres::TruncateMessage>(change.message)) {
+    return AddTruncate(change, header, resolve);
+  }
+  ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, resolve(change.relation));
+  TableOps& ops = OpsFor(table);
+  const bool keyed = table->table().has_key;
+  const uint32_t oid = table->table().oid;
+  const auto op_for = [&](ChangeKind kind, const postgres::Tuple& tuple) -> absl::StatusOr<RowOp> {
+    RowOp op;
+    op.kind = kind;
+    op.by_insert = kind == ChangeKind::kInsert;
+    ASSIGN_OR_RETURN(op.row, table->ToLocal(tuple));
+    if (keyed) {
+      ASSIGN_OR_RETURN(const std::string key, table->columns().Key(tuple));
+      op.version_key = conflict::VersionKey(oid, key);
+    }
+    op.stamp = header->stamp;
+    op.end_lsn = header->end_lsn;
+    op.header = header;
+    return op;
+  };
+
+  if (const auto* insert = std::get_if<postgres::InsertMessage>(&change.message)) {
+    ASSIGN_OR_RETURN(RowOp op, op_for(ChangeKind::kInsert, insert->row));
+    return Put(ops, std::move(op));
+  }
+  if (!keyed) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "table \"", table->table().DisplayName(),
+        "\" has no key here, but rows of it were updated or deleted elsewhere; give it the same "
+        "primary key on every node and run \"bdrctl apply retry\""));
+  }
+  if (const auto* erase = std::get_if<postgres::DeleteMessage>(&change.message)) {
+    ASSIGN_OR_RETURN(RowOp op, op_for(ChangeKind::kDelete, erase->old_row));
+    return Put(ops, std::move(op));
+  }
+  const auto& update = std::get<postgres::UpdateMessage>(change.message);
+  ASSIGN_OR_RETURN(RowOp op, op_for(ChangeKind::kUpdate, update.row));
+  if (update.old_kind != 0) {
+    ASSIGN_OR_RETURN(RowOp old, op_for(ChangeKind::kDelete, update.old_row));
+    if (update.old_kind == 'O') FillUnchanged(old.row, &op.row);
+    if (old.version_key != op.version_key) {
+      // A key change is a delete of the old key and an insert of the new one.
+      op.kind = ChangeKind::kInsert;
+      op.by_insert = true;
+      if (HasUnchanged(op.row)) {
+        const auto earlier = row_places_.find(old.version_key);
+        if (earlier != row_places_.end() && !ops.rows[earlier->second].is_delete()) {
+          FillUnchanged(ops.rows[earlier->second].row, &op.row);
+        }
+        if (HasUnchanged(op.row)) op.moved_from = old.row;
+      }
+      RETURN_IF_ERROR(Put(ops, std::move(old)));
+    }
+  }
+  return Put(ops, std::move(op));
+}
+
+absl::Status GroupPlan::AddTruncate(const RemoteChange& change, const TransactionHeader* header,
+                                    const Resolve& resolve) {
+  const auto& message = std::get<postgres::TruncateMessage>(change.message);
+  TruncateOp truncate{.tables = {},
+                      .cascade = message.cascade,
+                      .stamp = header->stamp,
+                      .end_lsn = header->end_lsn};
+  for (const std::shared_ptr<const RemoteRelation>& relation : change.truncated) {
+    ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> table, resolve(relation));
+    truncate.tables.push_back(std::move(table));
+  }
+  if (truncate.tables.empty()) return absl::OkStatus();
+  segments_.back().truncate = std::move(truncate);
+  segments_.emplace_back();
+  table_places_.clear();
+  row_places_.clear();
+  return absl::OkStatus();
+}
+
+std::vector<std::string> GroupPlan::Keys() const {
+  std::vector<std::string> keys;
+  for (const Segment& segment : segments_) {
+    for (const TableOps& ops : segment.tables) {
+      for (const RowOp& op : ops.rows) {
+        if (!op.version_key.empty()) keys.push_back(op.version_key);
+      }
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,100 @@
+// What a group of transactions comes to: the net effect on each row, in the order in which it is
+// written.
+//
+// Pure: it takes decoded changes and gives a plan; no database. Within a group changes to one row
+// collapse into the last one, since the group becomes visible as a whole. What needs the order in
+// which things happened (tables with further unique constraints, truncates) keeps it.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "conflict/merge_rule.h"
+#include "conflict/stamp.h"
+#include "conflict/version_store.h"
+#include "node-agent/apply/bound_table.h"
+#include "node-agent/apply/transaction_reader.h"
+
+namespace bdr::agent {
+
+struct RowOp {
+  std::string version_key;  // empty for tables without a key
+  conflict::ChangeKind kind = conflict::ChangeKind::kInsert;  // the last change's
+  // The row probably does not exist yet: written by INSERT ... ON CONFLICT rather than UPDATE. Of
+  // a delete: the row came into being within the group, so nobody need find it.
+  bool by_insert = false;
+  LocalRow row;  // of a delete only the key counts
+  conflict::Stamp stamp;
+  Lsn end_lsn;
+  const TransactionHeader* header = nullptr;  // of the last change's transaction
+  // The row had another key before (its version key in the plan, its key columns here): unchanged
+  // TOAST values that do not come with it stand in the row of that key.
+  std::optional<LocalRow> moved_from;
+
+  bool is_delete() const { return kind == conflict::ChangeKind::kDelete; }
+};
+
+struct TableOps {
+  std::shared_ptr<const BoundTable> table;
+  std::vector<RowOp> rows;
+};
+
+struct TruncateOp {
+  std::vector<std::shared_ptr<const BoundTable>> tables;
+  bool cascade = false;
+  conflict::Stamp stamp;
+  Lsn end_lsn;
+};
+
+// Tables in the order of their first touch: any other order deadlocks with users who run the same
+// transactions. Then, if set, the truncate.
+struct Segment {
+  std::vector<TableOps> tables;
+  std::optional<TruncateOp> truncate;
+};
+
+// Not thread-safe.
+class GroupPlan {
+ public:
+  using Resolve = std::function<absl::StatusOr<std::shared_ptr<const BoundTable>>(
+      const std::shared_ptr<const RemoteRelation>&)>;
+
+  // Adds a piece; keeps what its rows point into. The error names table and column.
+  absl::Status Add(std::shared_ptr<const Piece> piece, const Resolve& resolve);
+
+  bool empty() const { return transactions_ == 0; }
+  size_t transactions() const { return transactions_; }  // that end in it
+  size_t changes() const { return changes_; }
+  size_t bytes() const { return bytes_; }
+  const TransactionHeader& first() const { return pieces_.front()->header; }
+  const TransactionHeader& last() const { return pieces_.back()->header; }
+  std::deque<Segment>& segments() { return segments_; }
+  // Every version key in it, sorted, each once.
+  std::vector<std::string> Keys() const;
+
+ private:
+  absl::Status AddChange(const RemoteChange& change, const TransactionHeader* header,
+                         const Resolve& resolve);
+  absl::Status AddTruncate(const RemoteChange& change, const TransactionHeader* header,
+                           const Resolve& resolve);
+  TableOps& OpsFor(const std::shared_ptr<const BoundTable>& table);
+  absl::Status Put(TableOps& ops, RowOp op);
+
+  std::vector<std::shared_ptr<const Piece>> pieces_;  // rows point to their headers and payloads
+  std::deque<Segment> segments_{1};
+  // For the last segment: a table's place, and a row's place within it.
+  absl::flat_hash_map<uint32_t, size_t> table_places_;
+  absl::flat_hash_map<std::string, size_t> row_places_;
+  size_t transactions_ = 0;
+  size_t changes_ = 0;
+  size_t bytes_ = 0;
+};
+
+}  // namespace bdr::agent

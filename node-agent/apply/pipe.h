@@ -1,0 +1,46 @@
+// Statements queued on a connection in pipeline mode, each with what is to be done with its result.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "postgres/connection.h"
+
+namespace bdr::agent {
+
+// Not thread-safe. `connection` outlives it and is in pipeline mode.
+class Pipe {
+ public:
+  using Handler = std::function<absl::Status(const postgres::Result&)>;
+
+  explicit Pipe(postgres::Connection* connection) : connection_(connection) {}
+
+  // Runs a statement without parameters.
+  absl::Status Exec(const std::string& sql, Handler handler = nullptr);
+  // Runs a statement that is prepared in this session under `name` when it is first needed.
+  absl::Status Run(const std::string& name, const std::function<std::string()>& sql,
+                   const std::vector<uint32_t>& type_oids, const std::vector<std::string>& params,
+                   Handler handler, bool binary_result = false);
+
+  // Sends all, waits for every result and hands each to its handler. The first error, from the
+  // server or a handler; what came after a server's error was skipped.
+  absl::Status Finish();
+
+ private:
+  struct Expected {
+    std::string prepared;  // name of the statement that this result says is prepared
+    Handler handler;
+  };
+  postgres::Connection* const connection_;
+  absl::flat_hash_set<std::string> prepared_;
+  absl::flat_hash_set<std::string> preparing_;
+  std::deque<Expected> expected_;
+};
+
+}  // namespace bdr::agent

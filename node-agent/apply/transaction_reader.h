@@ -1,0 +1,71 @@
+// Reads an origin's transactions out of the change log, a block at a time.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/lsn.h"
+#include "base/origin.h"
+#include "node-agent/changelog/block.h"
+#include "node-agent/changelog/change_log.h"
+#include "postgres/pgoutput.h"
+
+namespace bdr::agent {
+
+// A relation of the origin, with the names of its user-defined types.
+struct RemoteRelation {
+  std::string raw;  // as announced: equal bytes, equal relation
+  postgres::RelationMessage message;
+  absl::flat_hash_map<uint32_t, postgres::TypeMessage> types;
+};
+
+struct RemoteChange {
+  std::shared_ptr<const RemoteRelation> relation;  // null for a truncate
+  // Insert, Update, Delete or Truncate; its views point into the piece's payload.
+  postgres::Message message;
+  std::vector<std::shared_ptr<const RemoteRelation>> truncated;
+};
+
+// The changes of one transaction within one block: all of them, or a part of a large transaction.
+struct Piece {
+  TransactionHeader header;
+  bool first = true;
+  bool last = true;
+  std::vector<RemoteChange> changes;
+  size_t bytes = 0;
+  std::shared_ptr<const BlockPayload> payload;  // what the changes point into
+};
+
+// Not thread-safe.
+class TransactionReader {
+ public:
+  TransactionReader(const ChangeLog* log, OriginId origin) : log_(log), origin_(origin) {}
+
+  // Begins with the first transaction that ends beyond `applied`.
+  void Seek(Lsn applied);
+
+  // The next piece, without taking it; null if none came within `timeout`. Stays valid until
+  // Pop(). kDataLoss if a block is damaged.
+  absl::StatusOr<const Piece*> Peek(absl::Duration timeout);
+  Piece Pop();
+
+ private:
+  absl::Status Load(const EncodedBlock& block);
+
+  const ChangeLog* const log_;
+  const OriginId origin_;
+  Lsn applied_;
+  Cursor at_;
+  // The transaction that goes on in the next block.
+  std::optional<TransactionHeader> open_;
+  std::deque<Piece> pieces_;
+};
+
+}  // namespace bdr::agent
