@@ -55,6 +55,7 @@ std::string Where(absl::string_view file, int line) { return absl::StrCat(file, 
 
 std::vector<std::string> Names(const std::vector<Key>& keys) {
   std::vector<std::string> names;
+  names.reserve(keys.size());
   for (const Key& key : keys) names.push_back(key.name);
   return names;
 }

@@ -56,13 +56,14 @@ thread_local std::string start_error;
 
 int KeepError(const mg_connection*, const char* message) {
   if (start_error.empty()) start_error = message;  // the first is the cause
-  return 1;  // handled: nothing is printed
+  return 1;                                        // handled: nothing is printed
 }
 
 }  // namespace
 
 struct HttpServer::Impl {
-  Impl(Options options, const std::vector<std::string>& settings, const CivetCallbacks* callbacks)
+  Impl(const Options& options, const std::vector<std::string>& settings,
+       const CivetCallbacks* callbacks)
       : metrics([m = options.metrics] {
           return Response{200, "text/plain; version=0.0.4; charset=utf-8", m ? m->Text() : ""};
         }),
@@ -84,7 +85,7 @@ struct HttpServer::Impl {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options) {
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const Options& options) {
   // civetweb wants numbers, and a listener by name would only hide which address it is.
   std::string host = options.address.host == "localhost" ? "127.0.0.1" : options.address.host;
   if (absl::StrContains(host, ':')) host = absl::StrCat("[", host, "]");
@@ -96,7 +97,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options) {
   start_error.clear();
   try {
     return std::unique_ptr<HttpServer>(
-        new HttpServer(std::make_unique<Impl>(std::move(options), settings, &callbacks)));
+        new HttpServer(std::make_unique<Impl>(options, settings, &callbacks)));
   } catch (const std::exception& e) {
     return absl::UnavailableError(absl::StrCat(
         "cannot serve HTTP on \"", address, "\": ", start_error.empty() ? e.what() : start_error,

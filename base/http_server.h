@@ -29,7 +29,7 @@ class HttpServer {
   };
 
   // kUnavailable, with the address and why, if it cannot listen.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(Options options);
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const Options& options);
 
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
