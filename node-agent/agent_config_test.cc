@@ -1,8 +1,11 @@
 // What an agent must refuse to start with, above all what would put data on the network in clear.
 #include "node-agent/agent_config.h"
 
+#include <unistd.h>
+
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -13,7 +16,9 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 absl::StatusOr<AgentConfig> Load(const std::string& text) {
-  const std::string path = testing::TempDir() + "/agent_config_test.yaml";
+  // Tests run side by side, each in a process of its own.
+  const std::string path =
+      absl::StrCat(testing::TempDir(), "/agent_config_test_", getpid(), ".yaml");
   std::ofstream(path) << text;
   return LoadAgentConfig(path);
 }
