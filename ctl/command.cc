@@ -1,6 +1,7 @@
 #include "ctl/command.h"
 
 #include <functional>
+#include <iostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,10 @@ std::string ExamplesFooter(const std::vector<std::string>& examples) {
 }
 
 }  // namespace
+
+void Invocation::Complain(const absl::Status& error) {
+  std::cerr << "bdrctl: " << error.message() << "\n";
+}
 
 CLI::App* AddVerb(CLI::App* parent, Invocation* invocation, const std::string& name,
                   const std::string& description, const std::vector<std::string>& examples,
@@ -63,7 +68,13 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
                               "node list",
                               "bdrctl status -o json"}));
 
+  AddStatusCommand(app, invocation);
+  AddClusterCommands(app, invocation);
   AddNodeCommands(app, invocation);
+  AddConflictCommands(app, invocation);
+  AddApplyCommands(app, invocation);
+  AddVerifyCommand(app, invocation);
+  AddCompletionCommand(app, invocation);
   AddVersionCommand(app, invocation);
 }
 

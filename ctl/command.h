@@ -39,6 +39,8 @@ struct Invocation {
   std::ostream* out = nullptr;
 
   void Print(const Output& output) const { Write(output, globals.format, *out); }
+  // On standard error, for what failed while the rest goes on; the verb then ends with kFailed.
+  static void Complain(const absl::Status& error);
 };
 
 // Adds a verb with examples at the end of its help. `run` is called after the whole command line
@@ -55,7 +57,13 @@ CLI::App* AddNoun(CLI::App* parent, const std::string& name, const std::string& 
 void BuildApp(CLI::App* app, Invocation* invocation);
 
 // Each in its own file.
+void AddApplyCommands(CLI::App* app, Invocation* invocation);
+void AddClusterCommands(CLI::App* app, Invocation* invocation);
+void AddCompletionCommand(CLI::App* app, Invocation* invocation);
+void AddConflictCommands(CLI::App* app, Invocation* invocation);
 void AddNodeCommands(CLI::App* app, Invocation* invocation);
+void AddStatusCommand(CLI::App* app, Invocation* invocation);
+void AddVerifyCommand(CLI::App* app, Invocation* invocation);
 void AddVersionCommand(CLI::App* app, Invocation* invocation);
 
 }  // namespace bdr::ctl

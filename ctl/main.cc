@@ -18,13 +18,13 @@ int main(int argc, char** argv) {
   }
   auto format = bdr::ctl::ParseOutputFormat(invocation.globals.format_name);
   if (!format.ok()) {
-    std::cerr << "bdrctl: " << format.status().message() << "\n";
+    bdr::ctl::Invocation::Complain(format.status());
     return bdr::ctl::kUsage;
   }
   invocation.globals.format = *format;
   const absl::StatusOr<int> code = invocation.run();
   if (!code.ok()) {
-    std::cerr << "bdrctl: " << code.status().message() << "\n";
+    bdr::ctl::Invocation::Complain(code.status());
     return bdr::ctl::kFailed;
   }
   return *code;

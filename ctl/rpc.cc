@@ -1,0 +1,78 @@
+#include "ctl/rpc.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_join.h"
+#include "base/grpc_security.h"
+
+namespace bdr::ctl {
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& globals,
+                                                           const std::string& address) {
+  const SecurityOptions security{.insecure = globals.insecure,
+                                 .certificate = globals.cert,
+                                 .key = globals.key,
+                                 .ca = globals.ca};
+  if (!security.insecure && security.certificate.empty() && security.ca.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot connect to \"", address,
+                     "\": name the files with --ca, --cert and --key (or BDR_CA, BDR_CERT and "
+                     "BDR_KEY), or say --insecure for a cluster on loopback addresses"));
+  }
+  ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(security, address));
+  grpc::ChannelArguments arguments;
+  // Hashes of many rows are larger than gRPC's default of 4 MiB.
+  arguments.SetMaxReceiveMessageSize(-1);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
+}
+
+absl::StatusOr<Server> ConnectServer(const Globals& globals) {
+  ASSIGN_OR_RETURN(auto channel, OpenChannel(globals, globals.server));
+  return Server(absl::StrCat("bdr-server \"", globals.server, "\""), std::move(channel));
+}
+
+absl::StatusOr<Agent> ConnectAgent(const Globals& globals, const v1::Member& member) {
+  ASSIGN_OR_RETURN(auto channel, OpenChannel(globals, member.agent_address()));
+  return Agent(absl::StrCat("agent of node \"", member.name(), "\" (", member.agent_address(), ")"),
+               std::move(channel));
+}
+
+absl::StatusOr<v1::Membership> FetchMembership(const Globals& globals) {
+  ASSIGN_OR_RETURN(const Server server, ConnectServer(globals));
+  ASSIGN_OR_RETURN(const auto response,
+                   server.Call(&v1::ControlPlane::Stub::GetMembership, v1::GetMembershipRequest()));
+  return response.membership();
+}
+
+absl::StatusOr<std::vector<v1::Member>> SelectMembers(const v1::Membership& membership,
+                                                      const std::string& name) {
+  std::vector<v1::Member> selected;
+  std::vector<std::string> names;
+  for (const v1::Member& member : membership.members()) {
+    names.push_back(member.name());
+    if (name.empty() || member.name() == name) selected.push_back(member);
+  }
+  if (selected.empty() && !name.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("cluster \"", membership.cluster_name(), "\" has no node \"", name, "\"",
+                     names.empty() ? "; it has none at all"
+                                   : absl::StrCat("; it has ", absl::StrJoin(names, ", "))));
+  }
+  return selected;
+}
+
+const char* StateName(v1::Member::State state) {
+  switch (state) {
+    case v1::Member::JOINING:
+      return "joining";
+    case v1::Member::ACTIVE:
+      return "active";
+    default:
+      return "unknown";
+  }
+}
+
+}  // namespace bdr::ctl

@@ -1,0 +1,36 @@
+// What `bdrctl status` and `bdrctl node show` make of the servers' answer: pure, so that every
+// verdict can be tested.
+//
+// The verdict: critical if any part of any node says so, or a node has not reported for 5 seconds;
+// warning if any part says so, a node is still joining, or a link that should be there is not; good
+// otherwise. It is the exit code.
+#pragma once
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "ctl/output.h"
+
+namespace bdr::v1 {
+class ClusterStatusResponse;
+}
+
+namespace bdr::ctl {
+
+// Agents report every second: a few may be lost.
+inline constexpr absl::Duration kSilenceIsCritical = absl::Seconds(5);
+
+struct StatusView {
+  int exit_code = 0;  // kGood, kWarning or kCritical
+  Output output;
+};
+
+StatusView ViewCluster(const v1::ClusterStatusResponse& status);
+
+// One member, which must exist, with everything that it reported.
+Output ViewNode(const v1::ClusterStatusResponse& status, const std::string& name);
+
+// True if every node reports, and nothing that was written anywhere is still under way.
+bool IsQuiet(const v1::ClusterStatusResponse& status);
+
+}  // namespace bdr::ctl
