@@ -6,10 +6,9 @@
 namespace bdr::conflict {
 
 std::string ToString(Stamp stamp) {
-  return absl::StrCat(
-      absl::FormatTime("%Y-%m-%d %H:%M:%E6S", absl::FromUnixMicros(stamp.time_us),
-                       absl::UTCTimeZone()),
-      "Z@", stamp.node);
+  return absl::StrCat(absl::FormatTime("%Y-%m-%d %H:%M:%E6S", absl::FromUnixMicros(stamp.time_us),
+                                       absl::UTCTimeZone()),
+                      "Z@", stamp.node);
 }
 
 }  // namespace bdr::conflict

@@ -79,9 +79,8 @@ class StableFilter : public rocksdb::CompactionFilter {
     // A merge operand may go as well: if it is older than the stable time it cannot decide
     // anything any more, whatever else is known of the key.
     if (type == ValueType::kBlobIndex || value.size() != kEncodedBytes) return Decision::kKeep;
-    return StampOf(value).time_us < stable_us_->load(std::memory_order_relaxed)
-               ? Decision::kRemove
-               : Decision::kKeep;
+    return StampOf(value).time_us < stable_us_->load(std::memory_order_relaxed) ? Decision::kRemove
+                                                                                : Decision::kKeep;
   }
   const char* Name() const override { return "bdr.StableFilter"; }
 

@@ -154,27 +154,26 @@ absl::Status Applier::Connect() {
 
 absl::Status Applier::SetUpOrigin() {
   const std::string name = postgres::QuoteLiteral(ToString(origin_));
-  ASSIGN_OR_RETURN(const Result created,
-                   connection_->Exec(absl::StrCat(
-                       "SELECT pg_replication_origin_create(", name,
-                       ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = ",
-                       name, ")")));
+  ASSIGN_OR_RETURN(
+      const Result created,
+      connection_->Exec(absl::StrCat(
+          "SELECT pg_replication_origin_create(", name,
+          ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = ", name, ")")));
   RETURN_IF_ERROR(
       connection_->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(", name, ")"))
           .status());
   return connection_
-      ->Exec(absl::StrCat("INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
-                          origin_.node, ", ", origin_.incarnation,
-                          ", '0/0') ON CONFLICT DO NOTHING"))
+      ->Exec(
+          absl::StrCat("INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
+                       origin_.node, ", ", origin_.incarnation, ", '0/0') ON CONFLICT DO NOTHING"))
       .status();
 }
 
 absl::Status Applier::ReadProgress() {
-  ASSIGN_OR_RETURN(
-      const Result result,
-      connection_->Exec("SELECT origin_node, origin_incarnation, lsn, coalesce("
-                        "(extract(epoch FROM stamp) * 1000000)::int8, 0), "
-                        "pg_current_wal_insert_lsn() FROM bdr.progress"));
+  ASSIGN_OR_RETURN(const Result result,
+                   connection_->Exec("SELECT origin_node, origin_incarnation, lsn, coalesce("
+                                     "(extract(epoch FROM stamp) * 1000000)::int8, 0), "
+                                     "pg_current_wal_insert_lsn() FROM bdr.progress"));
   for (int row = 0; row < result.rows(); ++row) {
     OriginId origin;
     uint32_t node = 0;
@@ -273,9 +272,10 @@ GroupPlan::Resolve Applier::Resolver() {
     if (!table.ok()) return table.status();
     if (!(*table)->published) {
       parts_.tables->Forget(message.schema, message.name);
-      return absl::FailedPreconditionError(absl::StrCat(
-          "table \"", display, "\" is not published here, so it would not replicate back; run "
-          "\"SELECT bdr.sync_publications()\" and then \"bdrctl apply retry\""));
+      return absl::FailedPreconditionError(
+          absl::StrCat("table \"", display,
+                       "\" is not published here, so it would not replicate back; run "
+                       "\"SELECT bdr.sync_publications()\" and then \"bdrctl apply retry\""));
     }
     if ((*table)->row_security) {
       parts_.tables->Forget(message.schema, message.name);
@@ -286,9 +286,9 @@ GroupPlan::Resolve Applier::Resolver() {
     }
     for (const int column : (*table)->key) {
       if ((*table)->columns[column].key_canonical) continue;
-      return absl::FailedPreconditionError(absl::StrCat(
-          "key column \"", (*table)->columns[column].name, "\" of table \"", display,
-          "\" is of a type whose equal values may have other bytes; use another key"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("key column \"", (*table)->columns[column].name, "\" of table \"", display,
+                       "\" is of a type whose equal values may have other bytes; use another key"));
     }
     ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> bound, BoundTable::Make(*relation, *table));
     bound_[relation->raw] = bound;
@@ -440,7 +440,8 @@ absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all,
       *registration = std::move(held);
       return absl::OkStatus();
     }
-    SetHealth(Health::Level::kOk, "waiting", "for another origin's group that writes the same rows");
+    SetHealth(Health::Level::kOk, "waiting",
+              "for another origin's group that writes the same rows");
   }
   return absl::UnavailableError("the applier was told to stop");
 }
@@ -575,10 +576,8 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
       }
       for (const RowOp& op : ops.rows) {
         if (op.version_key.empty()) continue;
-        const conflict::Version version{.stamp = op.stamp,
-                                        .origin = origin_,
-                                        .end_lsn = op.end_lsn,
-                                        .dead = op.is_delete()};
+        const conflict::Version version{
+            .stamp = op.stamp, .origin = origin_, .end_lsn = op.end_lsn, .dead = op.is_delete()};
         parts_.versions->Put(&batch, op.version_key, version);
         conflict::Stamp& newest = own[op.version_key];
         newest = std::max(newest, op.stamp);
@@ -614,8 +613,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {
   RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
-  return pipe_->Exec(
-      absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));
+  return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));
 }
 
 absl::Status Applier::Commit(const TransactionHeader& last) {

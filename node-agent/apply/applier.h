@@ -71,7 +71,7 @@ struct ApplyParts {
 
 struct ApplierStatus {
   Health health;
-  OriginId held_by;           // whose transactions it waits for; node 0: nobody's
+  OriginId held_by;             // whose transactions it waits for; node 0: nobody's
   int64_t oldest_stamp_us = 0;  // of what is not applied yet; 0: nothing is
   uint64_t transactions = 0;
   uint64_t changes = 0;

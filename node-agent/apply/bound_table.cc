@@ -24,8 +24,8 @@ constexpr int64_t kPostgresEpochUs = 946'684'800'000'000;  // 2000-01-01 in µs 
 std::string Check(absl::string_view older_than, absl::string_view seen) {
   return absl::StrCat(
       "(t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid OR"
-      " (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ", older_than,
-      " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
+      " (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ",
+      older_than, " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
       ")[(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.int8"
       "::pg_catalog.int4 + 1]))");
 }
@@ -114,9 +114,9 @@ absl::Status BoundTable::CheckTypes(const RemoteRelation& relation) const {
 absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple) const {
   const std::vector<int>& local_of_remote = columns_.local_of_remote();
   if (tuple.columns.size() != local_of_remote.size()) {
-    return absl::DataLossError(absl::StrCat("a row of table \"", table().DisplayName(), "\" has ",
-                                            tuple.columns.size(), " columns where its relation has ",
-                                            local_of_remote.size()));
+    return absl::DataLossError(
+        absl::StrCat("a row of table \"", table().DisplayName(), "\" has ", tuple.columns.size(),
+                     " columns where its relation has ", local_of_remote.size()));
   }
   LocalRow row(table().columns.size());
   for (size_t remote = 0; remote < tuple.columns.size(); ++remote) {
@@ -146,8 +146,8 @@ std::string BoundTable::Value(int column) const {
 
 // FROM unnest(...) AS r(c0, c1, ..., [s,] x0, ..., n)
 std::string BoundTable::RowsFrom(bool with_times, int first_text) const {
-  std::string out = absl::StrCat("ROWS FROM (pg_catalog.unnest($1::", table().QualifiedName(),
-                                 "[])");
+  std::string out =
+      absl::StrCat("ROWS FROM (pg_catalog.unnest($1::", table().QualifiedName(), "[])");
   std::vector<std::string> names;
   for (size_t i = 0; i < table().columns.size(); ++i) names.push_back(absl::StrCat("c", i));
   if (with_times) {
@@ -174,8 +174,8 @@ std::string BoundTable::KeysFrom(bool with_times) const {
     names.push_back(absl::StrCat("c", column));
   }
   if (with_times) {
-    arrays.push_back(absl::StrCat("pg_catalog.unnest($", table().key.size() + 1,
-                                  "::pg_catalog.timestamptz[])"));
+    arrays.push_back(
+        absl::StrCat("pg_catalog.unnest($", table().key.size() + 1, "::pg_catalog.timestamptz[])"));
     names.push_back("s");
   }
   names.push_back("n");
@@ -197,8 +197,8 @@ std::string BoundTable::UpdateSql(const std::vector<bool>& set, bool checked) co
   std::vector<std::string> terms;
   for (size_t i = 0; i < set.size(); ++i) {
     if (!set[i]) continue;
-    terms.push_back(absl::StrCat(QuoteIdentifier(table().columns[i].name), " = ",
-                                 Value(static_cast<int>(i))));
+    terms.push_back(
+        absl::StrCat(QuoteIdentifier(table().columns[i].name), " = ", Value(static_cast<int>(i))));
   }
   if (terms.empty()) {
     // Nothing but the key: written all the same, so that the row carries this commit's time.
@@ -232,11 +232,11 @@ std::string BoundTable::InsertSql(bool checked) const {
   }
   if (sets.empty()) sets.push_back(absl::StrCat(keys.front(), " = t.", keys.front()));
   // $2 and $3 are named also where they are not used, so that every variant takes the same.
-  return absl::StrCat("INSERT INTO ", table().QualifiedName(), " AS t (", absl::StrJoin(names, ", "),
-                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
-                      RowsFrom(/*with_times=*/false, 4), " ON CONFLICT (",
-                      absl::StrJoin(keys, ", "), ") DO UPDATE SET ", absl::StrJoin(sets, ", "),
-                      " WHERE ",
+  return absl::StrCat("INSERT INTO ", table().QualifiedName(), " AS t (",
+                      absl::StrJoin(names, ", "), ") OVERRIDING SYSTEM VALUE SELECT ",
+                      absl::StrJoin(values, ", "), " FROM ", RowsFrom(/*with_times=*/false, 4),
+                      " ON CONFLICT (", absl::StrJoin(keys, ", "), ") DO UPDATE SET ",
+                      absl::StrJoin(sets, ", "), " WHERE ",
                       checked ? Check("$2::pg_catalog.timestamptz", "$3::pg_catalog.timestamptz[]")
                               : std::string("$2::pg_catalog.timestamptz IS NOT NULL AND "
                                             "$3::pg_catalog.timestamptz[] IS NOT NULL"));
@@ -255,12 +255,12 @@ std::string BoundTable::PlainInsertSql() const {
 }
 
 std::string BoundTable::DeleteSql(bool checked) const {
-  return absl::StrCat("DELETE FROM ", table().QualifiedName(), " AS t USING ", KeysFrom(checked),
-                      " WHERE ", KeyEquals(), checked ? " AND " : "",
-                      checked ? Check("r.s", absl::StrCat("$", key_columns() + 2,
-                                                          "::pg_catalog.timestamptz[]"))
-                              : "",
-                      " RETURNING r.n");
+  return absl::StrCat(
+      "DELETE FROM ", table().QualifiedName(), " AS t USING ", KeysFrom(checked), " WHERE ",
+      KeyEquals(), checked ? " AND " : "",
+      checked ? Check("r.s", absl::StrCat("$", key_columns() + 2, "::pg_catalog.timestamptz[]"))
+              : "",
+      " RETURNING r.n");
 }
 
 std::string BoundTable::FindSql(bool lock, bool with_rows) const {
@@ -292,13 +292,12 @@ std::string BoundTable::LogConflictSql() const {
   };
   for (size_t i = 0; i < table().key.size(); ++i) {
     const postgres::ColumnInfo& info = table().columns[table().key[i]];
-    arrays.push_back(
-        absl::StrCat("pg_catalog.unnest($", i + 1, "::", TypeName(*info.type), "[])"));
+    arrays.push_back(absl::StrCat("pg_catalog.unnest($", i + 1, "::", TypeName(*info.type), "[])"));
     names.push_back(absl::StrCat("k", i));
     pairs.push_back(absl::StrCat(postgres::QuoteLiteral(info.name), "::pg_catalog.text, r.k", i));
   }
   const std::pair<const char*, const char*> lists[] = {
-      {"kind", "text"},     {"local_row", "text"}, {"local_us", "int8"},
+      {"kind", "text"},       {"local_row", "text"}, {"local_us", "int8"},
       {"local_node", "int4"}, {"remote_us", "int8"}, {"winner", "text"}};
   size_t offset = 1;
   for (const auto& [name, type] : lists) {
@@ -376,9 +375,9 @@ absl::StatusOr<std::string> BoundTable::EncodeKeyColumn(
   for (const LocalRow* row : rows) {
     const postgres::ColumnValue& value = (*row)[column];
     if (value.kind != ColumnKind::kBinary) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("key column \"", info.name, "\" of table \"", table().DisplayName(),
-                       "\" comes without a value in binary form"));
+      return absl::FailedPreconditionError(absl::StrCat("key column \"", info.name,
+                                                        "\" of table \"", table().DisplayName(),
+                                                        "\" comes without a value in binary form"));
     }
     AppendSized(&out, value.data);
   }
@@ -417,8 +416,8 @@ std::string EncodeInt8Array(absl::Span<const int64_t> values) {
 
 std::string EncodeTimestamptz(int64_t time_us) {
   std::string out;
-  AppendInt64(&out, static_cast<uint64_t>(time_us == INT64_MAX ? time_us
-                                                               : time_us - kPostgresEpochUs));
+  AppendInt64(&out,
+              static_cast<uint64_t>(time_us == INT64_MAX ? time_us : time_us - kPostgresEpochUs));
   return out;
 }
 

@@ -61,10 +61,10 @@ class BoundTable {
   // The rows with these keys: place, written by this transaction, xmin, commit time (µs since 1970
   // or null), replication origin, and with `with_rows` the row as jsonb.
   std::string FindSql(bool lock, bool with_rows) const;
-  // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs, 0
-  // for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, the rows, and
-  // int4 the remote node.
-  
+  // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs,
+  // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, the rows,
+  // and int4 the remote node.
+
   std::string LogConflictSql() const;
   // The columns of the row with one key ($1.. as arrays of one), in binary.
   std::string FetchColumnsSql(const std::vector<int>& columns) const;

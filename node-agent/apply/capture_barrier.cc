@@ -14,9 +14,9 @@ absl::Status CaptureBarrier::Pass(absl::Duration timeout) {
     }
     // A small transaction of its own, committed and flushed: everything visible before lies before
     // it in the WAL, and the walsender wakes at once instead of at the WAL writer's next round.
-    ASSIGN_OR_RETURN(const std::string lsn,
-                     connection_->QueryValue(
-                         "SELECT pg_catalog.pg_logical_emit_message(true, 'bdr.mark', '')"));
+    ASSIGN_OR_RETURN(
+        const std::string lsn,
+        connection_->QueryValue("SELECT pg_catalog.pg_logical_emit_message(true, 'bdr.mark', '')"));
     ASSIGN_OR_RETURN(mark, ParseLsn(lsn));
   }
   return wait_through_(mark, timeout);

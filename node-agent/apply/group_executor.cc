@@ -36,9 +36,8 @@ bool HasUnchanged(const LocalRow& row) {
 
 // Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
 void SortByKey(std::vector<const RowOp*>* rows) {
-  std::sort(rows->begin(), rows->end(), [](const RowOp* a, const RowOp* b) {
-    return a->version_key < b->version_key;
-  });
+  std::sort(rows->begin(), rows->end(),
+            [](const RowOp* a, const RowOp* b) { return a->version_key < b->version_key; });
 }
 
 absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
@@ -74,7 +73,8 @@ std::string Name(const BoundTable& table, absl::string_view kind,
   std::string name = absl::StrCat("b", table.id(), kind);
   for (size_t i = 0; i < shape.size(); i += 4) {
     int digit = 0;
-    for (size_t j = i; j < std::min(i + 4, shape.size()); ++j) digit = digit * 2 + (shape[j] ? 1 : 0);
+    for (size_t j = i; j < std::min(i + 4, shape.size()); ++j)
+      digit = digit * 2 + (shape[j] ? 1 : 0);
     name.push_back("0123456789abcdef"[digit]);
   }
   return name;
@@ -249,11 +249,10 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
       case Batch::kInsert: {
         int64_t oldest_us = rows.front()->stamp.time_us;
         for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
-        ASSIGN_OR_RETURN(
-            const std::vector<std::string> params,
-            RowParams(table, rows,
-                      {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
-                       SeenParam(*first_)}));
+        ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                         RowParams(table, rows,
+                                   {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
+                                    SeenParam(*first_)}));
         RETURN_IF_ERROR(pipe_->Run(
             Name(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred, params,
             [&run, rows](const Result& result) {
@@ -331,7 +330,8 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
     ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, rows));
     RETURN_IF_ERROR(pipe_->Run(
         Name(table, lock ? "l" : "f"), [&] { return table.FindSql(lock, /*with_rows=*/true); },
-        kInferred, params, [&run, rows](const Result& result) -> absl::Status {
+        kInferred, params,
+        [&run, rows](const Result& result) -> absl::Status {
           for (int i = 0; i < result.rows(); ++i) {
             size_t place = 0;
             if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
@@ -362,13 +362,13 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
   for (size_t i = 0; i < run.unresolved.size(); ++i) {
     const RowOp& op = *run.unresolved[i];
     Decide(run, op, now[i]);
-    const bool vanished = op.by_insert && !op.is_delete() && !run.found.contains(&op) &&
-                          !must_wait_.contains(op.version_key) &&
-                          std::find(run.insert_now.begin(), run.insert_now.end(), &op) ==
-                              run.insert_now.end();
+    const bool vanished =
+        op.by_insert && !op.is_delete() && !run.found.contains(&op) &&
+        !must_wait_.contains(op.version_key) &&
+        std::find(run.insert_now.begin(), run.insert_now.end(), &op) == run.insert_now.end();
     if (vanished) return absl::AbortedError("a row was deleted while it was being written");
-    const bool whole_row = std::find(run.insert_now.begin(), run.insert_now.end(), &op) !=
-                           run.insert_now.end();
+    const bool whole_row =
+        std::find(run.insert_now.begin(), run.insert_now.end(), &op) != run.insert_now.end();
     if (whole_row && HasUnchanged(op.row)) {
       return absl::FailedPreconditionError(absl::StrCat(
           "an update of table \"", run.ops->table->table().DisplayName(),
@@ -418,8 +418,7 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
   const bool local_writer = remote == options_.node_of_roident.end();
   if (local_writer) {
     const bool surely_older =
-        found.time_us.has_value() &&
-        *found.time_us + options_.largest_raise_us < op.stamp.time_us;
+        found.time_us.has_value() && *found.time_us + options_.largest_raise_us < op.stamp.time_us;
     const bool capture_passed = waited != found_before_->end() && waited->second == found.xmin;
     if (!surely_older && !capture_passed) {
       must_wait_[op.version_key] = found.xmin;
@@ -448,11 +447,8 @@ void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Ver
   const bool against_nothing = !local.has_value() && !state.row.has_value();
   if (local.has_value() ? Seen(op, *local) : !against_nothing) return;
   ++conflicts_.by_kind[kind];
-  run.lost.push_back({.op = &op,
-                      .kind = kind,
-                      .local = local,
-                      .local_row = local_row,
-                      .local_wins = local_wins});
+  run.lost.push_back(
+      {.op = &op, .kind = kind, .local = local, .local_row = local_row, .local_wins = local_wins});
 }
 
 absl::Status GroupExecutor::QueueDecided(TableRun& run) {
@@ -540,9 +536,9 @@ absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
   for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
     names.push_back(table->table().QualifiedName());
   }
-  const std::string time = absl::StrCat(
-      "('epoch'::pg_catalog.timestamptz + ", truncate.stamp.time_us,
-      " * '1 microsecond'::pg_catalog.interval)");
+  const std::string time =
+      absl::StrCat("('epoch'::pg_catalog.timestamptz + ", truncate.stamp.time_us,
+                   " * '1 microsecond'::pg_catalog.interval)");
   bool newer = false;
   for (const std::string& name : names) {
     RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("LOCK TABLE ", name, " IN ACCESS EXCLUSIVE MODE")));
@@ -562,10 +558,12 @@ absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
     return pipe_->Finish();
   }
   for (const std::string& name : names) {
-    RETURN_IF_ERROR(pipe_->Exec(
-        absl::StrCat("DELETE FROM ", name, " AS t WHERE t.xmin <> "
-                     "pg_catalog.pg_current_xact_id()::pg_catalog.xid AND COALESCE("
-                     "pg_catalog.pg_xact_commit_timestamp(t.xmin) <= ", time, ", true)")));
+    RETURN_IF_ERROR(
+        pipe_->Exec(absl::StrCat("DELETE FROM ", name,
+                                 " AS t WHERE t.xmin <> "
+                                 "pg_catalog.pg_current_xact_id()::pg_catalog.xid AND COALESCE("
+                                 "pg_catalog.pg_xact_commit_timestamp(t.xmin) <= ",
+                                 time, ", true)")));
   }
   return pipe_->Finish();
 }

@@ -1,7 +1,7 @@
 // Applies one group's plan inside an open transaction.
 //
-// First the statements that write only where the row found is older and was seen; what they leave is
-// looked at row by row, locked, with the version store as the truth (docs/architecture.md,
+// First the statements that write only where the row found is older and was seen; what they leave
+// is looked at row by row, locked, with the version store as the truth (docs/architecture.md,
 // "Conflicts"). Where that does not tell yet, because a local commit has not been captured, nothing
 // is decided: the caller rolls back, waits for capture, and comes again.
 #pragma once

@@ -144,10 +144,8 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
 absl::Status GroupPlan::AddTruncate(const RemoteChange& change, const TransactionHeader* header,
                                     const Resolve& resolve) {
   const auto& message = std::get<postgres::TruncateMessage>(change.message);
-  TruncateOp truncate{.tables = {},
-                      .cascade = message.cascade,
-                      .stamp = header->stamp,
-                      .end_lsn = header->end_lsn};
+  TruncateOp truncate{
+      .tables = {}, .cascade = message.cascade, .stamp = header->stamp, .end_lsn = header->end_lsn};
   for (const std::shared_ptr<const RemoteRelation>& relation : change.truncated) {
     ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> table, resolve(relation));
     truncate.tables.push_back(std::move(table));

@@ -25,7 +25,7 @@
 namespace bdr::agent {
 
 struct RowOp {
-  std::string version_key;  // empty for tables without a key
+  std::string version_key;                                    // empty for tables without a key
   conflict::ChangeKind kind = conflict::ChangeKind::kInsert;  // the last change's
   // The row probably does not exist yet: written by INSERT ... ON CONFLICT rather than UPDATE. Of
   // a delete: the row came into being within the group, so nobody need find it.

@@ -63,9 +63,8 @@ void BlockWriter::AnnounceType(uint32_t oid, absl::string_view raw) {
 }
 
 absl::Status BlockWriter::Begin(const TransactionHeader& header, size_t expected_bytes) {
-  if (!builder_.empty() &&
-      (expected_bytes == 0 ||
-       builder_.payload_bytes() + expected_bytes > options_.block_max_bytes)) {
+  if (!builder_.empty() && (expected_bytes == 0 ||
+                            builder_.payload_bytes() + expected_bytes > options_.block_max_bytes)) {
     Seal(/*more_parts=*/false);
   }
   current_ = header;
@@ -136,18 +135,16 @@ absl::Status BlockWriter::AddVersions(const CapturedRelation& relation, absl::st
 }
 
 void BlockWriter::PutVersion(const CapturedRelation& relation, absl::string_view key, bool dead) {
-  versions_->Put(&batch_, conflict::VersionKey(relation.columns->table().oid, key),
-                 {.stamp = current_.stamp,
-                  .origin = options_.own,
-                  .end_lsn = current_.end_lsn,
-                  .dead = dead});
+  versions_->Put(
+      &batch_, conflict::VersionKey(relation.columns->table().oid, key),
+      {.stamp = current_.stamp, .origin = options_.own, .end_lsn = current_.end_lsn, .dead = dead});
 }
 
 // A transaction that outgrows its block goes on in another, as its next part.
 absl::Status BlockWriter::SplitIfFull() {
   if (builder_.payload_bytes() < options_.block_max_bytes) return absl::OkStatus();
-  // The versions that are written with a part outlive a crash that takes the part away. So its stamp
-  // does as well: decoded again, the transaction gets a later one, never an earlier.
+  // The versions that are written with a part outlive a crash that takes the part away. So its
+  // stamp does as well: decoded again, the transaction gets a later one, never an earlier.
   PutState(through_, current_.stamp.time_us);
   // What was sealed before belongs to earlier, whole transactions.
   if (!sealed_.empty()) {
@@ -183,9 +180,8 @@ absl::Status BlockWriter::End() {
 }
 
 void BlockWriter::PutState(Lsn through, int64_t last_stamp_us) {
-  State(database_).Put(
-      &batch_, kStateCaptured,
-      CapturedState{.through = through, .last_stamp_us = last_stamp_us}.Encode());
+  State(database_).Put(&batch_, kStateCaptured,
+                       CapturedState{.through = through, .last_stamp_us = last_stamp_us}.Encode());
 }
 
 absl::Status BlockWriter::Flush(Lsn through) {

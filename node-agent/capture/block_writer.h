@@ -27,13 +27,13 @@ namespace bdr::agent {
 struct CapturedRelation {
   std::string raw;  // pgoutput's message, outside of a stream
   postgres::RelationMessage message;
-  bool replicated = false;  // a user's table
+  bool replicated = false;           // a user's table
   std::optional<ColumnMap> columns;  // unset if the table has no key, or is gone by now
 };
 
 // What capture must know after a restart, in the state under "captured".
 struct CapturedState {
-  Lsn through;            // everything before was captured
+  Lsn through;                // everything before was captured
   int64_t last_stamp_us = 0;  // of the last transaction
 
   static absl::StatusOr<std::optional<CapturedState>> Load(Database* database);
@@ -52,8 +52,8 @@ class BlockWriter {
               const conflict::VersionStore* versions, TableCache* tables);
 
   // Looks the relation's table up, so that changes of it can be added.
-  absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(absl::string_view raw,
-                                                                   postgres::RelationMessage message);
+  absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(
+      absl::string_view raw, postgres::RelationMessage message);
   void AnnounceType(uint32_t oid, absl::string_view raw);
 
   // One transaction at a time: Begin, its changes, End. `expected_bytes` (0: not known) keeps a

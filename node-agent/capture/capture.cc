@@ -128,7 +128,8 @@ absl::Status Capture::Session::Run() {
   decoded_ = confirmed_ = start_;
   capture_->PublishThrough(start_);
   if (capture_->health_.Set(Health::Level::kOk, "streaming")) {
-    LogInfo("capture", {{"state", "streaming"}, {"slot", options_.slot}, {"lsn", ToString(start_)}});
+    LogInfo("capture",
+            {{"state", "streaming"}, {"slot", options_.slot}, {"lsn", ToString(start_)}});
   }
   return Stream();
 }
@@ -155,7 +156,8 @@ absl::Status Capture::Session::FindPosition() {
           "cannot capture: replication slot \"", options_.slot,
           "\" exists but the change log in data_dir is empty; it was removed or belongs to another "
           "agent. If no other agent uses the slot and this node was never a member, drop it: "
-          "SELECT pg_drop_replication_slot('", options_.slot, "')"));
+          "SELECT pg_drop_replication_slot('",
+          options_.slot, "')"));
     }
     // This agent died between creating the slot and writing down where it begins.
     const postgres::Param name{.data = options_.slot};
@@ -169,11 +171,11 @@ absl::Status Capture::Session::FindPosition() {
     ASSIGN_OR_RETURN(slot, find_slot());
   }
   if (slot.rows() == 0 || slot.value(0, 1) == "lost") {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "cannot resume capture: replication slot \"", options_.slot, "\" is ",
-        slot.rows() == 0 ? "missing" : "lost (the server removed WAL that it needs)",
-        "; changes committed here since ", ToString(captured->through),
-        " cannot be read any more: the node has to be copied anew"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot resume capture: replication slot \"", options_.slot, "\" is ",
+                     slot.rows() == 0 ? "missing" : "lost (the server removed WAL that it needs)",
+                     "; changes committed here since ", ToString(captured->through),
+                     " cannot be read any more: the node has to be copied anew"));
   }
   ASSIGN_OR_RETURN(const Lsn confirmed, ParseLsn(slot.value(0, 0)));
   start_ = std::max(captured->through, parts_.log->End(options_.own).end_lsn);
@@ -186,9 +188,8 @@ absl::Status Capture::Session::FindPosition() {
         "; data_dir was replaced or restored: the node has to be copied anew"));
   }
   writer_ = std::make_unique<BlockWriter>(
-      BlockWriter::Options{.own = options_.own,
-                           .captured = *captured,
-                           .block_max_bytes = options_.block_max_bytes},
+      BlockWriter::Options{
+          .own = options_.own, .captured = *captured, .block_max_bytes = options_.block_max_bytes},
       parts_.database, parts_.log, parts_.versions, parts_.tables);
   return absl::OkStatus();
 }
@@ -206,9 +207,9 @@ absl::Status Capture::Session::CreateSlot() {
   RETURN_IF_ERROR(state.Put(kStateCaptured,
                             CapturedState{.through = slot.consistent_point}.Encode(),
                             /*sync=*/true));
-  LogInfo("capture", {{"state", "slot_created"},
-                      {"slot", slot.name},
-                      {"lsn", ToString(slot.consistent_point)}});
+  LogInfo(
+      "capture",
+      {{"state", "slot_created"}, {"slot", slot.name}, {"lsn", ToString(slot.consistent_point)}});
   return absl::OkStatus();
 }
 
@@ -338,9 +339,8 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   // After a restart the server may send again what the log already holds.
   if (!changes_.empty() && commit.end_lsn > start_) {
     if (!writer_->has_unpublished()) unpublished_since_ = absl::Now();
-    RETURN_IF_ERROR(
-        writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
-                       pending_.size()));
+    RETURN_IF_ERROR(writer_->Begin(
+        MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us), pending_.size()));
     for (const PendingChange& change : changes_) {
       const absl::string_view bytes =
           absl::string_view(pending_).substr(change.offset, change.length);
@@ -428,8 +428,8 @@ absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeade
     for (const uint32_t oid : oids) {
       const auto relation = relations.find(oid);
       if (relation == relations.end()) {
-        return absl::InternalError(
-            absl::StrCat("the server streamed a change of relation ", oid, " before describing it"));
+        return absl::InternalError(absl::StrCat("the server streamed a change of relation ", oid,
+                                                " before describing it"));
       }
       if (relation->second->replicated) touched.push_back(relation->second);
     }

@@ -75,16 +75,16 @@ absl::Status Spool::Abort(uint32_t xid, uint32_t subxid) {
   return absl::OkStatus();
 }
 
-absl::Status Spool::ForEach(
-    uint32_t xid, const std::function<absl::Status(Kind, absl::string_view)>& visit) {
+absl::Status Spool::ForEach(uint32_t xid,
+                            const std::function<absl::Status(Kind, absl::string_view)>& visit) {
   const auto found = transactions_.find(xid);
   if (found == transactions_.end()) return absl::OkStatus();
   RETURN_IF_ERROR(WriteBuffer(xid, found->second));
   for (uint32_t chunk = 0; chunk < found->second.chunks; ++chunk) {
     std::string bytes;
-    RETURN_IF_ERROR(FromRocksDb(database_->db()->Get(rocksdb::ReadOptions(), database_->spool(),
-                                                     Key(xid, chunk), &bytes),
-                                "cannot read back a large transaction"));
+    RETURN_IF_ERROR(FromRocksDb(
+        database_->db()->Get(rocksdb::ReadOptions(), database_->spool(), Key(xid, chunk), &bytes),
+        "cannot read back a large transaction"));
     absl::string_view left = bytes;
     while (left.size() >= kRecordHeader) {
       const Kind kind = static_cast<Kind>(left[0]);

@@ -40,8 +40,8 @@ class Spool {
   absl::Status Abort(uint32_t xid, uint32_t subxid);
 
   // Hands out what is left, in order; the views live during the call.
-  absl::Status ForEach(
-      uint32_t xid, const std::function<absl::Status(Kind, absl::string_view message)>& visit);
+  absl::Status ForEach(uint32_t xid,
+                       const std::function<absl::Status(Kind, absl::string_view message)>& visit);
   absl::Status Forget(uint32_t xid);
 
   size_t open_transactions() const { return transactions_.size(); }
@@ -49,8 +49,8 @@ class Spool {
  private:
   struct Transaction {
     bool remote = false;
-    uint32_t chunks = 0;   // written to the database
-    std::string buffer;    // not yet written
+    uint32_t chunks = 0;  // written to the database
+    std::string buffer;   // not yet written
     std::set<uint32_t> aborted;
   };
   absl::Status WriteBuffer(uint32_t xid, Transaction& transaction);

@@ -120,10 +120,10 @@ absl::Status ChangeLog::AppendReceived(const EncodedBlock& block) {
       return absl::OkStatus();
     }
     if (block.info.previous_chain != end.chain) {
-      return absl::DataLossError(absl::StrCat(
-          "the block of ", Describe(origin, cursor), " does not follow ours, which ends at ",
-          ToString(end.end_lsn), " part ", end.part,
-          ": a block is missing or the origin has another history"));
+      return absl::DataLossError(
+          absl::StrCat("the block of ", Describe(origin, cursor),
+                       " does not follow ours, which ends at ", ToString(end.end_lsn), " part ",
+                       end.part, ": a block is missing or the origin has another history"));
     }
     rocksdb::WriteBatch batch;
     (void)batch.Put(database_->log(), BlockKey(origin, cursor.end_lsn, cursor.part), block.bytes);
@@ -186,13 +186,13 @@ std::vector<OriginId> ChangeLog::Origins() const {
 absl::Status ChangeLog::CheckCursor(OriginId origin, const Cursor& cursor) const {
   const OriginLog log = Find(origin);
   const auto trimmed = [&] {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the log of ", Describe(origin, cursor), " was already trimmed here up to ",
-        ToString(log.trimmed.end_lsn), "; the subscriber has to be copied anew"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the log of ", Describe(origin, cursor), " was already trimmed here up to ",
+                     ToString(log.trimmed.end_lsn), "; the subscriber has to be copied anew"));
   };
   const auto forked = [&](absl::string_view why) {
-    return absl::DataLossError(absl::StrCat("the histories of ", Describe(origin, cursor),
-                                            " differ: ", why));
+    return absl::DataLossError(
+        absl::StrCat("the histories of ", Describe(origin, cursor), " differ: ", why));
   };
   if (SamePlace(cursor, log.trimmed)) {
     return cursor.chain == log.trimmed.chain ? absl::OkStatus()
@@ -233,8 +233,8 @@ absl::StatusOr<std::optional<EncodedBlock>> ChangeLog::Next(OriginId origin,
   }
   if (!it->Valid() || !it->key().starts_with(prefix)) {
     RETURN_IF_ERROR(FromRocksDb(it->status(), "cannot read the change log"));
-    return absl::DataLossError(absl::StrCat("the log of ", Describe(origin, after),
-                                            " should go on and does not"));
+    return absl::DataLossError(
+        absl::StrCat("the log of ", Describe(origin, after), " should go on and does not"));
   }
   EncodedBlock block;
   block.bytes = it->value().ToString();
@@ -242,8 +242,7 @@ absl::StatusOr<std::optional<EncodedBlock>> ChangeLog::Next(OriginId origin,
   return std::optional<EncodedBlock>(std::move(block));
 }
 
-absl::StatusOr<std::optional<EncodedBlock>> ChangeLog::FirstBeyond(OriginId origin,
-                                                                   Lsn lsn) const {
+absl::StatusOr<std::optional<EncodedBlock>> ChangeLog::FirstBeyond(OriginId origin, Lsn lsn) const {
   // Part numbers are far below the largest: after it comes the first block that ends later.
   return Next(origin, {.end_lsn = lsn, .part = UINT32_MAX});
 }

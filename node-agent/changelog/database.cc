@@ -75,6 +75,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   versions.merge_operator = conflict::VersionStore::MergeOperator();
   // A row that is written all the time must not pile up operands for its readers.
   versions.max_successive_merges = 8;
+  database->stable_filter_.reset(conflict::NewStableFilter(&database->stable_us_));
+  versions.compaction_filter = database->stable_filter_.get();
   rocksdb::BlockBasedTableOptions versions_table;
   versions_table.block_cache = cache;
   versions_table.cache_index_and_filter_blocks = true;
@@ -115,6 +117,8 @@ absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
   options.sync = sync;
   return FromRocksDb(db_->Write(options, batch), "cannot write to the change log");
 }
+
+absl::Status Database::Sync() { return FromRocksDb(db_->SyncWAL(), "cannot sync the change log"); }
 
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;

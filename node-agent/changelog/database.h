@@ -5,9 +5,11 @@
 // synced write survives with it.
 #pragma once
 
+#include <rocksdb/compaction_filter.h>
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,7 +20,7 @@
 namespace bdr::agent {
 
 struct DatabaseOptions {
-  std::string directory;          // created if missing
+  std::string directory;             // created if missing
   uint64_t memory_bytes = 64 << 20;  // for write buffers and block cache together
 };
 
@@ -33,6 +35,12 @@ class Database {
   // kResourceExhausted on a full disk: nothing of the batch was written.
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync);
 
+  // Everything written before the call survives a machine crash once it returns.
+  absl::Status Sync();
+
+  // Row versions older than this may go when RocksDB compacts (µs since 1970).
+  void SetStableTime(int64_t stable_us) { stable_us_ = stable_us; }
+
   uint64_t SizeOnDisk() const;
 
   rocksdb::DB* db() { return db_.get(); }
@@ -43,6 +51,8 @@ class Database {
 
  private:
   Database() = default;
+  std::atomic<int64_t> stable_us_{0};
+  std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;  // outlives db_
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* default_ = nullptr;
   rocksdb::ColumnFamilyHandle* log_ = nullptr;

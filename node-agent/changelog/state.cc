@@ -36,8 +36,7 @@ absl::Status State::Put(absl::string_view name, absl::string_view value, bool sy
   return database_->Write(&batch, sync);
 }
 
-void State::Put(rocksdb::WriteBatch* batch, absl::string_view name,
-                absl::string_view value) const {
+void State::Put(rocksdb::WriteBatch* batch, absl::string_view name, absl::string_view value) const {
   (void)batch->Put(database_->state(), ToSlice(name), ToSlice(value));  // memory: cannot fail
 }
 

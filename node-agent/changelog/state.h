@@ -18,13 +18,13 @@
 namespace bdr::agent {
 
 // Names in the family `state`.
-inline constexpr absl::string_view kStateMembership = "membership";   // agent main: cached members
-inline constexpr absl::string_view kStateIdentity = "identity";       // agent main: OriginId
-inline constexpr absl::string_view kStateCaptured = "captured";       // capture: CapturedState
-inline constexpr absl::string_view kStateCeiling = "ceiling";         // promises: int64 µs
-inline constexpr absl::string_view kStateEnd = "end/";                // change log: Cursor per origin
-inline constexpr absl::string_view kStateTrimmed = "trimmed/";        // change log: Cursor per origin
-inline constexpr absl::string_view kStateVersions = "versions/";      // appliers: Lsn per origin
+inline constexpr absl::string_view kStateMembership = "membership";  // agent main: cached members
+inline constexpr absl::string_view kStateIdentity = "identity";      // agent main: OriginId
+inline constexpr absl::string_view kStateCaptured = "captured";      // capture: CapturedState
+inline constexpr absl::string_view kStateCeiling = "ceiling";        // promises: int64 µs
+inline constexpr absl::string_view kStateEnd = "end/";            // change log: Cursor per origin
+inline constexpr absl::string_view kStateTrimmed = "trimmed/";    // change log: Cursor per origin
+inline constexpr absl::string_view kStateVersions = "versions/";  // appliers: Lsn per origin
 
 // Stateless; thread-safe.
 class State {

@@ -1,0 +1,418 @@
+#include "node-agent/agent.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
+#include "base/grpc_security.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "bdr/v1/admin.pb.h"
+#include "bdr/v1/control.pb.h"
+#include "node-agent/agent_metrics.h"
+#include "node-agent/agent_status.h"
+#include "node-agent/changelog/state.h"
+#include "node-agent/join.h"
+#include "postgres/connection.h"
+#include "postgres/migrations.h"
+#include "postgres/setup/node_check.h"
+
+namespace bdr::agent {
+namespace {
+
+constexpr absl::Duration kRepeat = absl::Milliseconds(500);
+constexpr absl::Duration kDrainTime = absl::Seconds(2);
+constexpr uint32_t kFirstIncarnation = 1;
+constexpr int kMinServerVersion = 150000;
+
+std::string SlotName(const std::string& node) {
+  return absl::StrCat("bdr_", absl::StrReplaceAll(node, {{"-", "_"}}));
+}
+
+}  // namespace
+
+Agent::Agent(AgentConfig config) : config_(std::move(config)), metrics_(AgentMetrics()) {}
+
+Agent::~Agent() { ShutDown(); }
+
+void Agent::Stop() {
+  MutexLock lock(&mu_);
+  stopping_ = true;
+  woken_.NotifyAll();
+}
+
+void Agent::Wait(absl::Duration duration) {
+  const absl::Time until = absl::Now() + duration;
+  MutexLock lock(&mu_);
+  while (!stopping_ && !membership_changed_ && absl::Now() < until) {
+    woken_.WaitFor(&mu_, until - absl::Now());
+  }
+}
+
+Membership Agent::membership() const {
+  MutexLock lock(&mu_);
+  return membership_;
+}
+
+absl::Status Agent::Repeat(absl::string_view state, absl::Status (Agent::*step)()) {
+  while (true) {
+    const absl::Status status = (this->*step)();
+    if (status.ok()) return status;
+    if (absl::IsDataLoss(status) || absl::IsInvalidArgument(status)) return status;
+    {
+      MutexLock lock(&mu_);
+      if (stopping_) return absl::CancelledError("stopped");
+      membership_changed_ = false;
+    }
+    if (health_.Set(Health::Level::kCritical, state, status.message())) {
+      LogWarning("agent", {{"state", state}, {"node", config_.node}}, status.message());
+    }
+    Wait(kRepeat);
+  }
+}
+
+absl::Status Agent::Run() {
+  RETURN_IF_ERROR(Open());
+  absl::Status status = Repeat("waiting_for_identity", &Agent::LearnIdentity);
+  if (status.ok()) status = Repeat("checking", &Agent::CheckPostgres);
+  if (status.ok()) status = StartDataPath();
+  if (status.ok()) status = Serve();
+  if (status.ok()) status = Repeat("joining", &Agent::Join);
+  if (status.ok()) {
+    health_.Set(Health::Level::kOk, "running");
+    LogInfo("agent", {{"state", "running"}, {"node", config_.node}, {"origin", ToString(own_)}});
+    status = Follow();
+  }
+  ShutDown();
+  return absl::IsCancelled(status) ? absl::OkStatus() : status;
+}
+
+absl::Status Agent::Open() {
+  RETURN_IF_ERROR(CheckSecurityFiles(config_.security));
+  metrics_.OnScrape([this] { RefreshMetrics(); });
+  if (!config_.metrics_listen.empty()) {
+    ASSIGN_OR_RETURN(const auto address, config::ParseHostPort(config_.metrics_listen));
+    ASSIGN_OR_RETURN(
+        http_, HttpServer::Start({.address = address, .metrics = &metrics_, .not_ready = [this] {
+                                    return NotReady();
+                                  }}));
+  }
+  ASSIGN_OR_RETURN(
+      database_, Database::Open({.directory = config_.data_dir + "/log",
+                                 .memory_bytes = static_cast<uint64_t>(config_.memory_limit) / 4}));
+  ASSIGN_OR_RETURN(log_, ChangeLog::Open(database_.get()));
+  versions_ = std::make_unique<conflict::VersionStore>(database_->db(), database_->versions());
+  ASSIGN_OR_RETURN(const auto cached, State(database_.get()).Get(kStateMembership));
+  if (cached.has_value()) {
+    ASSIGN_OR_RETURN(const Membership known, ParseMembership(*cached));
+    MutexLock lock(&mu_);
+    membership_ = known;
+  }
+  ASSIGN_OR_RETURN(control_, ControlClient::Start(
+                                 {.node = config_.node,
+                                  .servers = config_.control,
+                                  .security = config_.security,
+                                  .metrics = &metrics_},
+                                 [this](v1::ReportRequest* report) {
+                                   report->set_cluster_id(membership().cluster_id);
+                                   if (!data_path_) return;
+                                   report->set_incarnation(own_.incarnation);
+                                   report->set_captures(joined_);
+                                   FillStatus(report->mutable_status());
+                                 },
+                                 [this](const Membership& changed) { SetMembership(changed); }));
+  return absl::OkStatus();
+}
+
+void Agent::SetMembership(const Membership& changed) {
+  MutexLock lock(&mu_);
+  if (!membership_.cluster_id.empty() && membership_.cluster_id != changed.cluster_id) {
+    LogError("agent", {{"cluster", changed.cluster_id}, {"expected", membership_.cluster_id}},
+             "bdr-server speaks of another cluster; ignored");
+    return;
+  }
+  membership_ = changed;
+  membership_changed_ = true;
+  woken_.NotifyAll();
+}
+
+absl::Status Agent::LearnIdentity() {
+  State state(database_.get());
+  ASSIGN_OR_RETURN(const auto identity, state.Get(kStateIdentity));
+  const Membership known = membership();
+  const Member* self = known.FindByName(config_.node);
+  if (identity.has_value()) {
+    ASSIGN_OR_RETURN(own_, DecodeOrigin(*identity));
+    if (self != nullptr && self->id != own_.node) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("data_dir belongs to node ", own_.node, ", but \"", config_.node,
+                       "\" is node ", self->id, " in the cluster; use the right data_dir"));
+    }
+    return absl::OkStatus();
+  }
+  if (self == nullptr) {
+    const absl::Status report = control_->LastReport();
+    return absl::FailedPreconditionError(
+        absl::StrCat("node \"", config_.node, "\" is not a member yet; run \"bdrctl node add ",
+                     config_.node, " --address HOST:PORT --no-copy\"",
+                     report.ok() ? "" : absl::StrCat(" (", report.message(), ")")));
+  }
+  own_ = {.node = self->id, .incarnation = kFirstIncarnation};
+  RETURN_IF_ERROR(state.Put(kStateMembership, Serialize(known), /*sync=*/false));
+  return state.Put(kStateIdentity, EncodeOrigin(own_), /*sync=*/true);
+}
+
+absl::Status Agent::CheckPostgres() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
+                   postgres::Connection::Connect(
+                       {.conninfo = config_.database, .application_name = "bdr check"}));
+  if (connection->server_version() < kMinServerVersion) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "PostgreSQL ", connection->server_version() / 10000, " is too old: 15 or later is needed"));
+  }
+  ASSIGN_OR_RETURN(const std::vector<pg_setup::Finding> findings, pg_setup::CheckNode(*connection));
+  for (const pg_setup::Finding& finding : findings) {
+    if (finding.level == pg_setup::Finding::Level::kError) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "this database cannot be a node yet: ", finding.what,
+          finding.remedy.empty() ? "" : absl::StrCat("; as administrator: ", finding.remedy),
+          " (\"bdrctl node check\" shows all)"));
+    }
+  }
+  return postgres::Migrate(*connection);
+}
+
+absl::Status Agent::StartDataPath() {
+  State state(database_.get());
+  ASSIGN_OR_RETURN(const auto ceiling, state.Get(kStateCeiling));
+  ASSIGN_OR_RETURN(const auto captured, CapturedState::Load(database_.get()));
+  int64_t floor_us = captured.has_value() ? captured->last_stamp_us : 0;
+  if (ceiling.has_value()) {
+    ASSIGN_OR_RETURN(const uint64_t promised, DecodeU64(*ceiling));
+    floor_us = std::max(floor_us, static_cast<int64_t>(promised));
+  }
+  const postgres::ConnectOptions sql{.conninfo = config_.database, .application_name = "bdr agent"};
+  history_ = std::make_unique<AppliedHistory>();
+  progress_ = std::make_unique<Progress>(own_, log_.get(), history_.get());
+  clock_ = std::make_unique<StampClock>(floor_us);
+  tables_ = std::make_unique<TableCache>(sql);
+  keys_ = std::make_unique<KeyTable>();
+  progress_->Published(log_->End(own_).end_lsn, 0);
+
+  // What earlier sessions applied counts for every local commit that is captured from now on.
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
+                   postgres::Connection::Connect(sql));
+  RETURN_IF_ERROR(ReadAppliedHistory(*connection, history_.get()));
+
+  const std::string slot = SlotName(config_.node);
+  capture_ = std::make_unique<Capture>(
+      Capture::Options{.own = own_,
+                       .conninfo = config_.database,
+                       .slot = slot,
+                       .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
+                       .log_cap_bytes = static_cast<uint64_t>(config_.log_retention_bytes)},
+      Capture::Parts{.database = database_.get(),
+                     .log = log_.get(),
+                     .versions = versions_.get(),
+                     .tables = tables_.get(),
+                     .history = history_.get(),
+                     .progress = progress_.get(),
+                     .clock = clock_.get()});
+  barrier_ = std::make_unique<CaptureBarrier>(
+      sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
+        return capture->WaitThrough(lsn, timeout);
+      });
+  watcher_ = std::make_unique<Watcher>(
+      Watcher::Options{.conninfo = config_.database,
+                       .slot = slot,
+                       .conflict_log_max_age = config_.conflict_log_max_age,
+                       .conflict_log_max_rows = config_.conflict_log_max_rows},
+      Watcher::Parts{.database = database_.get(),
+                     .log = log_.get(),
+                     .progress = progress_.get(),
+                     .capture = capture_.get()});
+  peers_ = std::make_unique<Peers>(
+      Peers::Options{
+          .self = own_.node,
+          .cluster_id = membership().cluster_id,
+          .security = config_.security,
+          .heartbeat_interval = config_.heartbeat_interval,
+          .apply = {.conninfo = config_.database,
+                    .group_max_transactions =
+                        static_cast<size_t>(config_.apply_group_max_transactions),
+                    .group_max_bytes = static_cast<size_t>(config_.apply_group_max_bytes),
+                    .max_clock_skew = config_.max_clock_skew}},
+      ApplyParts{.database = database_.get(),
+                 .log = log_.get(),
+                 .versions = versions_.get(),
+                 .tables = tables_.get(),
+                 .history = history_.get(),
+                 .progress = progress_.get(),
+                 .clock = clock_.get(),
+                 .keys = keys_.get(),
+                 .barrier = barrier_.get(),
+                 .versions_rebuilt = nullptr,
+                 .rewound = nullptr});
+  capture_->Start();
+  data_path_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Agent::Serve() {
+  publisher_ = std::make_unique<Publisher>(
+      PublisherOptions{
+          .self = own_.node,
+          .cluster_id = membership().cluster_id,
+          .heartbeat_interval = config_.heartbeat_interval,
+          .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; }},
+      log_.get(), progress_.get());
+  admin_ = std::make_unique<AdminService>(this, AdminOptions{.database = config_.database});
+  ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(config_.security, config_.listen));
+  grpc::ServerBuilder builder;
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  int port = 0;
+  builder.AddListeningPort(config_.listen, credentials, &port);
+  publisher_->AddTo(&builder);
+  builder.RegisterService(admin_->service());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on \"", config_.listen,
+                                               "\": is the port in use, or the address not of "
+                                               "this machine? Change \"listen\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Agent::Join() {
+  const Health capture = capture_->health();
+  if (capture.state != "streaming") {
+    return absl::UnavailableError(
+        absl::StrCat("capture does not stream yet (", capture.state, "): ", capture.reason));
+  }
+  RETURN_IF_ERROR(
+      StartAtPresent({.self = own_.node,
+                      .security = config_.security,
+                      .database = {.conninfo = config_.database, .application_name = "bdr join"}},
+                     membership(), database_.get(), log_.get()));
+  RETURN_IF_ERROR(peers_->Set(membership()));
+  joined_ = true;
+  control_->Kick();
+  return absl::OkStatus();
+}
+
+// Takes up every change of the members until the agent is told to stop.
+absl::Status Agent::Follow() {
+  Membership taken;
+  while (true) {
+    const Membership known = membership();
+    if (known != taken) {
+      const absl::Status status = peers_->Set(known);
+      if (status.ok()) {
+        taken = known;
+        RETURN_IF_ERROR(
+            State(database_.get()).Put(kStateMembership, Serialize(known), /*sync=*/true));
+      } else {
+        LogWarning("agent", {{"node", config_.node}},
+                   absl::StrCat("cannot take up the members yet: ", status.message()));
+      }
+    }
+    Wait(kRepeat);
+    MutexLock lock(&mu_);
+    if (stopping_) return absl::OkStatus();
+    membership_changed_ = false;
+  }
+}
+
+// In the order opposite to coming to life: first nobody asks any more, then nothing comes in, then
+// what was captured is published.
+void Agent::ShutDown() {
+  control_.reset();
+  http_.reset();
+  data_path_ = false;
+  if (admin_ != nullptr) admin_->Stop();
+  if (publisher_ != nullptr) publisher_->Shutdown();
+  if (server_ != nullptr) {
+    server_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainTime));
+    server_->Wait();
+    server_.reset();
+  }
+  if (peers_ != nullptr) peers_->Stop();
+  watcher_.reset();
+  if (capture_ != nullptr) capture_->Stop();
+  admin_.reset();
+  publisher_.reset();
+  peers_.reset();
+  capture_.reset();
+}
+
+std::vector<std::string> Agent::NotReady() {
+  v1::NodeStatus status;
+  FillStatus(&status);
+  if (status.node().level() != v1::Health::CRITICAL) return {};
+  return {absl::StrCat(status.node().state(), ": ", status.node().reason())};
+}
+
+void Agent::RefreshMetrics() {
+  v1::NodeStatus status;
+  FillStatus(&status);
+  ShowStatus(status, &metrics_);
+  if (!data_path_) return;
+  std::map<conflict::ConflictKind, uint64_t> conflicts;
+  uint64_t errors = 0;
+  for (const Peers::Status& peer : peers_->status()) {
+    for (const auto& [kind, count] : peer.apply.conflicts) conflicts[kind] += count;
+    errors += peer.apply.errors;
+    metrics_.GetCounter("bdr_apply_retries_total", {{"origin", peer.member.name}})
+        .SetTotal(static_cast<double>(peer.apply.retries));
+  }
+  metrics_.GetCounter("bdr_errors_total", {{"part", "apply"}})
+      .SetTotal(static_cast<double>(errors));
+  for (const auto& [kind, count] : conflicts) {
+    metrics_.GetCounter("bdr_conflicts_by_kind_total", {{"kind", std::string(ToString(kind))}})
+        .SetTotal(static_cast<double>(count));
+  }
+}
+
+void Agent::FillStatus(v1::NodeStatus* status) {
+  const Health health = health_.Get();
+  status->set_name(config_.node);
+  status->set_agent_version(BDR_VERSION);
+  status->set_reported_us(absl::ToUnixMicros(absl::Now()));
+  status->set_memory_bytes(ResidentBytes());
+  if (!data_path_) {
+    FillHealth(health, status->mutable_node());
+    return;
+  }
+  status->set_log_bytes(database_->SizeOnDisk());
+  FillRunningStatus({.own = own_,
+                     .health = health,
+                     .capture = capture_.get(),
+                     .watcher = watcher_.get(),
+                     .progress = progress_.get(),
+                     .log = log_.get(),
+                     .peers = peers_.get()},
+                    status);
+}
+
+absl::Status Agent::FillPosition(absl::Time deadline, v1::GetPositionResponse* position) {
+  if (!data_path_) return absl::UnavailableError("the agent does not capture yet");
+  RETURN_IF_ERROR(barrier_->Pass(deadline - absl::Now()));
+  const Cursor end = log_->End(own_);
+  position->set_node(own_.node);
+  position->set_incarnation(own_.incarnation);
+  position->set_published_lsn(end.end_lsn.value);
+  position->set_part(end.part);
+  position->set_chain(end.chain);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<NodeId>> Agent::RetryApply(NodeId node) {
+  if (!data_path_) return absl::UnavailableError("the agent does not apply yet");
+  return peers_->Retry(node);
+}
+
+}  // namespace bdr::agent

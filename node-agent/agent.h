@@ -1,0 +1,115 @@
+// bdr-agent: everything it consists of, in the order in which it comes to life.
+//
+//   waiting for an identity   bdr-server does not know this node yet
+//   checking                  PostgreSQL is not reachable, or not fit to be a node
+//   joining                   capture begins; it learns from where it needs each member's changes
+//   running
+//
+// Each step is repeated until it succeeds; what is missing stands in /readyz and in the log.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/http_server.h"
+#include "base/metrics.h"
+#include "base/mutex.h"
+#include "node-agent/admin/admin_service.h"
+#include "node-agent/admin/agent_backend.h"
+#include "node-agent/agent_config.h"
+#include "node-agent/applied_history.h"
+#include "node-agent/apply/capture_barrier.h"
+#include "node-agent/apply/key_table.h"
+#include "node-agent/capture/capture.h"
+#include "node-agent/capture/stamp_clock.h"
+#include "node-agent/changelog/change_log.h"
+#include "node-agent/changelog/database.h"
+#include "node-agent/control/control_client.h"
+#include "node-agent/health.h"
+#include "node-agent/membership.h"
+#include "node-agent/peers.h"
+#include "node-agent/progress.h"
+#include "node-agent/stream/publisher.h"
+#include "node-agent/table_cache.h"
+#include "node-agent/watcher.h"
+
+namespace grpc {
+class Server;
+}
+
+namespace bdr::agent {
+
+class Agent : public AgentBackend {
+ public:
+  explicit Agent(AgentConfig config);
+  ~Agent() override;
+
+  // Runs until Stop(). The error that ends it is one that no repetition can heal.
+  absl::Status Run();
+  // From any thread; returns at once.
+  void Stop();
+
+  // --- AgentBackend ---
+  void FillStatus(v1::NodeStatus* status) override;
+  absl::Status FillPosition(absl::Time deadline, v1::GetPositionResponse* position) override;
+  absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) override;
+
+ private:
+  absl::Status Open();
+  absl::Status LearnIdentity();
+  absl::Status CheckPostgres();
+  absl::Status StartDataPath();
+  absl::Status Serve();
+  absl::Status Join();
+  absl::Status Follow();
+  void ShutDown();
+  // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).
+  absl::Status Repeat(absl::string_view state, absl::Status (Agent::*step)());
+  void Wait(absl::Duration duration);
+  std::vector<std::string> NotReady();
+  void RefreshMetrics();
+  Membership membership() const;
+  void SetMembership(const Membership& membership);
+
+  const AgentConfig config_;
+  HealthCell health_{"starting"};
+  Metrics metrics_;
+  std::unique_ptr<HttpServer> http_;
+
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<ChangeLog> log_;
+  std::unique_ptr<conflict::VersionStore> versions_;
+  std::unique_ptr<ControlClient> control_;
+
+  // From the identity on.
+  OriginId own_;
+  std::unique_ptr<AppliedHistory> history_;
+  std::unique_ptr<Progress> progress_;
+  std::unique_ptr<StampClock> clock_;
+  std::unique_ptr<TableCache> tables_;
+  std::unique_ptr<KeyTable> keys_;
+  std::unique_ptr<Capture> capture_;
+  std::unique_ptr<CaptureBarrier> barrier_;
+  std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<Peers> peers_;
+  std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<grpc::Server> server_;
+
+  // The parts above may be used by other threads (status, admin) from here on.
+  std::atomic<bool> data_path_{false};
+  std::atomic<bool> joined_{false};
+
+  mutable Mutex mu_;
+  CondVar woken_;
+  Membership membership_ ABSL_GUARDED_BY(mu_);
+  bool membership_changed_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace bdr::agent

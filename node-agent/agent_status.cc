@@ -1,0 +1,149 @@
+#include "node-agent/agent_status.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/status_macros.h"
+#include "bdr/v1/control.pb.h"
+
+namespace bdr::agent {
+namespace {
+
+Health LinkHealth(const LinkStatus& link) {
+  Health health;
+  health.state = ToString(link.state);
+  health.reason = link.reason;
+  health.since = absl::FromUnixMicros(link.since_us);
+  switch (link.state) {
+    case LinkState::kStreaming:
+      health.level = Health::Level::kOk;
+      break;
+    case LinkState::kConnecting:
+    case LinkState::kBackoff:
+      health.level = Health::Level::kWarning;
+      break;
+    case LinkState::kRefused:
+      health.level = Health::Level::kCritical;
+      break;
+  }
+  return health;
+}
+
+}  // namespace
+
+void FillHealth(const Health& from, v1::Health* to) {
+  to->set_level(static_cast<v1::Health::Level>(from.level));
+  to->set_state(from.state);
+  to->set_reason(from.reason);
+  to->set_since_us(absl::ToUnixMicros(from.since));
+}
+
+uint64_t ResidentBytes() {
+  // Second field of /proc/self/statm, in pages (proc(5)).
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0;
+  uint64_t resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
+  const Capture::Counters captured = parts.capture->counters();
+  const Watcher::Seen seen = parts.watcher->seen();
+  status->set_node_id(parts.own.node);
+  status->set_incarnation(parts.own.incarnation);
+  status->set_postgres_version(seen.server_version);
+  status->set_captured_lsn(captured.captured.value);
+  status->set_undecoded_bytes(
+      seen.insert_lsn > captured.captured ? seen.insert_lsn.value - captured.captured.value : 0);
+  status->set_slot_retained_bytes(seen.slot_retained_bytes);
+  status->set_transactions_captured(captured.transactions);
+  status->set_changes_captured(captured.changes);
+  status->set_stable_us(parts.progress->StableTime());
+
+  Health worst = parts.health;
+  const auto take = [&worst](const Health& health, absl::string_view part) {
+    if (health.level <= worst.level) return;
+    worst = health;
+    worst.reason = absl::StrCat(part, ": ", health.reason);
+  };
+  const Health capture = parts.capture->health();
+  FillHealth(capture, status->mutable_capture());
+  take(capture, "capture");
+  if (!seen.reachable) {
+    take({.level = Health::Level::kCritical,
+          .state = "unreachable",
+          .reason = seen.error,
+          .since = absl::Now()},
+         "PostgreSQL");
+  }
+
+  const std::vector<Peers::Status> peers = parts.peers->status();
+  const auto name_of = [&peers](NodeId node) -> std::string {
+    for (const Peers::Status& peer : peers) {
+      if (peer.member.id == node) return peer.member.name;
+    }
+    return absl::StrCat(node);
+  };
+  for (const Peers::Status& peer : peers) {
+    const OriginId origin{.node = peer.member.id, .incarnation = peer.member.incarnation};
+    v1::OriginStatus* out = status->add_origins();
+    out->set_node_id(origin.node);
+    out->set_incarnation(origin.incarnation);
+    out->set_name(peer.member.name);
+    const Health link = LinkHealth(peer.link);
+    FillHealth(link, out->mutable_link());
+    FillHealth(peer.apply.health, out->mutable_apply());
+    take(link, absl::StrCat("stream from ", peer.member.name));
+    take(peer.apply.health, absl::StrCat("apply of ", peer.member.name));
+    const Lsn received = parts.log->End(origin).end_lsn;
+    const Lsn applied = parts.progress->CommittedLsn(origin).value_or(Lsn{0});
+    out->set_published_lsn(parts.progress->PublishedLsn(origin).value);
+    out->set_received_lsn(received.value);
+    out->set_applied_lsn(applied.value);
+    out->set_durable_lsn(parts.progress->DurableLsn(origin).value);
+    out->set_queued_bytes(received > applied ? received.value - applied.value : 0);
+    if (peer.apply.oldest_stamp_us != 0) {
+      const int64_t age_us = parts.progress->ServerClock() - peer.apply.oldest_stamp_us;
+      out->set_lag_ms(std::max<int64_t>(age_us, 0) / 1000);
+    }
+    if (peer.apply.held_by.node != 0) out->set_held_by(name_of(peer.apply.held_by.node));
+    out->set_clock_skew_us(peer.link.clock_skew_us);
+    out->set_transactions_applied(peer.apply.transactions);
+    out->set_changes_applied(peer.apply.changes);
+    uint64_t conflicts = 0;
+    for (const auto& [kind, count] : peer.apply.conflicts) conflicts += count;
+    out->set_conflicts(conflicts);
+  }
+  FillHealth(worst, status->mutable_node());
+}
+
+absl::Status ReadAppliedHistory(postgres::Connection& connection, AppliedHistory* history) {
+  ASSIGN_OR_RETURN(const postgres::Result result,
+                   connection.Exec("SELECT origin_node, origin_incarnation, lsn, coalesce("
+                                   "(extract(epoch FROM stamp) * 1000000)::int8, 0), "
+                                   "pg_current_wal_insert_lsn() FROM bdr.progress"));
+  for (int row = 0; row < result.rows(); ++row) {
+    uint32_t node = 0;
+    OriginId origin;
+    int64_t stamp_us = 0;
+    if (!absl::SimpleAtoi(result.value(row, 0), &node) ||
+        !absl::SimpleAtoi(result.value(row, 1), &origin.incarnation) ||
+        !absl::SimpleAtoi(result.value(row, 3), &stamp_us)) {
+      return absl::InternalError("bdr.progress holds what is no number");
+    }
+    origin.node = static_cast<NodeId>(node);
+    ASSIGN_OR_RETURN(const Lsn lsn, ParseLsn(result.value(row, 2)));
+    ASSIGN_OR_RETURN(const Lsn local_after, ParseLsn(result.value(row, 4)));
+    history->Reset(origin, lsn, stamp_us, local_after);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent

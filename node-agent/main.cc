@@ -1,0 +1,71 @@
+// bdr-agent: captures one database's changes and applies its peers'. See docs/configuration.md.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/config.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "node-agent/agent.h"
+#include "node-agent/agent_config.h"
+
+namespace bdr::agent {
+namespace {
+
+absl::Status Run(const std::string& config_path, const sigset_t& signals) {
+  ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(config_path));
+  RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
+  RETURN_IF_ERROR(SetLogFile(config.log_file));
+  LogInfo("agent", {{"state", "starting"}, {"version", BDR_VERSION}, {"node", config.node}});
+
+  Agent agent(config);
+  // Waits for the signal apart, since the agent runs in this thread; ended by a signal of our own
+  // if the agent ends by itself.
+  std::thread waiter([&] {
+    int signal = 0;
+    while (sigwait(&signals, &signal) != 0) {
+    }
+    if (signal != SIGUSR1) {
+      LogInfo("agent", {{"state", "running->stopping"}, {"signal", strsignal(signal)}});
+    }
+    agent.Stop();
+  });
+  const absl::Status status = agent.Run();
+  pthread_kill(waiter.native_handle(), SIGUSR1);
+  waiter.join();
+  LogInfo("agent", {{"state", "stopped"}});
+  return status;
+}
+
+}  // namespace
+}  // namespace bdr::agent
+
+int main(int argc, char** argv) {
+  // Before any thread: all inherit the mask, so that only the waiting one gets them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  CLI::App app("bdr-agent: captures one PostgreSQL database's changes and applies its peers'.");
+  bdr::agent::AgentConfig keys;
+  app.footer("\nKeys of the configuration file:\n" + bdr::agent::DeclareAgentConfig(&keys).Help());
+  std::string config_path;
+  app.add_option("--config", config_path, "Configuration file (YAML)")->required();
+  app.set_version_flag("--version", std::string("bdr-agent ") + BDR_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  const absl::Status status = bdr::agent::Run(config_path, signals);
+  if (!status.ok()) {
+    bdr::LogError("agent", {{"state", "failed"}}, status.message());
+    return 1;
+  }
+  return 0;
+}

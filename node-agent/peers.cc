@@ -1,0 +1,172 @@
+#include "node-agent/peers.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/grpc_security.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "node-agent/progress.h"
+#include "postgres/connection.h"
+
+namespace bdr::agent {
+
+Peers::Peers(Options options, ApplyParts parts)
+    : options_(std::move(options)), parts_([&] {
+        ApplyParts with_gates = std::move(parts);
+        with_gates.versions_rebuilt = [this](OriginId origin, absl::Duration timeout) {
+          return Rebuilt(origin, timeout);
+        };
+        with_gates.rewound = [this](OriginId origin) { Rewound(origin); };
+        return with_gates;
+      }()) {}
+
+Peers::~Peers() { Stop(); }
+
+void Peers::Stop() {
+  std::map<NodeId, Peer> stopped;
+  {
+    MutexLock lock(&mu_);
+    stopped.swap(peers_);
+  }
+  // Streams first: what comes no more need not be applied.
+  for (auto& [node, peer] : stopped) peer.subscriber->Stop();
+  for (auto& [node, peer] : stopped) peer.applier->Stop();
+  MutexLock lock(&rebuilt_mu_);
+  appliers_.clear();
+}
+
+absl::Status Peers::Set(const Membership& membership) {
+  std::vector<Member> wanted;
+  std::vector<OriginId> origins;
+  for (const Member& member : membership.members) {
+    // Before its first report a node has no history that could be fetched.
+    if (member.id == options_.self || member.incarnation == 0) continue;
+    wanted.push_back(member);
+    origins.push_back({.node = member.id, .incarnation = member.incarnation});
+  }
+  bool grown = false;
+  {
+    MutexLock lock(&mu_);
+    for (const Member& member : wanted) grown |= !peers_.contains(member.id);
+  }
+  if (grown) RETURN_IF_ERROR(CreateOrigins(origins));
+  parts_.progress->SetPeers(origins);
+  {
+    MutexLock lock(&rebuilt_mu_);
+    expected_.insert(origins.begin(), origins.end());
+    // They must learn PostgreSQL's ids of the new origins before they meet rows of them.
+    if (grown) {
+      for (const auto& [origin, applier] : appliers_) applier->Rewind();
+    }
+  }
+  MutexLock lock(&mu_);
+  for (const Member& member : wanted) {
+    const auto found = peers_.find(member.id);
+    if (found != peers_.end()) {
+      Peer& peer = found->second;
+      if (peer.member.address != member.address) {
+        LogInfo("peer", {{"node", member.name},
+                         {"address", absl::StrCat(peer.member.address, "->", member.address)}});
+        peer.subscriber->Stop();
+        peer.subscriber = MakeSubscriber(member);
+      }
+      peer.member = member;
+      continue;
+    }
+    const OriginId origin{.node = member.id, .incarnation = member.incarnation};
+    LogInfo("peer", {{"node", member.name},
+                     {"origin", ToString(origin)},
+                     {"address", member.address},
+                     {"state", "added"}});
+    Peer peer{.member = member,
+              .subscriber = MakeSubscriber(member),
+              .applier = std::make_unique<Applier>(origin, options_.apply, parts_)};
+    {
+      MutexLock rebuilt_lock(&rebuilt_mu_);
+      appliers_[origin] = peer.applier.get();
+    }
+    peer.applier->Start();
+    peers_.emplace(member.id, std::move(peer));
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
+  return std::make_unique<Subscriber>(
+      SubscriberOptions{.cluster_id = options_.cluster_id,
+                        .self = options_.self,
+                        .peer = member.id,
+                        .address = member.address,
+                        .credentials =
+                            [security = options_.security, address = member.address] {
+                              return MakeChannelCredentials(security, address);
+                            },
+                        .origins = {{.node = member.id, .incarnation = member.incarnation}},
+                        .heartbeat_interval = options_.heartbeat_interval},
+      parts_.log, parts_.progress);
+}
+
+absl::Status Peers::CreateOrigins(const std::vector<OriginId>& origins) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
+                   postgres::Connection::Connect(
+                       {.conninfo = options_.apply.conninfo, .application_name = "bdr peers"}));
+  for (const OriginId& origin : origins) {
+    const std::string name = postgres::QuoteLiteral(ToString(origin));
+    RETURN_IF_ERROR(connection
+                        ->Exec(absl::StrCat("SELECT pg_replication_origin_create(", name,
+                                            ") WHERE NOT EXISTS (SELECT FROM "
+                                            "pg_replication_origin WHERE roname = ",
+                                            name, ")"))
+                        .status());
+  }
+  return absl::OkStatus();
+}
+
+bool Peers::Rebuilt(OriginId origin, absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  MutexLock lock(&rebuilt_mu_);
+  if (rebuilt_.insert(origin).second) rebuilt_cv_.NotifyAll();
+  while (!std::includes(rebuilt_.begin(), rebuilt_.end(), expected_.begin(), expected_.end())) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) return false;
+    rebuilt_cv_.WaitFor(&rebuilt_mu_, left);
+  }
+  return true;
+}
+
+void Peers::Rewound(OriginId origin) {
+  MutexLock lock(&rebuilt_mu_);
+  const auto found = appliers_.find(origin);
+  if (found != appliers_.end()) found->second->Rewind();
+}
+
+std::vector<Peers::Status> Peers::status() const {
+  MutexLock lock(&mu_);
+  std::vector<Status> all;
+  for (const auto& [node, peer] : peers_) {
+    all.push_back({.member = peer.member,
+                   .link = peer.subscriber->Status(),
+                   .apply = peer.applier->status()});
+  }
+  return all;
+}
+
+absl::StatusOr<std::vector<NodeId>> Peers::Retry(NodeId node) {
+  MutexLock lock(&mu_);
+  if (node != 0 && !peers_.contains(node)) {
+    return absl::NotFoundError(absl::StrCat("node ", node, " is no peer of this one"));
+  }
+  std::vector<NodeId> told;
+  for (const auto& [id, peer] : peers_) {
+    if (node != 0 && id != node) continue;
+    if (peer.applier->status().health.state != "stopped") continue;
+    peer.applier->Retry();
+    told.push_back(id);
+  }
+  return told;
+}
+
+}  // namespace bdr::agent

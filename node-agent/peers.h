@@ -1,0 +1,79 @@
+// The other members, as far as changes go: a stream from each, and an applier for each origin.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "base/origin.h"
+#include "base/security_options.h"
+#include "node-agent/apply/applier.h"
+#include "node-agent/membership.h"
+#include "node-agent/stream/subscriber.h"
+
+namespace bdr::agent {
+
+// Thread-safe.
+class Peers {
+ public:
+  struct Options {
+    NodeId self = 0;
+    std::string cluster_id;
+    SecurityOptions security;
+    absl::Duration heartbeat_interval = absl::Milliseconds(100);
+    ApplyOptions apply;
+  };
+  struct Status {
+    Member member;
+    LinkStatus link;
+    ApplierStatus apply;
+  };
+
+  // `parts` as for Applier, without versions_rebuilt and rewound.
+  Peers(Options options, ApplyParts parts);
+  ~Peers();
+
+  // Starts streams and appliers for members that are new, and takes up new addresses. Repeating
+  // it is harmless. kUnavailable if PostgreSQL cannot be reached; then nothing has changed.
+  absl::Status Set(const Membership& membership);
+
+  std::vector<Status> status() const;
+  // Gives the origins that were told to try again. kNotFound if `node` (not 0) is no peer.
+  absl::StatusOr<std::vector<NodeId>> Retry(NodeId node);
+
+  void Stop();
+
+ private:
+  struct Peer {
+    Member member;
+    std::unique_ptr<Subscriber> subscriber;
+    std::unique_ptr<Applier> applier;
+  };
+  absl::Status CreateOrigins(const std::vector<OriginId>& origins);
+  std::unique_ptr<Subscriber> MakeSubscriber(const Member& member);
+  bool Rebuilt(OriginId origin, absl::Duration timeout);
+  void Rewound(OriginId origin);
+
+  const Options options_;
+  const ApplyParts parts_;
+
+  mutable Mutex mu_;
+  std::map<NodeId, Peer> peers_ ABSL_GUARDED_BY(mu_);
+
+  // Apart from mu_: appliers call in while peers are being stopped.
+  Mutex rebuilt_mu_;
+  CondVar rebuilt_cv_;
+  std::set<OriginId> expected_ ABSL_GUARDED_BY(rebuilt_mu_);
+  std::set<OriginId> rebuilt_ ABSL_GUARDED_BY(rebuilt_mu_);
+  std::map<OriginId, Applier*> appliers_ ABSL_GUARDED_BY(rebuilt_mu_);
+};
+
+}  // namespace bdr::agent

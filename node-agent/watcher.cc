@@ -1,0 +1,146 @@
+#include "node-agent/watcher.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+
+namespace bdr::agent {
+namespace {
+
+constexpr absl::Duration kPulse = absl::Milliseconds(50);
+constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
+constexpr absl::Duration kSlotInterval = absl::Seconds(1);
+constexpr absl::Duration kBoundInterval = absl::Minutes(1);
+constexpr absl::Duration kRetry = absl::Milliseconds(500);
+
+}  // namespace
+
+Watcher::Watcher(Options options, Parts parts) : options_(std::move(options)), parts_(parts) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+Watcher::~Watcher() {
+  {
+    MutexLock lock(&mu_);
+    stopping_ = true;
+    woken_.NotifyAll();
+  }
+  thread_.join();
+}
+
+Watcher::Seen Watcher::seen() const {
+  MutexLock lock(&mu_);
+  return seen_;
+}
+
+void Watcher::Run() {
+  while (true) {
+    const absl::Status status = Look();
+    MutexLock lock(&mu_);
+    if (status.ok() != seen_.reachable || status.message() != seen_.error) {
+      if (!status.ok()) LogWarning("watcher", {}, status.message());
+      if (status.ok() && !seen_.error.empty()) LogInfo("watcher", {{"state", "connected"}});
+    }
+    seen_.reachable = status.ok();
+    seen_.error = std::string(status.message());
+    if (!status.ok()) connection_.reset();
+    const absl::Time until = absl::Now() + (status.ok() ? kPulse : kRetry);
+    while (!stopping_ && absl::Now() < until) woken_.WaitFor(&mu_, until - absl::Now());
+    if (stopping_) return;
+  }
+}
+
+absl::Status Watcher::Look() {
+  if (connection_ == nullptr) {
+    ASSIGN_OR_RETURN(connection_,
+                     postgres::Connection::Connect(
+                         {.conninfo = options_.conninfo, .application_name = "bdr watcher"}));
+    RETURN_IF_ERROR(connection_->Exec("SET synchronous_commit = off").status());
+    ASSIGN_OR_RETURN(const std::string version, connection_->QueryValue("SHOW server_version"));
+    MutexLock lock(&mu_);
+    seen_.server_version = version;
+  }
+  // The clock before the WAL: what commits later than this position has a later time, but for
+  // commits under way, whose stamps the promise will raise.
+  ASSIGN_OR_RETURN(
+      const postgres::Result result,
+      connection_->Exec("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8, "
+                        "pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn()"));
+  Pulse pulse;
+  if (!absl::SimpleAtoi(result.value(0, 0), &pulse.clock_us)) {
+    return absl::InternalError("the server's clock is no number");
+  }
+  ASSIGN_OR_RETURN(pulse.insert_lsn, ParseLsn(result.value(0, 1)));
+  ASSIGN_OR_RETURN(pulse.flush_lsn, ParseLsn(result.value(0, 2)));
+  parts_.progress->SetServerClock(pulse.clock_us);
+  parts_.capture->SetPulse(pulse);
+  {
+    MutexLock lock(&mu_);
+    seen_.insert_lsn = pulse.insert_lsn;
+  }
+  const absl::Time now = absl::Now();
+  if (now - last_durable_ > kDurableInterval) {
+    last_durable_ = now;
+    const std::vector<OriginLsn> flushed = parts_.progress->FlushedThrough(pulse.flush_lsn);
+    // Peers trim what is durable here, so the log and the versions must survive as well.
+    RETURN_IF_ERROR(parts_.database->Sync());
+    parts_.progress->Durable(flushed);
+    RETURN_IF_ERROR(Forget());
+  }
+  if (now - last_slot_ > kSlotInterval) {
+    last_slot_ = now;
+    RETURN_IF_ERROR(LookAtSlot());
+  }
+  if (now - last_bound_ > kBoundInterval) {
+    last_bound_ = now;
+    RETURN_IF_ERROR(BoundConflictLog());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Watcher::Forget() {
+  parts_.database->SetStableTime(parts_.progress->StableTime());
+  for (const OriginId& origin : parts_.log->Origins()) {
+    const Lsn stable = parts_.progress->StableLsn(origin);
+    if (!stable.valid()) continue;
+    RETURN_IF_ERROR(parts_.log->Trim(origin, stable));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Watcher::LookAtSlot() {
+  const postgres::Param slot{.data = options_.slot};
+  ASSIGN_OR_RETURN(
+      const postgres::Result result,
+      connection_->ExecParams("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8 "
+                              "FROM pg_replication_slots WHERE slot_name = $1",
+                              absl::MakeConstSpan(&slot, 1)));
+  int64_t retained = 0;
+  if (result.rows() == 1 && !result.is_null(0, 0)) {
+    (void)absl::SimpleAtoi(result.value(0, 0), &retained);
+  }
+  MutexLock lock(&mu_);
+  seen_.slot_retained_bytes = static_cast<uint64_t>(std::max<int64_t>(retained, 0));
+  return absl::OkStatus();
+}
+
+absl::Status Watcher::BoundConflictLog() {
+  RETURN_IF_ERROR(
+      connection_
+          ->Exec(absl::StrCat(
+              "DELETE FROM bdr.conflict_log WHERE detected_at < clock_timestamp() - interval '",
+              absl::ToInt64Seconds(options_.conflict_log_max_age), " seconds'"))
+          .status());
+  return connection_
+      ->Exec(absl::StrCat("DELETE FROM bdr.conflict_log WHERE id <= (SELECT max(id) - ",
+                          options_.conflict_log_max_rows, " FROM bdr.conflict_log)"))
+      .status();
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,72 @@
+// Looks at the local PostgreSQL all the time, and does what follows from it: positions become
+// durable, what all members have is forgotten, the conflict log stays bounded.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "node-agent/capture/capture.h"
+#include "node-agent/changelog/change_log.h"
+#include "node-agent/changelog/database.h"
+#include "node-agent/progress.h"
+#include "postgres/connection.h"
+
+namespace bdr::agent {
+
+// Thread-safe. Owns one thread with one connection.
+class Watcher {
+ public:
+  struct Options {
+    std::string conninfo;
+    std::string slot;
+    absl::Duration conflict_log_max_age = absl::Hours(24 * 7);
+    int64_t conflict_log_max_rows = 1'000'000;
+  };
+  struct Parts {  // all outlive the Watcher
+    Database* database;
+    ChangeLog* log;
+    Progress* progress;
+    Capture* capture;
+  };
+  struct Seen {
+    bool reachable = false;
+    std::string error;  // why not
+    std::string server_version;
+    Lsn insert_lsn;
+    uint64_t slot_retained_bytes = 0;
+  };
+
+  Watcher(Options options, Parts parts);
+  ~Watcher();
+
+  Seen seen() const;
+
+ private:
+  void Run();
+  absl::Status Look();
+  absl::Status LookAtSlot();
+  absl::Status Forget();
+  absl::Status BoundConflictLog();
+
+  const Options options_;
+  const Parts parts_;
+  std::unique_ptr<postgres::Connection> connection_;  // the thread's
+  absl::Time last_durable_;
+  absl::Time last_slot_;
+  absl::Time last_bound_;
+
+  mutable Mutex mu_;
+  CondVar woken_;
+  Seen seen_ ABSL_GUARDED_BY(mu_);
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace bdr::agent
