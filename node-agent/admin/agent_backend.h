@@ -15,20 +15,22 @@ class NodeStatus;
 
 namespace bdr::agent {
 
-// Thread-safe. Called from the admin service's own threads, never from gRPC's.
+// Thread-safe.
 class AgentBackend {
  public:
   virtual ~AgentBackend() = default;
 
-  // Must not block.
+  // Called on gRPC's threads: must not block.
   virtual void FillStatus(v1::NodeStatus* status) = 0;
 
-  // A position that covers everything committed before the call, so it may have to wait for
-  // capture. kDeadlineExceeded after `deadline`, kUnavailable while nothing is captured.
+  // Called on a thread of the admin service, with nothing held. A position that covers everything
+  // committed before the call, so it may have to wait for capture. kDeadlineExceeded after
+  // `deadline`, kUnavailable while nothing is captured.
   virtual absl::Status FillPosition(absl::Time deadline, v1::GetPositionResponse* position) = 0;
 
-  // Lets apply of an origin that has stopped try again; 0: all that have. Gives the nodes that
-  // were stopped. kNotFound if `node` is no origin of this agent.
+  // Called on gRPC's threads: must not block. Lets apply of an origin that has stopped try again;
+  // 0: all that have. Gives the nodes that were stopped. kNotFound if `node` is no origin of this
+  // agent.
   virtual absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) = 0;
 };
 

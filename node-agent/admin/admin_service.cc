@@ -1,0 +1,194 @@
+#include "node-agent/admin/admin_service.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/grpc_status.h"
+#include "base/status_macros.h"
+#include "bdr/v1/admin.grpc.pb.h"
+#include "node-agent/admin/conflict_queries.h"
+#include "node-agent/admin/sql_workers.h"
+#include "node-agent/admin/table_hash.h"
+#include "postgres/catalog.h"
+#include "postgres/setup/node_check.h"
+
+namespace bdr::agent {
+namespace {
+
+absl::Status ListTables(postgres::Connection& connection, v1::ListTablesResponse* response) {
+  ASSIGN_OR_RETURN(const auto tables, postgres::PublishedTables(connection));
+  for (const auto& [schema, name] : tables) {
+    const auto table = postgres::LoadTable(connection, schema, name);
+    if (absl::IsNotFound(table.status())) continue;  // dropped in between
+    RETURN_IF_ERROR(table.status());
+    v1::ListTablesResponse::Table* out = response->add_tables();
+    out->set_schema(schema);
+    out->set_name(name);
+    out->set_has_key(table->has_key);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AnswerHashTable(postgres::Connection& connection, const v1::HashTableRequest& request,
+                             v1::HashTableResponse* response) {
+  ASSIGN_OR_RETURN(const std::vector<BucketHash> buckets,
+                   HashTable(connection, request.schema(), request.name(), request.buckets()));
+  uint64_t rows = 0;
+  for (const BucketHash& bucket : buckets) {
+    response->add_bucket_hash(bucket.hash);
+    response->add_bucket_rows(bucket.rows);
+    rows += bucket.rows;
+  }
+  response->set_rows(rows);
+  return absl::OkStatus();
+}
+
+absl::Status AnswerHashRows(postgres::Connection& connection, const v1::HashRowsRequest& request,
+                            v1::HashRowsResponse* response) {
+  std::vector<uint32_t> wanted = {request.bucket()};
+  wanted.insert(wanted.end(), request.more().begin(), request.more().end());
+  ASSIGN_OR_RETURN(std::vector<RowHash> rows, HashRows(connection, request.schema(), request.name(),
+                                                       request.buckets(), wanted));
+  for (RowHash& row : rows) {
+    v1::HashRowsResponse::Row* out = response->add_rows();
+    out->set_key(std::move(row.key));
+    out->set_hash(row.hash);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AnswerCheck(postgres::Connection& connection, v1::CheckNodeResponse* response) {
+  ASSIGN_OR_RETURN(const auto findings, pg_setup::CheckNode(connection));
+  for (const pg_setup::Finding& finding : findings) {
+    v1::CheckNodeResponse::Finding* out = response->add_findings();
+    out->set_level(static_cast<v1::CheckNodeResponse::Finding::Level>(finding.level));
+    out->set_what(finding.what);
+    out->set_remedy(finding.remedy);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<NodeId> ToNodeId(uint32_t node) {
+  if (node <= kMaxNodeId) return static_cast<NodeId>(node);
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no node ", node, ": ids go from 1 to ", kMaxNodeId));
+}
+
+}  // namespace
+
+struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
+  Impl(AgentBackend* b, AdminOptions options)
+      : backend(b), workers(std::move(options.database), options.workers) {}
+
+  grpc::ServerUnaryReactor* GetNodeStatus(grpc::CallbackServerContext* context,
+                                          const v1::GetNodeStatusRequest*,
+                                          v1::GetNodeStatusResponse* response) override {
+    backend->FillStatus(response->mutable_status());
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* GetPosition(grpc::CallbackServerContext* context,
+                                        const v1::GetPositionRequest*,
+                                        v1::GetPositionResponse* response) override {
+    const absl::Time deadline = absl::FromChrono(context->deadline());
+    return Queue(context, [this, deadline, response](postgres::Connection&) {
+      return backend->FillPosition(deadline, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* RetryApply(grpc::CallbackServerContext* context,
+                                       const v1::RetryApplyRequest* request,
+                                       v1::RetryApplyResponse* response) override {
+    // Not queued: it must also work while PostgreSQL cannot be reached.
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpcStatus(Retry(*request, response)));
+    return reactor;
+  }
+
+  grpc::ServerUnaryReactor* ListConflicts(grpc::CallbackServerContext* context,
+                                          const v1::ListConflictsRequest* request,
+                                          v1::ListConflictsResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return agent::ListConflicts(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* GetConflict(grpc::CallbackServerContext* context,
+                                        const v1::GetConflictRequest* request,
+                                        v1::GetConflictResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return agent::GetConflict(connection, request->id(), response->mutable_conflict());
+    });
+  }
+
+  grpc::ServerUnaryReactor* ListTables(grpc::CallbackServerContext* context,
+                                       const v1::ListTablesRequest*,
+                                       v1::ListTablesResponse* response) override {
+    return Queue(context, [response](postgres::Connection& connection) {
+      return agent::ListTables(connection, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* HashTable(grpc::CallbackServerContext* context,
+                                      const v1::HashTableRequest* request,
+                                      v1::HashTableResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return AnswerHashTable(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* HashRows(grpc::CallbackServerContext* context,
+                                     const v1::HashRowsRequest* request,
+                                     v1::HashRowsResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return AnswerHashRows(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* CheckNode(grpc::CallbackServerContext* context,
+                                      const v1::CheckNodeRequest*,
+                                      v1::CheckNodeResponse* response) override {
+    return Queue(context, [response](postgres::Connection& connection) {
+      return AnswerCheck(connection, response);
+    });
+  }
+
+  // Runs `work` on a worker and finishes the call with what it gives. gRPC keeps request and
+  // response until then.
+  grpc::ServerUnaryReactor* Queue(grpc::CallbackServerContext* context,
+                                  std::function<absl::Status(postgres::Connection&)> work) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    workers.Submit({.run = std::move(work),
+                    .done = [reactor](absl::Status s) { reactor->Finish(ToGrpcStatus(s)); },
+                    .deadline = absl::FromChrono(context->deadline())});
+    return reactor;
+  }
+
+  absl::Status Retry(const v1::RetryApplyRequest& request, v1::RetryApplyResponse* response) {
+    ASSIGN_OR_RETURN(const NodeId node, ToNodeId(request.node()));
+    ASSIGN_OR_RETURN(const std::vector<NodeId> nodes, backend->RetryApply(node));
+    for (const NodeId stopped : nodes) response->add_nodes(stopped);
+    return absl::OkStatus();
+  }
+
+  AgentBackend* const backend;
+  SqlWorkers workers;
+};
+
+AdminService::AdminService(AgentBackend* backend, AdminOptions options)
+    : impl_(std::make_unique<Impl>(backend, std::move(options))) {}
+AdminService::~AdminService() = default;
+grpc::Service* AdminService::service() { return impl_.get(); }
+void AdminService::Stop() { impl_->workers.Stop(); }
+
+}  // namespace bdr::agent
