@@ -245,7 +245,9 @@ absl::Status Agent::StartDataPath() {
                     .group_max_transactions =
                         static_cast<size_t>(config_.apply_group_max_transactions),
                     .group_max_bytes = static_cast<size_t>(config_.apply_group_max_bytes),
-                    .max_clock_skew = config_.max_clock_skew}},
+                    .max_clock_skew = config_.max_clock_skew,
+                    .group_max_time = config_.apply_group_max_time},
+          .metrics = &metrics_},
       ApplyParts{.database = database_.get(),
                  .log = log_.get(),
                  .versions = versions_.get(),
@@ -320,6 +322,7 @@ absl::Status Agent::Follow() {
                    absl::StrCat("cannot take up the members yet: ", status.message()));
       }
     }
+    peers_->Relay();
     Wait(kRepeat);
     MutexLock lock(&mu_);
     if (stopping_) return absl::OkStatus();
@@ -363,14 +366,20 @@ void Agent::RefreshMetrics() {
   if (!data_path_) return;
   std::map<conflict::ConflictKind, uint64_t> conflicts;
   uint64_t errors = 0;
+  uint64_t link_failures = 0;
   for (const Peers::Status& peer : peers_->status()) {
     for (const auto& [kind, count] : peer.apply.conflicts) conflicts[kind] += count;
     errors += peer.apply.errors;
+    link_failures += peer.link.failures;
     metrics_.GetCounter("bdr_apply_retries_total", {{"origin", peer.member.name}})
         .SetTotal(static_cast<double>(peer.apply.retries));
   }
   metrics_.GetCounter("bdr_errors_total", {{"part", "apply"}})
       .SetTotal(static_cast<double>(errors));
+  metrics_.GetCounter("bdr_errors_total", {{"part", "stream"}})
+      .SetTotal(static_cast<double>(link_failures));
+  metrics_.GetCounter("bdr_errors_total", {{"part", "capture"}})
+      .SetTotal(static_cast<double>(capture_->counters().errors));
   for (const auto& [kind, count] : conflicts) {
     metrics_.GetCounter("bdr_conflicts_by_kind_total", {{"kind", std::string(ToString(kind))}})
         .SetTotal(static_cast<double>(count));

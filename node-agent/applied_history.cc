@@ -9,8 +9,7 @@ void AppliedHistory::Begin(OriginId origin, Lsn origin_lsn, int64_t stamp_us, Ls
   std::deque<Group>& groups = origins_[origin].groups;
   // An earlier attempt at the same transactions was rolled back.
   while (!groups.empty() && groups.back().local_after.value == UINT64_MAX) groups.pop_back();
-  groups.push_back(
-      {.origin_lsn = origin_lsn, .stamp_us = stamp_us, .local_before = local_before});
+  groups.push_back({.origin_lsn = origin_lsn, .stamp_us = stamp_us, .local_before = local_before});
 }
 
 void AppliedHistory::Finish(OriginId origin, Lsn local_after) {

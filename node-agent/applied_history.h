@@ -1,8 +1,8 @@
 // Which remote transactions had been applied here when a local one committed.
 //
 // Every local transaction carries that with it: rounded up, as what a subscriber waits for before
-// it shows the transaction (causal order); rounded down, as what the transaction had surely seen (to
-// tell a conflict from a successor).
+// it shows the transaction (causal order); rounded down, as what the transaction had surely seen
+// (to tell a conflict from a successor).
 //
 // An applier does not learn at which byte of the local WAL its group committed, only that it lies
 // between a position read before COMMIT was sent and one read after it was answered. Local commits

@@ -23,7 +23,10 @@ struct Health {
 class HealthCell {
  public:
   explicit HealthCell(absl::string_view state) {
-    health_ = {.level = Health::Level::kWarning, .state = std::string(state), .reason = "", .since = absl::Now()};
+    health_ = {.level = Health::Level::kWarning,
+               .state = std::string(state),
+               .reason = "",
+               .since = absl::Now()};
   }
 
   // Enters a state; `since` moves only when state or level change. True if one of them, or the

@@ -72,18 +72,25 @@ absl::Status Peers::Set(const Membership& membership) {
                          {"address", absl::StrCat(peer.member.address, "->", member.address)}});
         peer.subscriber->Stop();
         peer.subscriber = MakeSubscriber(member);
+        peer.fetched = {peer.origin()};
       }
       peer.member = member;
       continue;
     }
     const OriginId origin{.node = member.id, .incarnation = member.incarnation};
+    ApplyOptions apply = options_.apply;
+    apply.group_transactions =
+        options_.metrics->GetHistogram("bdr_apply_group_transactions", {{"origin", member.name}});
+    apply.group_seconds =
+        options_.metrics->GetHistogram("bdr_apply_group_seconds", {{"origin", member.name}});
     LogInfo("peer", {{"node", member.name},
                      {"origin", ToString(origin)},
                      {"address", member.address},
                      {"state", "added"}});
     Peer peer{.member = member,
               .subscriber = MakeSubscriber(member),
-              .applier = std::make_unique<Applier>(origin, options_.apply, parts_)};
+              .applier = std::make_unique<Applier>(origin, std::move(apply), parts_),
+              .fetched = {origin}};
     {
       MutexLock rebuilt_lock(&rebuilt_mu_);
       appliers_[origin] = peer.applier.get();
@@ -107,6 +114,30 @@ std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
                         .origins = {{.node = member.id, .incarnation = member.incarnation}},
                         .heartbeat_interval = options_.heartbeat_interval},
       parts_.log, parts_.progress);
+}
+
+void Peers::Relay() {
+  MutexLock lock(&mu_);
+  std::vector<OriginId> cut_off;
+  std::vector<Peer*> reached;
+  for (auto& [node, peer] : peers_) {
+    const LinkStatus link = peer.subscriber->Status();
+    if (link.state == LinkState::kStreaming) {
+      reached.push_back(&peer);
+    } else if (absl::Now() - absl::FromUnixMicros(link.since_us) > options_.relay_after) {
+      cut_off.push_back(peer.origin());
+    }
+  }
+  for (Peer* peer : reached) {
+    // From everyone who may have it: which of them does is not known, and a block that comes twice
+    // is taken once.
+    std::vector<OriginId> wanted = {peer->origin()};
+    wanted.insert(wanted.end(), cut_off.begin(), cut_off.end());
+    if (wanted == peer->fetched) continue;
+    LogInfo("peer", {{"node", peer->member.name}, {"relays_origins", wanted.size() - 1}});
+    peer->subscriber->SetOrigins(wanted);
+    peer->fetched = std::move(wanted);
+  }
 }
 
 absl::Status Peers::CreateOrigins(const std::vector<OriginId>& origins) {

@@ -29,7 +29,10 @@ class Peers {
     std::string cluster_id;
     SecurityOptions security;
     absl::Duration heartbeat_interval = absl::Milliseconds(100);
+    // A peer that has not been reached for this long is fetched through others.
+    absl::Duration relay_after = absl::Seconds(5);
     ApplyOptions apply;
+    Metrics* metrics = nullptr;
   };
   struct Status {
     Member member;
@@ -45,6 +48,10 @@ class Peers {
   // it is harmless. kUnavailable if PostgreSQL cannot be reached; then nothing has changed.
   absl::Status Set(const Membership& membership);
 
+  // Decides which peer serves which origin: each its own, and also those that cannot be reached
+  // directly. To be called every second or so.
+  void Relay();
+
   std::vector<Status> status() const;
   // Gives the origins that were told to try again. kNotFound if `node` (not 0) is no peer.
   absl::StatusOr<std::vector<NodeId>> Retry(NodeId node);
@@ -56,6 +63,9 @@ class Peers {
     Member member;
     std::unique_ptr<Subscriber> subscriber;
     std::unique_ptr<Applier> applier;
+    std::vector<OriginId> fetched;  // through its stream
+
+    OriginId origin() const { return {.node = member.id, .incarnation = member.incarnation}; }
   };
   absl::Status CreateOrigins(const std::vector<OriginId>& origins);
   std::unique_ptr<Subscriber> MakeSubscriber(const Member& member);

@@ -1,8 +1,8 @@
 // How far every origin has come, here and elsewhere: the agent's one view of all positions.
 //
-// Positions err low: too low costs work (something comes twice and is skipped), too high loses data.
-// Committed means visible in this node's PostgreSQL; durable means flushed there as well, with the
-// change log synced, so that neither crash takes it back.
+// Positions err low: too low costs work (something comes twice and is skipped), too high loses
+// data. Committed means visible in this node's PostgreSQL; durable means flushed there as well,
+// with the change log synced, so that neither crash takes it back.
 #pragma once
 
 #include <cstdint>

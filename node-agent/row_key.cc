@@ -28,11 +28,10 @@ absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relat
   }
   for (const int key : table->key) {
     if (map.remote_of_local_[key] < 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("table \"", table->DisplayName(), "\": key column \"",
-                       table->columns[key].name,
-                       "\" does not come with the changes; give the table the same key on "
-                       "every node"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "table \"", table->DisplayName(), "\": key column \"", table->columns[key].name,
+          "\" does not come with the changes; give the table the same key on "
+          "every node"));
     }
   }
   map.table_ = std::move(table);
@@ -45,8 +44,8 @@ absl::StatusOr<std::string> ColumnMap::Key(const postgres::Tuple& tuple) const {
     const postgres::ColumnInfo& column = table_->columns[local];
     const size_t remote = static_cast<size_t>(remote_of_local_[local]);
     if (remote >= tuple.columns.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "a change of \"", table_->DisplayName(), "\" has fewer columns than its relation"));
+      return absl::InvalidArgumentError(absl::StrCat("a change of \"", table_->DisplayName(),
+                                                     "\" has fewer columns than its relation"));
     }
     const postgres::ColumnValue& value = tuple.columns[remote];
     std::string canonical;

@@ -54,7 +54,8 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       options_(std::move(options)),
       parts_(std::move(parts)),
       health_("connecting"),
-      reader_(parts_.log, origin) {}
+      reader_(parts_.log, origin),
+      group_limit_(options_.group_max_transactions) {}
 
 Applier::~Applier() { Stop(); }
 
@@ -352,7 +353,7 @@ absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
 absl::StatusOr<bool> Applier::Gather() {
   size_t bytes = 0;
   for (const auto& piece : pending_) bytes += piece->bytes;
-  while (pending_.size() < options_.group_max_transactions && bytes < options_.group_max_bytes) {
+  while (pending_.size() < group_limit_ && bytes < options_.group_max_bytes) {
     ASSIGN_OR_RETURN(const Piece* next,
                      reader_.Peek(pending_.empty() ? kIdleWait : absl::ZeroDuration()));
     {
@@ -386,9 +387,10 @@ absl::Status Applier::ApplyPending() {
     const absl::Time begun = absl::Now();
     const absl::Status status = pending_.front()->last ? ApplyGroup(size) : ApplyLarge();
     if (status.ok()) {
-      MutexLock lock(&mu_);
-      tally_.apply_time_us += absl::ToInt64Microseconds(absl::Now() - begun);
-      ++tally_.groups;
+      const absl::Duration took = absl::Now() - begun;
+      options_.group_transactions.Observe(static_cast<double>(size));
+      options_.group_seconds.Observe(absl::ToDoubleSeconds(took));
+      FitGroups(size, took);
       continue;
     }
     if (stopping_ || rewind_ || connection_->broken() || absl::IsUnavailable(status) ||
@@ -429,6 +431,20 @@ absl::Status Applier::ApplyPending() {
     retry_ = false;
   }
   return absl::OkStatus();
+}
+
+// A group holds its row locks until it commits, and users wait for them meanwhile. So the time that
+// it may take decides how many transactions it takes next.
+void Applier::FitGroups(size_t transactions, absl::Duration took) {
+  const double fits = static_cast<double>(transactions) *
+                      absl::FDivDuration(options_.group_max_time, std::max(took, absl::Microseconds(1)));
+  const size_t most = options_.group_max_transactions;
+  if (took > options_.group_max_time) {
+    group_limit_ = std::max<size_t>(1, static_cast<size_t>(fits));
+  } else {
+    // Grows slowly: what was small because of a lock that somebody held may be quick again.
+    group_limit_ = std::min(most, group_limit_ + std::max<size_t>(1, group_limit_ / 4));
+  }
 }
 
 absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all,

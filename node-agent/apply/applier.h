@@ -25,6 +25,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
@@ -50,6 +51,9 @@ struct ApplyOptions {
   size_t group_max_transactions = 500;
   size_t group_max_bytes = 4 << 20;
   absl::Duration max_clock_skew = absl::Milliseconds(500);
+  absl::Duration group_max_time = absl::Milliseconds(200);
+  Histogram group_transactions = {};  // of each group: how many transactions
+  Histogram group_seconds = {};       // and how long it took
 };
 
 // What all appliers of an agent share; everything outlives them.
@@ -75,10 +79,8 @@ struct ApplierStatus {
   int64_t oldest_stamp_us = 0;  // of what is not applied yet; 0: nothing is
   uint64_t transactions = 0;
   uint64_t changes = 0;
-  uint64_t groups = 0;
   uint64_t retries = 0;
   uint64_t errors = 0;
-  int64_t apply_time_us = 0;  // spent in groups, altogether
   std::map<conflict::ConflictKind, uint64_t> conflicts;
 };
 
@@ -118,6 +120,7 @@ class Applier {
   absl::Status Commit(const TransactionHeader& last);
   void Rollback();
   void WaitABit(absl::Duration duration);
+  void FitGroups(size_t transactions, absl::Duration took);
   absl::Status WaitForKeys(std::vector<std::string> keys, bool all,
                            KeyTable::Registration* registration);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
@@ -137,6 +140,7 @@ class Applier {
   ExecutorOptions executor_options_;
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
   absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
+  size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
   absl::Time last_ping_;
   bool warned_timeout_ = false;
 

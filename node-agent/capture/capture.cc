@@ -548,6 +548,7 @@ void Capture::Run() {
                                          status.message());
     }
     MutexLock lock(&mu_);
+    ++counters_.errors;
     const absl::Time until = absl::Now() + backoff;
     while (!stopping_ && absl::Now() < until) moved_.WaitFor(&mu_, until - absl::Now());
     backoff = std::min(backoff * 2, kMaxBackoff);

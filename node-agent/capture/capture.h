@@ -62,6 +62,7 @@ class Capture {
   struct Counters {
     uint64_t transactions = 0;
     uint64_t changes = 0;
+    uint64_t errors = 0;  // sessions that ended with one
     Lsn captured;
     Lsn confirmed;
   };
