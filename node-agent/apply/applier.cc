@@ -55,7 +55,9 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       parts_(std::move(parts)),
       health_("connecting"),
       reader_(parts_.log, origin),
-      group_limit_(options_.group_max_transactions) {}
+      group_limit_(options_.group_max_transactions),
+      group_transactions_(options_.group_transactions),
+      group_seconds_(options_.group_seconds) {}
 
 Applier::~Applier() { Stop(); }
 
@@ -388,8 +390,8 @@ absl::Status Applier::ApplyPending() {
     const absl::Status status = pending_.front()->last ? ApplyGroup(size) : ApplyLarge();
     if (status.ok()) {
       const absl::Duration took = absl::Now() - begun;
-      options_.group_transactions.Observe(static_cast<double>(size));
-      options_.group_seconds.Observe(absl::ToDoubleSeconds(took));
+      group_transactions_.Observe(static_cast<double>(size));
+      group_seconds_.Observe(absl::ToDoubleSeconds(took));
       FitGroups(size, took);
       continue;
     }

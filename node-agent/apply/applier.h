@@ -141,6 +141,8 @@ class Applier {
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
   absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
+  Histogram group_transactions_;
+  Histogram group_seconds_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
 
