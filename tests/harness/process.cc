@@ -88,11 +88,22 @@ struct Identity {
   std::vector<gid_t> groups;
 };
 
+// The user's entry, copied: getpwnam() alone gives all threads the same one.
+std::optional<passwd> FindUser(const std::string& user, std::string* buffer) {
+  buffer->resize(16384);
+  passwd entry;
+  passwd* found = nullptr;
+  getpwnam_r(user.c_str(), &entry, buffer->data(), buffer->size(), &found);
+  if (found == nullptr) return std::nullopt;
+  return entry;
+}
+
 absl::StatusOr<Identity> LookUp(const std::string& user) {
   Identity identity;
   if (user.empty()) return identity;
-  const passwd* const entry = getpwnam(user.c_str());
-  if (entry == nullptr) {
+  std::string buffer;
+  const std::optional<passwd> entry = FindUser(user, &buffer);
+  if (!entry.has_value()) {
     return absl::FailedPreconditionError(absl::StrCat("there is no user \"", user, "\" here"));
   }
   identity.uid = entry->pw_uid;
@@ -347,7 +358,8 @@ absl::StatusOr<ProgramResult> RunProgram(ProcessOptions options, absl::Duration 
 
 absl::StatusOr<std::string> PostgresUser() {
   if (geteuid() != 0) return "";
-  if (getpwnam("postgres") == nullptr) {
+  std::string buffer;
+  if (!FindUser("postgres", &buffer).has_value()) {
     return absl::FailedPreconditionError(
         "PostgreSQL does not run as root and there is no user \"postgres\": install the package "
         "postgresql, or run this as another user");
