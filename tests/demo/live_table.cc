@@ -14,9 +14,9 @@ LiveTable::LiveTable(const harness::Cluster* cluster, bool terminal)
   for (const std::string& node : cluster_->names()) {
     const auto metrics = cluster_->AgentMetrics(node);
     if (!metrics.ok()) continue;
-    last_[node] = {.local = metrics->Sum("bdr_captured_transactions_total"),
-                   .out = metrics->Sum("bdr_captured_changes_total"),
-                   .in = metrics->Sum("bdr_applied_changes_total")};
+    last_[node] = {.local = metrics->Sum("bdr_transactions_captured_total"),
+                   .out = metrics->Sum("bdr_changes_captured_total"),
+                   .in = metrics->Sum("bdr_changes_applied_total")};
   }
 }
 
@@ -35,9 +35,9 @@ void LiveTable::Print(const std::string& caption) {
       absl::StrAppendFormat(&text, "%-10s (no metrics: %s)\n", node, metrics.status().message());
       continue;
     }
-    const Counters counters = {.local = metrics->Sum("bdr_captured_transactions_total"),
-                               .out = metrics->Sum("bdr_captured_changes_total"),
-                               .in = metrics->Sum("bdr_applied_changes_total")};
+    const Counters counters = {.local = metrics->Sum("bdr_transactions_captured_total"),
+                               .out = metrics->Sum("bdr_changes_captured_total"),
+                               .in = metrics->Sum("bdr_changes_applied_total")};
     double lag_seconds = 0;
     for (const std::string& origin : cluster_->names()) {
       lag_seconds = std::max(lag_seconds, metrics->Sum("bdr_lag_seconds", {{"origin", origin}}));

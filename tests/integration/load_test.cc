@@ -19,13 +19,13 @@ class LoadTest : public ClusterTest {
         [&]() -> absl::StatusOr<bool> {
           for (const std::string& origin : cluster_->names()) {
             ASSIGN_OR_RETURN(const harness::Metrics own, cluster_->AgentMetrics(origin));
-            const double captured = own.Sum("bdr_captured_transactions_total");
+            const double captured = own.Sum("bdr_transactions_captured_total");
             if (captured == 0) return absl::InternalError(absl::StrCat(origin, " captured none"));
             for (const std::string& node : cluster_->names()) {
               if (node == origin) continue;
               ASSIGN_OR_RETURN(const harness::Metrics other, cluster_->AgentMetrics(node));
               const double applied =
-                  other.Sum("bdr_applied_transactions_total", {{"origin", origin}});
+                  other.Sum("bdr_transactions_applied_total", {{"origin", origin}});
               if (applied != captured) {
                 return absl::InternalError(
                     absl::StrCat(node, " applied ", applied, " of the ", captured, " of ", origin));
