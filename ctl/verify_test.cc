@@ -1,0 +1,88 @@
+// What counts as different, and when a difference under load is one.
+#include "ctl/verify.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace bdr::ctl {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+Rows MakeRows(std::vector<std::pair<std::string, uint64_t>> rows) {
+  Rows made;
+  for (auto& [key, hash] : rows) AddRow(made, key, hash);
+  return made;
+}
+
+TEST(VerifyTest, BucketsDifferByHashOrByCount) {
+  const Buckets a = {{1, 1}, {5, 2}, {7, 3}};
+  const Buckets b = {{1, 1}, {6, 2}, {7, 4}};
+  EXPECT_THAT(DifferingBuckets({a, a, a}), IsEmpty());
+  EXPECT_THAT(DifferingBuckets({a, a, b}), ElementsAre(1, 2));
+  const Differences named = BucketDifferences({a, b}, {1});
+  ASSERT_EQ(named.count("bucket 1"), 1u);
+  EXPECT_EQ(named.at("bucket 1")[1], (ContentHash{6, 2}));
+}
+
+TEST(VerifyTest, RowsDifferWhenOneIsMissingOrHasOtherContent) {
+  const Differences differences =
+      RowDifferences({MakeRows({{"id='1'", 1}, {"id='2'", 2}, {"id='3'", 3}}),
+                      MakeRows({{"id='1'", 1}, {"id='2'", 9}})});
+  ASSERT_EQ(differences.size(), 2u);
+  EXPECT_EQ(differences.at("id='2'")[1], (ContentHash{9, 1}));
+  EXPECT_EQ(differences.at("id='3'")[1], std::nullopt);
+}
+
+TEST(VerifyTest, EqualRowsWithoutAKeyAreCounted) {
+  EXPECT_THAT(RowDifferences({MakeRows({{"r", 4}, {"r", 4}}), MakeRows({{"r", 4}, {"r", 4}})}),
+              IsEmpty());
+  EXPECT_EQ(RowDifferences({MakeRows({{"r", 4}, {"r", 4}}), MakeRows({{"r", 4}})}).size(), 1u);
+}
+
+Differences Differ(std::vector<std::pair<std::string, uint64_t>> keys) {
+  Differences differences;
+  for (const auto& [key, hash] : keys) differences[key] = {ContentHash{hash, 1}, std::nullopt};
+  return differences;
+}
+
+TEST(VerifyTest, WhatWasEqualOnceHasSettled) {
+  Pending pending;
+  pending.Look(Differ({{"a", 1}, {"b", 1}}), true);
+  pending.Look(Differ({{"b", 2}, {"new", 1}}), true);  // "new" was equal in the first look
+  EXPECT_EQ(pending.left().size(), 1u);
+  EXPECT_EQ(pending.left().count("b"), 1u);
+  pending.Look({}, true);
+  EXPECT_TRUE(pending.empty());
+  EXPECT_TRUE(pending.StableFor(100));
+}
+
+TEST(VerifyTest, OnlyWhatStaysTheSameIsStable) {
+  Pending pending;
+  pending.Look(Differ({{"a", 1}, {"b", 1}}), true);
+  EXPECT_FALSE(pending.StableFor(1));
+  EXPECT_THAT(pending.Changing(), ElementsAre("a", "b"));  // one look proves nothing
+  pending.Look(Differ({{"a", 1}, {"b", 2}}), true);
+  EXPECT_FALSE(pending.StableFor(1));
+  EXPECT_THAT(pending.Changing(), ElementsAre("b"));
+  pending.Look(Differ({{"a", 1}, {"b", 2}}), true);
+  EXPECT_TRUE(pending.StableFor(1));
+  EXPECT_FALSE(pending.StableFor(2));
+  pending.Look(Differ({{"a", 3}, {"b", 2}}), true);
+  EXPECT_FALSE(pending.StableFor(1));
+}
+
+TEST(VerifyTest, RowsAndBucketsAreNotTakenForEachOther) {
+  Pending pending;
+  pending.Look(Differ({{"bucket 7", 1}}), false);
+  pending.Look(Differ({{"id='1'", 1}}), true);
+  EXPECT_TRUE(pending.by_row());
+  EXPECT_EQ(pending.left().count("id='1'"), 1u);
+}
+
+}  // namespace
+}  // namespace bdr::ctl
