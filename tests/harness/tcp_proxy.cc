@@ -276,16 +276,24 @@ void TcpProxy::Loop() {
 }
 
 bool OwnsConnection(pid_t process, int client_port, int server_port) {
-  const absl::StatusOr<std::string> table = ReadFile(absl::StrCat("/proc/", process, "/net/tcp"));
-  if (!table.ok()) return false;
-  const std::string local = absl::StrFormat("0100007F:%04X", client_port);
-  const std::string remote = absl::StrFormat("0100007F:%04X", server_port);
+  // gRPC connects to IPv4 addresses through IPv6 sockets: those stand in a table of their own.
+  constexpr struct {
+    const char* table;
+    const char* loopback;
+  } kTables[] = {{"tcp", "0100007F"}, {"tcp6", "0000000000000000FFFF00000100007F"}};
   std::string socket_name;
-  for (absl::string_view line : absl::StrSplit(*table, '\n')) {
-    // sl local remote state queues timer retransmits uid timeout inode
-    const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
-    if (fields.size() > 9 && fields[1] == local && fields[2] == remote) {
-      socket_name = absl::StrCat("socket:[", fields[9], "]");
+  for (const auto& [table_name, loopback] : kTables) {
+    const absl::StatusOr<std::string> table =
+        ReadFile(absl::StrCat("/proc/", process, "/net/", table_name));
+    if (!table.ok()) continue;
+    const std::string local = absl::StrFormat("%s:%04X", loopback, client_port);
+    const std::string remote = absl::StrFormat("%s:%04X", loopback, server_port);
+    for (absl::string_view line : absl::StrSplit(*table, '\n')) {
+      // sl local remote state queues timer retransmits uid timeout inode
+      const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
+      if (fields.size() > 9 && fields[1] == local && fields[2] == remote) {
+        socket_name = absl::StrCat("socket:[", fields[9], "]");
+      }
     }
   }
   if (socket_name.empty()) return false;
