@@ -270,6 +270,16 @@ Output ViewNode(const v1::ClusterStatusResponse& status, const std::string& name
   return output;
 }
 
+absl::Duration LongestLag(const v1::ClusterStatusResponse& status) {
+  int64_t lag_ms = 0;
+  for (const v1::ReportedStatus& node : status.nodes()) {
+    for (const v1::OriginStatus& origin : node.status().origins()) {
+      lag_ms = std::max<int64_t>(lag_ms, origin.lag_ms());
+    }
+  }
+  return absl::Milliseconds(lag_ms);
+}
+
 bool IsQuiet(const v1::ClusterStatusResponse& status) {
   for (const v1::ReportedStatus& node : status.nodes()) {
     if (node.member().state() != v1::Member::ACTIVE) continue;

@@ -30,6 +30,9 @@ StatusView ViewCluster(const v1::ClusterStatusResponse& status);
 // One member, which must exist, with everything that it reported.
 Output ViewNode(const v1::ClusterStatusResponse& status, const std::string& name);
 
+// The longest that a change takes now to be applied everywhere, as far as it is known.
+absl::Duration LongestLag(const v1::ClusterStatusResponse& status);
+
 // True if every node reports, and nothing that was written anywhere is still under way.
 bool IsQuiet(const v1::ClusterStatusResponse& status);
 

@@ -127,6 +127,7 @@ TEST(StatusViewTest, ShowsLagQueueAndWhatHoldsWhat) {
   EXPECT_EQ(shown["held_by"], "n1");
   EXPECT_EQ(shown["lag_ms"], 1234);
   EXPECT_FALSE(IsQuiet(status));
+  EXPECT_EQ(LongestLag(status), absl::Milliseconds(1234));
   EXPECT_TRUE(IsQuiet(Good(3)));
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 
 namespace bdr::ctl {
 namespace {
@@ -62,40 +63,31 @@ Differences RowDifferences(const std::vector<Rows>& nodes) {
   return differences;
 }
 
-void Pending::Look(Differences seen, bool by_row) {
-  if (!started_ || by_row != by_row_) {
-    started_ = true;
-    by_row_ = by_row;
-    left_ = std::move(seen);
-    same_looks_.clear();
-    return;
-  }
+void Pending::Look(Differences seen, bool by_row, absl::Time now) {
+  const bool anew = !started_ || by_row != by_row_;
   Differences left;
-  std::map<std::string, int> same_looks;
-  for (auto& [key, before] : left_) {
-    const auto now = seen.find(key);
-    if (now == seen.end()) continue;
-    same_looks[key] = now->second == before ? same_looks_[key] + 1 : 0;
-    left[key] = std::move(now->second);
+  std::map<std::string, absl::Time> same_since;
+  for (auto& [key, states] : seen) {
+    const auto before = left_.find(key);
+    // What was equal in an earlier look has settled.
+    if (!anew && before == left_.end()) continue;
+    const bool same = !anew && before->second == states;
+    same_since[key] = same ? same_since_[key] : now;
+    left[key] = std::move(states);
   }
+  started_ = true;
+  by_row_ = by_row;
+  last_look_ = now;
   left_ = std::move(left);
-  same_looks_ = std::move(same_looks);
+  same_since_ = std::move(same_since);
 }
 
-bool Pending::StableFor(int looks) const {
-  return std::all_of(left_.begin(), left_.end(), [&](const auto& entry) {
-    const auto found = same_looks_.find(entry.first);
-    return found != same_looks_.end() && found->second >= looks;
-  });
-}
-
-std::vector<std::string> Pending::Changing() const {
-  std::vector<std::string> changing;
-  for (const auto& [key, states] : left_) {
-    const auto found = same_looks_.find(key);
-    if (found == same_looks_.end() || found->second == 0) changing.push_back(key);
+std::set<std::string> Pending::StableFor(absl::Duration duration) const {
+  std::set<std::string> stable;
+  for (const auto& [key, since] : same_since_) {
+    if (last_look_ - since >= duration) stable.insert(key);
   }
-  return changing;
+  return stable;
 }
 
 }  // namespace bdr::ctl

@@ -8,10 +8,11 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace bdr::ctl {
 
@@ -43,23 +44,23 @@ Differences RowDifferences(const std::vector<Rows>& nodes);
 // What is left to look at in one table.
 class Pending {
  public:
-  // A look: the first says what is left, each further one keeps only what still differs. `by_row`
-  // tells rows from buckets; when that changes, the count of looks begins anew.
-  void Look(Differences seen, bool by_row);
+  // A look, made at `now`: the first says what is left, each further one keeps only what still
+  // differs. `by_row` tells rows from buckets; when that changes, looking begins anew.
+  void Look(Differences seen, bool by_row, absl::Time now);
 
   bool empty() const { return left_.empty(); }
   bool by_row() const { return by_row_; }
   const Differences& left() const { return left_; }
-  // True if every difference was the same in the last `looks` + 1 looks.
-  bool StableFor(int looks) const;
-  // Differences that changed between the last two looks: still being written.
-  std::vector<std::string> Changing() const;
+  // What has been the same in all looks of the last `duration`: a change that takes no longer than
+  // that to arrive cannot explain it. The rest is still being written, or on its way.
+  std::set<std::string> StableFor(absl::Duration duration) const;
 
  private:
   bool started_ = false;
   bool by_row_ = false;
+  absl::Time last_look_;
   Differences left_;
-  std::map<std::string, int> same_looks_;  // by key of left_
+  std::map<std::string, absl::Time> same_since_;  // by key of left_
 };
 
 }  // namespace bdr::ctl

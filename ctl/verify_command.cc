@@ -25,14 +25,16 @@
 namespace bdr::ctl {
 namespace {
 
-constexpr uint32_t kBuckets = 1024;
-// More differing rows than that are counted by bucket and not named one by one.
-constexpr uint64_t kMostRows = 200000;
+// Under load a row that is on its way makes its whole bucket differ, so buckets are small.
+constexpr uint32_t kBuckets = 8192;
+// Are more rows in buckets that differ, only the buckets are compared.
+constexpr uint64_t kMostRows = 1000000;
 constexpr size_t kKeysNamed = 100;
 constexpr size_t kKeysPrinted = 10;
 constexpr absl::Duration kBetweenLooks = absl::Seconds(1);
-// Every agent reports once a second: so many quiet looks in a row cannot all be old news.
-constexpr int kQuietLooks = 3;
+// Every agent reports once a second: quiet for so long cannot all be old news. Whatever differs in
+// the same way for longer than that, and than changes take to arrive, is different.
+constexpr absl::Duration kStable = absl::Seconds(3);
 // A table may be large; whoever waits can end the program.
 constexpr absl::Duration kHashTimeout = absl::Hours(6);
 
@@ -58,7 +60,8 @@ struct TableResult {
   std::vector<uint64_t> rows;  // by node, at the last look
   size_t differing_buckets = 0;
   Pending pending;
-  // Of rows that differ when there are too many to name all; else as in `pending`.
+  std::set<std::string> stable;  // of `pending`: different beyond doubt
+  // Some rows that differ, when there are too many for `pending` to hold rows.
   Differences sample;
 };
 
@@ -134,6 +137,7 @@ absl::StatusOr<Differences> LookAtRows(const std::vector<Node>& nodes, const Tab
 
 absl::Status LookAtTable(const std::vector<Node>& nodes, const TableName& table,
                          TableResult& result) {
+  const absl::Time now = absl::Now();
   ASSIGN_OR_RETURN(const std::vector<Buckets> all, AskAll<Buckets>(nodes, [&](const Agent& agent) {
                      return AskBuckets(agent, table);
                    }));
@@ -147,16 +151,16 @@ absl::Status LookAtTable(const std::vector<Node>& nodes, const TableName& table,
   result.differing_buckets = differing.size();
   result.sample.clear();
   if (differing.empty()) {
-    result.pending.Look({}, result.pending.by_row());
+    result.pending.Look({}, result.pending.by_row(), now);
     return absl::OkStatus();
   }
   if (MostRowsIn(all, differing) > kMostRows) {
-    result.pending.Look(BucketDifferences(all, differing), /*by_row=*/false);
+    result.pending.Look(BucketDifferences(all, differing), /*by_row=*/false, now);
     ASSIGN_OR_RETURN(result.sample, LookAtRows(nodes, table, {differing[0]}));
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(Differences rows, LookAtRows(nodes, table, differing));
-  result.pending.Look(std::move(rows), /*by_row=*/true);
+  result.pending.Look(std::move(rows), /*by_row=*/true, now);
   return absl::OkStatus();
 }
 
@@ -196,22 +200,22 @@ absl::StatusOr<Results> ListTables(const std::vector<Node>& nodes, const std::st
 
 absl::Status Compare(const Server& server, const std::vector<Node>& nodes, absl::Time deadline,
                      Results& results) {
-  int quiet_looks = 0;
+  absl::Time quiet_since = absl::InfiniteFuture();
   for (bool first = true;; first = false) {
     ASSIGN_OR_RETURN(const auto status, server.Call(&v1::ControlPlane::Stub::ClusterStatus,
                                                     v1::ClusterStatusRequest()));
-    quiet_looks = IsQuiet(status) ? quiet_looks + 1 : 0;
-    bool left = false;
-    bool stable = true;
+    quiet_since = IsQuiet(status) ? std::min(quiet_since, absl::Now()) : absl::InfiniteFuture();
+    const bool quiet = absl::Now() - quiet_since >= kStable;
+    bool undecided = false;
     for (auto& [table, result] : results) {
       if (!result.missing_on.empty()) continue;
       if (!first && result.pending.empty()) continue;
       RETURN_IF_ERROR(LookAtTable(nodes, table, result));
-      left = left || !result.pending.empty();
-      stable = stable && result.pending.StableFor(kQuietLooks);
+      result.stable = result.pending.StableFor(kStable + LongestLag(status));
+      undecided = undecided || result.stable.size() < result.pending.left().size() ||
+                  (!result.pending.empty() && !quiet);
     }
-    if (!left || (stable && quiet_looks > kQuietLooks)) return absl::OkStatus();
-    if (absl::Now() + kBetweenLooks > deadline) return absl::OkStatus();
+    if (!undecided || absl::Now() + kBetweenLooks > deadline) return absl::OkStatus();
     absl::SleepFor(kBetweenLooks);
   }
 }
@@ -220,8 +224,7 @@ absl::Status Compare(const Server& server, const std::vector<Node>& nodes, absl:
 std::string Verdict(const TableResult& result) {
   if (!result.missing_on.empty()) return "missing";
   if (result.pending.empty()) return "equal";
-  return result.pending.Changing().size() == result.pending.left().size() ? "changing"
-                                                                          : "different";
+  return result.stable.empty() ? "changing" : "different";
 }
 
 std::string StateText(const std::optional<ContentHash>& state) {
@@ -231,9 +234,13 @@ std::string StateText(const std::optional<ContentHash>& state) {
   return text;
 }
 
-// Rows where they are known, buckets else.
-const Differences& Named(const TableResult& result) {
-  return result.pending.by_row() ? result.pending.left() : result.sample;
+// The rows to be named: what is different beyond doubt, or else what may be.
+Differences Named(const TableResult& result) {
+  if (!result.pending.by_row()) return result.sample;
+  if (result.stable.empty()) return result.pending.left();
+  Differences named;
+  for (const std::string& key : result.stable) named[key] = result.pending.left().at(key);
+  return named;
 }
 
 Json KeysJson(const std::vector<Node>& nodes, const TableResult& result) {
@@ -255,32 +262,34 @@ Json TableJson(const std::vector<Node>& nodes, const TableName& table, const Tab
           {"rows", std::move(rows)},
           {"missing_on", result.missing_on},
           {"differing_buckets", result.pending.empty() ? 0 : result.differing_buckets},
-          {"differing_rows",
-           result.pending.by_row() ? Json(result.pending.left().size()) : Json(nullptr)},
+          {"differing_rows", result.pending.by_row() ? Json(result.stable.size()) : Json(nullptr)},
+          {"changing_rows", result.pending.by_row()
+                                ? Json(result.pending.left().size() - result.stable.size())
+                                : Json(nullptr)},
           {"keys", result.pending.empty() ? Json::array() : KeysJson(nodes, result)}};
 }
 
 std::string DifferencesText(const std::vector<Node>& nodes, const TableName& table,
                             const TableResult& result) {
+  const Differences named = Named(result);
   std::vector<Table::Column> columns = {{"KEY"}};
   for (const Node& node : nodes) columns.push_back({node.name});
   Table rows(columns);
   size_t printed = 0;
-  for (const auto& [key, states] : Named(result)) {
+  for (const auto& [key, states] : named) {
     if (printed++ == kKeysPrinted) break;
     std::vector<std::string> cells = {key};
     for (const auto& state : states) cells.push_back(StateText(state));
     rows.AddRow(std::move(cells));
   }
-  const size_t total = Named(result).size();
-  std::string text = absl::StrCat("\n", table.Display(),
-                                  " differs in the rows (hash on each node):\n", rows.Render());
-  if (!result.pending.by_row()) {
-    absl::StrAppend(&text, "and more, in ", result.differing_buckets, " of ", kBuckets,
-                    " parts of the table\n");
-  } else if (total > kKeysPrinted) {
-    absl::StrAppend(&text, "and ", total - kKeysPrinted, " rows more\n");
-  }
+  std::string text = absl::StrCat(
+      "\n", table.Display(), Verdict(result) == "different" ? " differs" : " still changes",
+      result.pending.by_row()
+          ? absl::StrCat(" in ", named.size(), " rows")
+          : absl::StrCat(" in ", result.differing_buckets, " of ", kBuckets, " parts"));
+  if (rows.empty()) return absl::StrCat(text, "\n");
+  absl::StrAppend(&text, "; hash on each node:\n", rows.Render());
+  if (!result.pending.by_row() || named.size() > kKeysPrinted) absl::StrAppend(&text, "...\n");
   return text;
 }
 

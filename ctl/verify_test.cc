@@ -50,38 +50,42 @@ Differences Differ(std::vector<std::pair<std::string, uint64_t>> keys) {
   return differences;
 }
 
+absl::Time At(int seconds) { return absl::FromUnixSeconds(1000 + seconds); }
+
 TEST(VerifyTest, WhatWasEqualOnceHasSettled) {
   Pending pending;
-  pending.Look(Differ({{"a", 1}, {"b", 1}}), true);
-  pending.Look(Differ({{"b", 2}, {"new", 1}}), true);  // "new" was equal in the first look
+  pending.Look(Differ({{"a", 1}, {"b", 1}}), true, At(0));
+  pending.Look(Differ({{"b", 2}, {"new", 1}}), true, At(1));  // "new" was equal in the first look
   EXPECT_EQ(pending.left().size(), 1u);
   EXPECT_EQ(pending.left().count("b"), 1u);
-  pending.Look({}, true);
+  pending.Look({}, true, At(2));
   EXPECT_TRUE(pending.empty());
-  EXPECT_TRUE(pending.StableFor(100));
+  pending.Look(Differ({{"b", 2}}), true, At(3));
+  EXPECT_TRUE(pending.empty());
 }
 
 TEST(VerifyTest, OnlyWhatStaysTheSameIsStable) {
   Pending pending;
-  pending.Look(Differ({{"a", 1}, {"b", 1}}), true);
-  EXPECT_FALSE(pending.StableFor(1));
-  EXPECT_THAT(pending.Changing(), ElementsAre("a", "b"));  // one look proves nothing
-  pending.Look(Differ({{"a", 1}, {"b", 2}}), true);
-  EXPECT_FALSE(pending.StableFor(1));
-  EXPECT_THAT(pending.Changing(), ElementsAre("b"));
-  pending.Look(Differ({{"a", 1}, {"b", 2}}), true);
-  EXPECT_TRUE(pending.StableFor(1));
-  EXPECT_FALSE(pending.StableFor(2));
-  pending.Look(Differ({{"a", 3}, {"b", 2}}), true);
-  EXPECT_FALSE(pending.StableFor(1));
+  const absl::Duration three = absl::Seconds(3);
+  pending.Look(Differ({{"a", 1}, {"b", 1}}), true, At(0));
+  EXPECT_THAT(pending.StableFor(three), IsEmpty());  // one look proves nothing
+  pending.Look(Differ({{"a", 1}, {"b", 2}}), true, At(2));
+  EXPECT_THAT(pending.StableFor(three), IsEmpty());
+  pending.Look(Differ({{"a", 1}, {"b", 2}}), true, At(3));
+  EXPECT_THAT(pending.StableFor(three), ElementsAre("a"));
+  pending.Look(Differ({{"a", 1}, {"b", 2}}), true, At(5));
+  EXPECT_THAT(pending.StableFor(three), ElementsAre("a", "b"));
+  pending.Look(Differ({{"a", 7}, {"b", 2}}), true, At(6));
+  EXPECT_THAT(pending.StableFor(three), ElementsAre("b"));
 }
 
 TEST(VerifyTest, RowsAndBucketsAreNotTakenForEachOther) {
   Pending pending;
-  pending.Look(Differ({{"bucket 7", 1}}), false);
-  pending.Look(Differ({{"id='1'", 1}}), true);
+  pending.Look(Differ({{"bucket 7", 1}}), false, At(0));
+  pending.Look(Differ({{"id='1'", 1}}), true, At(9));
   EXPECT_TRUE(pending.by_row());
   EXPECT_EQ(pending.left().count("id='1'"), 1u);
+  EXPECT_THAT(pending.StableFor(absl::Seconds(1)), IsEmpty());
 }
 
 }  // namespace
