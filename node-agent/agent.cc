@@ -15,6 +15,7 @@
 #include "bdr/v1/control.pb.h"
 #include "node-agent/agent_metrics.h"
 #include "node-agent/agent_status.h"
+#include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/join.h"
 #include "postgres/connection.h"
@@ -79,6 +80,7 @@ absl::Status Agent::Run() {
   RETURN_IF_ERROR(Open());
   absl::Status status = Repeat("waiting_for_identity", &Agent::LearnIdentity);
   if (status.ok()) status = Repeat("checking", &Agent::CheckPostgres);
+  if (status.ok()) status = Repeat("fencing", &Agent::Fence);
   if (status.ok()) status = StartDataPath();
   if (status.ok()) status = Serve();
   if (status.ok()) status = Repeat("joining", &Agent::Join);
@@ -186,6 +188,26 @@ absl::Status Agent::CheckPostgres() {
   return postgres::Migrate(*connection);
 }
 
+// What an earlier agent had queued may be committed seconds after it died. Nothing is published
+// before that is settled, or a local transaction that saw it would not say so.
+absl::Status Agent::Fence() {
+  history_ = std::make_unique<AppliedHistory>();
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
+                   postgres::Connection::Connect(
+                       {.conninfo = config_.database, .application_name = "bdr fence"}));
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> origins, ReadApplied(*connection));
+  for (const AppliedPosition& position : origins) {
+    RETURN_IF_ERROR(TakeOrigin(*connection, position.origin));
+    RETURN_IF_ERROR(connection->Exec("SELECT pg_replication_origin_session_reset()").status());
+  }
+  // What earlier sessions applied counts for every local commit that is captured from now on.
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection));
+  for (const AppliedPosition& position : applied) {
+    history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Agent::StartDataPath() {
   State state(database_.get());
   ASSIGN_OR_RETURN(const auto ceiling, state.Get(kStateCeiling));
@@ -196,17 +218,11 @@ absl::Status Agent::StartDataPath() {
     floor_us = std::max(floor_us, static_cast<int64_t>(promised));
   }
   const postgres::ConnectOptions sql{.conninfo = config_.database, .application_name = "bdr agent"};
-  history_ = std::make_unique<AppliedHistory>();
   progress_ = std::make_unique<Progress>(own_, log_.get(), history_.get());
   clock_ = std::make_unique<StampClock>(floor_us);
   tables_ = std::make_unique<TableCache>(sql);
   keys_ = std::make_unique<KeyTable>();
   progress_->Published(log_->End(own_).end_lsn, 0);
-
-  // What earlier sessions applied counts for every local commit that is captured from now on.
-  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
-                   postgres::Connection::Connect(sql));
-  RETURN_IF_ERROR(ReadAppliedHistory(*connection, history_.get()));
 
   const std::string slot = SlotName(config_.node);
   capture_ = std::make_unique<Capture>(

@@ -63,6 +63,7 @@ class Agent : public AgentBackend {
   absl::Status Open();
   absl::Status LearnIdentity();
   absl::Status CheckPostgres();
+  absl::Status Fence();
   absl::Status StartDataPath();
   absl::Status Serve();
   absl::Status Join();

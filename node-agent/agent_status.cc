@@ -6,10 +6,8 @@
 #include <fstream>
 #include <string>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::agent {
@@ -122,28 +120,6 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
     out->set_conflicts(conflicts);
   }
   FillHealth(worst, status->mutable_node());
-}
-
-absl::Status ReadAppliedHistory(postgres::Connection& connection, AppliedHistory* history) {
-  ASSIGN_OR_RETURN(const postgres::Result result,
-                   connection.Exec("SELECT origin_node, origin_incarnation, lsn, coalesce("
-                                   "(extract(epoch FROM stamp) * 1000000)::int8, 0), "
-                                   "pg_current_wal_insert_lsn() FROM bdr.progress"));
-  for (int row = 0; row < result.rows(); ++row) {
-    uint32_t node = 0;
-    OriginId origin;
-    int64_t stamp_us = 0;
-    if (!absl::SimpleAtoi(result.value(row, 0), &node) ||
-        !absl::SimpleAtoi(result.value(row, 1), &origin.incarnation) ||
-        !absl::SimpleAtoi(result.value(row, 3), &stamp_us)) {
-      return absl::InternalError("bdr.progress holds what is no number");
-    }
-    origin.node = static_cast<NodeId>(node);
-    ASSIGN_OR_RETURN(const Lsn lsn, ParseLsn(result.value(row, 2)));
-    ASSIGN_OR_RETURN(const Lsn local_after, ParseLsn(result.value(row, 4)));
-    history->Reset(origin, lsn, stamp_us, local_after);
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace bdr::agent

@@ -3,16 +3,13 @@
 
 #include <cstdint>
 
-#include "absl/status/status.h"
 #include "base/origin.h"
-#include "node-agent/applied_history.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/health.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
 #include "node-agent/watcher.h"
-#include "postgres/connection.h"
 
 namespace bdr::v1 {
 class Health;
@@ -36,8 +33,5 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status);
 
 // Resident memory of this process.
 uint64_t ResidentBytes();
-
-// Tells `history` what bdr.progress says was applied here.
-absl::Status ReadAppliedHistory(postgres::Connection& connection, AppliedHistory* history);
 
 }  // namespace bdr::agent

@@ -48,6 +48,9 @@ class AppliedHistory {
   // For a local commit at `local_commit_lsn`. Must be asked in the order of local commits: it
   // forgets what cannot matter to later ones.
   Snapshot At(Lsn local_commit_lsn);
+  // Every local commit still to be asked for lies at or beyond here: forgets the rest, so that a
+  // node which is only read from does not collect it.
+  void Fold(Lsn local_lsn) { (void)At(local_lsn); }
 
  private:
   struct Group {

@@ -1,5 +1,6 @@
 // bdr-agent: captures one database's changes and applies its peers'. See docs/configuration.md.
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstring>
@@ -8,15 +9,19 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/config.h"
 #include "base/logging.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "node-agent/agent.h"
 #include "node-agent/agent_config.h"
 
 namespace bdr::agent {
 namespace {
+
+constexpr absl::Duration kLongestShutdown = absl::Seconds(10);
 
 absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(config_path));
@@ -25,6 +30,9 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   LogInfo("agent", {{"state", "starting"}, {"version", BDR_VERSION}, {"node", config.node}});
 
   Agent agent(config);
+  Mutex mu;
+  CondVar ended_cv;
+  bool ended = false;
   // Waits for the signal apart, since the agent runs in this thread; ended by a signal of our own
   // if the agent ends by itself.
   std::thread waiter([&] {
@@ -35,8 +43,21 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
       LogInfo("agent", {{"state", "running->stopping"}, {"signal", strsignal(signal)}});
     }
     agent.Stop();
+    // A server that does not answer any more (stopped, or unplugged) must not keep us: whatever was
+    // not finished by then is done again at the next start, as after a kill.
+    MutexLock lock(&mu);
+    const absl::Time deadline = absl::Now() + kLongestShutdown;
+    while (!ended && absl::Now() < deadline) ended_cv.WaitFor(&mu, deadline - absl::Now());
+    if (ended) return;
+    LogError("agent", {{"state", "stopping->killed"}}, "parts did not end in time");
+    _exit(1);
   });
   const absl::Status status = agent.Run();
+  {
+    MutexLock lock(&mu);
+    ended = true;
+    ended_cv.NotifyAll();
+  }
   pthread_kill(waiter.native_handle(), SIGUSR1);
   waiter.join();
   LogInfo("agent", {{"state", "stopped"}});

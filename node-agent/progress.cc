@@ -15,6 +15,7 @@ constexpr size_t kMaxPromises = 1024;
 void Progress::SetPeers(std::vector<OriginId> peers) {
   MutexLock lock(&mu_);
   peers_ = std::move(peers);
+  peers_known_ = true;
   for (const OriginId& peer : peers_) remotes_.try_emplace(peer);
   UpdateOwnStableLocked();
 }
@@ -122,6 +123,14 @@ void Progress::Durable(const std::vector<OriginLsn>& durable) {
   }
 }
 
+void Progress::RestartFlushing(const std::vector<OriginLsn>& visible, Lsn local_after) {
+  MutexLock lock(&mu_);
+  for (auto& [origin, remote] : remotes_) remote.unflushed.clear();
+  for (const OriginLsn& item : visible) {
+    remotes_[item.origin].unflushed.push_back({.local_after = local_after, .origin_lsn = item.lsn});
+  }
+}
+
 Lsn Progress::DurableLsn(OriginId origin) const {
   MutexLock lock(&mu_);
   const auto found = remotes_.find(origin);
@@ -129,6 +138,8 @@ Lsn Progress::DurableLsn(OriginId origin) const {
 }
 
 void Progress::UpdateOwnStableLocked() {
+  // Before the members are known nobody can be said to have anything.
+  if (!peers_known_) return;
   Lsn stable = published_;
   for (const OriginId& peer : peers_) {
     const auto found = own_durable_at_.find(peer.node);

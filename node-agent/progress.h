@@ -31,7 +31,8 @@ class Progress : public StreamBackend {
 
   OriginId own() const { return own_; }
 
-  // The other members: a position is stable once all of them have it.
+  // The other members: a position is stable once all of them have it. Nothing is stable before the
+  // first call.
   void SetPeers(std::vector<OriginId> peers);
   std::vector<OriginId> Peers() const;
 
@@ -60,6 +61,9 @@ class Progress : public StreamBackend {
   // given to Durable() once the change log was synced after this call.
   std::vector<OriginLsn> FlushedThrough(Lsn flushed);
   void Durable(const std::vector<OriginLsn>& durable);
+  // PostgreSQL may have been restarted, without commits that it had not flushed: only what
+  // bdr.progress says now counts, visible before local WAL reached `local_after`.
+  void RestartFlushing(const std::vector<OriginLsn>& visible, Lsn local_after);
   Lsn DurableLsn(OriginId origin) const;
 
   // --- stability ---
@@ -104,6 +108,7 @@ class Progress : public StreamBackend {
   mutable Mutex mu_;
   mutable CondVar moved_;
   std::vector<OriginId> peers_ ABSL_GUARDED_BY(mu_);
+  bool peers_known_ ABSL_GUARDED_BY(mu_) = false;
   std::map<OriginId, Remote> remotes_ ABSL_GUARDED_BY(mu_);
   std::map<NodeId, Lsn> own_durable_at_ ABSL_GUARDED_BY(mu_);
   Lsn published_ ABSL_GUARDED_BY(mu_);

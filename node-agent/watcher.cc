@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "node-agent/applied_position.h"
 
 namespace bdr::agent {
 namespace {
@@ -62,6 +63,7 @@ absl::Status Watcher::Look() {
                      postgres::Connection::Connect(
                          {.conninfo = options_.conninfo, .application_name = "bdr watcher"}));
     RETURN_IF_ERROR(connection_->Exec("SET synchronous_commit = off").status());
+    RETURN_IF_ERROR(RestartFlushing());
     ASSIGN_OR_RETURN(const std::string version, connection_->QueryValue("SHOW server_version"));
     MutexLock lock(&mu_);
     seen_.server_version = version;
@@ -101,6 +103,18 @@ absl::Status Watcher::Look() {
     last_bound_ = now;
     RETURN_IF_ERROR(BoundConflictLog());
   }
+  return absl::OkStatus();
+}
+
+absl::Status Watcher::RestartFlushing() {
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection_));
+  std::vector<OriginLsn> visible;
+  Lsn local_after;
+  for (const AppliedPosition& position : applied) {
+    visible.push_back({.origin = position.origin, .lsn = position.lsn});
+    local_after = position.local_after;
+  }
+  parts_.progress->RestartFlushing(visible, local_after);
   return absl::OkStatus();
 }
 

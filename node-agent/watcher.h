@@ -52,6 +52,7 @@ class Watcher {
   void Run();
   absl::Status Look();
   absl::Status LookAtSlot();
+  absl::Status RestartFlushing();
   absl::Status Forget();
   absl::Status BoundConflictLog();
 

@@ -20,6 +20,8 @@ struct TypeInfo {
   uint32_t base_oid = 0;  // with domains resolved to what they stand on
   std::string schema;
   std::string name;
+  std::string base_schema;
+  std::string base_name;
   Kind kind = Kind::kPlain;  // of the base type
   // It and all it is made of have both a send and a receive function. A value of such a type is
   // in binary form on the wire. Beware: an array or composite with a part that has none makes

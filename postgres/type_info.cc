@@ -134,6 +134,8 @@ class TypeBuilder {
       ASSIGN_OR_RETURN(row, Find(row->base));
     }
     info->base_oid = row->oid;
+    info->base_schema = row->schema;
+    info->base_name = row->name;
     info->kind = KindOf(*row);
     info->has_binary = row->has_binary;
     const uint32_t element = row->element != 0 ? row->element : row->part;

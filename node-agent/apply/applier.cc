@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 
 namespace bdr::agent {
@@ -67,7 +68,7 @@ void Applier::Start() {
     while (!stopping_) {
       const absl::Time begun = absl::Now();
       const absl::Status status = Session();
-      if (connection_ != nullptr) connection_.reset();
+      SetConnection(nullptr);
       if (stopping_) break;
       if (absl::Now() - begun > absl::Seconds(5)) backoff = absl::Milliseconds(50);
       SetHealth(absl::IsUnavailable(status) ? Health::Level::kWarning : Health::Level::kCritical,
@@ -76,17 +77,32 @@ void Applier::Start() {
       backoff = std::min(backoff * 2, kMaxBackoff);
     }
     health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
+    MutexLock lock(&mu_);
+    ended_ = true;
+    woken_.NotifyAll();
   });
 }
 
+// A statement may wait for a user's lock: it is cancelled, again and again, since another may be
+// sent before the thread sees that it is to stop.
 void Applier::Stop() {
   stopping_ = true;
+  if (!thread_.joinable()) return;
   {
     MutexLock lock(&mu_);
     woken_.NotifyAll();
+    while (!ended_) {
+      parts_.log->WakeAll();
+      if (connection_ != nullptr) connection_->Cancel();
+      woken_.WaitFor(&mu_, absl::Milliseconds(100));
+    }
   }
-  parts_.log->WakeAll();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
+}
+
+void Applier::SetConnection(std::unique_ptr<postgres::Connection> connection) {
+  MutexLock lock(&mu_);
+  connection_ = std::move(connection);
 }
 
 void Applier::Retry() {
@@ -126,6 +142,8 @@ absl::Status Applier::Session() {
   rewind_ = false;
   pending_.clear();
   bound_.clear();
+  before_.clear();
+  recorded_.clear();
   RETURN_IF_ERROR(Connect());
   // The old session's backend may still commit what was queued there. It holds the origin until it
   // ends, so progress is read only after the origin was had.
@@ -140,10 +158,11 @@ absl::Status Applier::Session() {
 }
 
 absl::Status Applier::Connect() {
-  ASSIGN_OR_RETURN(connection_,
+  ASSIGN_OR_RETURN(std::unique_ptr<postgres::Connection> connection,
                    postgres::Connection::Connect(
                        {.conninfo = options_.conninfo,
                         .application_name = absl::StrCat("bdr apply ", ToString(origin_))}));
+  SetConnection(std::move(connection));
   RETURN_IF_ERROR(connection_->Exec(kSessionSql).status());
   // Apply is to be the victim of a deadlock, not the user; whoever looks first is.
   const absl::Status timeout = connection_->Exec("SET deadlock_timeout = '20ms'").status();
@@ -156,15 +175,7 @@ absl::Status Applier::Connect() {
 }
 
 absl::Status Applier::SetUpOrigin() {
-  const std::string name = postgres::QuoteLiteral(ToString(origin_));
-  ASSIGN_OR_RETURN(
-      const Result created,
-      connection_->Exec(absl::StrCat(
-          "SELECT pg_replication_origin_create(", name,
-          ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = ", name, ")")));
-  RETURN_IF_ERROR(
-      connection_->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(", name, ")"))
-          .status());
+  RETURN_IF_ERROR(TakeOrigin(*connection_, origin_));
   return connection_
       ->Exec(
           absl::StrCat("INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
@@ -173,30 +184,22 @@ absl::Status Applier::SetUpOrigin() {
 }
 
 absl::Status Applier::ReadProgress() {
-  ASSIGN_OR_RETURN(const Result result,
-                   connection_->Exec("SELECT origin_node, origin_incarnation, lsn, coalesce("
-                                     "(extract(epoch FROM stamp) * 1000000)::int8, 0), "
-                                     "pg_current_wal_insert_lsn() FROM bdr.progress"));
-  for (int row = 0; row < result.rows(); ++row) {
-    OriginId origin;
-    uint32_t node = 0;
-    int64_t stamp_us = 0;
-    if (!absl::SimpleAtoi(result.value(row, 0), &node) ||
-        !absl::SimpleAtoi(result.value(row, 1), &origin.incarnation) ||
-        !absl::SimpleAtoi(result.value(row, 3), &stamp_us)) {
-      return absl::InternalError("bdr.progress holds what is no number");
-    }
-    origin.node = static_cast<NodeId>(node);
-    ASSIGN_OR_RETURN(const Lsn lsn, ParseLsn(result.value(row, 2)));
-    ASSIGN_OR_RETURN(const Lsn local_after, ParseLsn(result.value(row, 4)));
+  // Taken before the table is read: who moves on meanwhile is not set back for it.
+  absl::flat_hash_map<OriginId, Lsn> known;
+  for (const OriginId& origin : parts_.progress->Peers()) {
+    known[origin] = parts_.progress->CommittedLsn(origin).value_or(Lsn{0});
+  }
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection_));
+  for (const AppliedPosition& position : applied) {
+    const OriginId origin = position.origin;
     if (origin == origin_) {
-      committed_ = lsn;
-      parts_.progress->ResetCommitted(origin, lsn);
-      parts_.progress->Committed(origin, lsn, local_after);
-      parts_.history->Reset(origin, lsn, stamp_us, local_after);
-    } else if (parts_.progress->CommittedLsn(origin).value_or(Lsn{0}) > lsn) {
+      committed_ = position.lsn;
+      parts_.progress->ResetCommitted(origin, position.lsn);
+      parts_.progress->Committed(origin, position.lsn, position.local_after);
+      parts_.history->Reset(origin, position.lsn, position.stamp_us, position.local_after);
+    } else if (known[origin] > position.lsn) {
       // The server has lost commits that it had not flushed. Others must not lean on them.
-      parts_.progress->ResetCommitted(origin, lsn);
+      parts_.progress->ResetCommitted(origin, position.lsn);
       parts_.rewound(origin);
     }
   }
@@ -319,6 +322,12 @@ absl::Status Applier::Loop() {
 
 // Whether a transaction may be applied now; if not, waits a moment.
 absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
+  if (!piece.last && parts_.log->CompleteThrough(origin_) < piece.header.end_lsn) {
+    // Begun now, it would hold its locks for as long as the rest takes to come.
+    SetHealth(Health::Level::kOk, "waiting", "for the rest of a large transaction");
+    WaitABit(absl::Milliseconds(20));
+    return false;
+  }
   const std::optional<OriginLsn> missing = parts_.progress->FirstMissing(piece.header.waits_for);
   {
     MutexLock lock(&mu_);
@@ -393,6 +402,8 @@ absl::Status Applier::ApplyPending() {
       group_transactions_.Observe(static_cast<double>(size));
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
       FitGroups(size, took);
+      MutexLock lock(&mu_);
+      retry_ = false;
       continue;
     }
     if (stopping_ || rewind_ || connection_->broken() || absl::IsUnavailable(status) ||
@@ -438,8 +449,9 @@ absl::Status Applier::ApplyPending() {
 // A group holds its row locks until it commits, and users wait for them meanwhile. So the time that
 // it may take decides how many transactions it takes next.
 void Applier::FitGroups(size_t transactions, absl::Duration took) {
-  const double fits = static_cast<double>(transactions) *
-                      absl::FDivDuration(options_.group_max_time, std::max(took, absl::Microseconds(1)));
+  const double fits =
+      static_cast<double>(transactions) *
+      absl::FDivDuration(options_.group_max_time, std::max(took, absl::Microseconds(1)));
   const size_t most = options_.group_max_transactions;
   if (took > options_.group_max_time) {
     group_limit_ = std::max<size_t>(1, static_cast<size_t>(fits));
@@ -470,19 +482,20 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
     RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
   }
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(WaitForKeys(plan.Keys(), /*all=*/false, &registration));
+  RETURN_IF_ERROR(WaitForKeys(plan.Keys(), /*all=*/plan.has_truncate(), &registration));
   FoundBefore found_before;
-  absl::flat_hash_map<std::string, conflict::Version> before;
-  RETURN_IF_ERROR(RecordVersions(plan, &before, /*ends_here=*/true));
+  RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (true) {
     GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
-    if (status.ok()) status = executor.Run(plan, before);
+    if (status.ok()) status = executor.Run(plan, before_);
     if (status.ok() && executor.must_wait().empty()) {
       RETURN_IF_ERROR(Commit(plan.last()));
       Count(plan, executor.conflicts());
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
+      before_.clear();
+      recorded_.clear();
       SetHealth(Health::Level::kOk, "applying");
       return absl::OkStatus();
     }
@@ -492,14 +505,14 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
     if (status.ok()) {
       // Nothing is locked now. Once capture is past this moment, the version store tells.
       RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
-      found_before = executor.must_wait();
+      for (const auto& [key, xmin] : executor.must_wait()) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
       WaitABit(absl::Milliseconds(2));
     } else {
       return status;
     }
-    RETURN_IF_ERROR(RecordVersions(plan, &before, /*ends_here=*/true));
+    RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
     MutexLock lock(&mu_);
     ++tally_.retries;
   }
@@ -548,6 +561,7 @@ absl::Status Applier::ApplyLarge() {
       changes += plan.changes();
       if (piece->last) break;
     }
+    recorded_.clear();
     if (status.ok() && must_wait.empty()) {
       RETURN_IF_ERROR(Commit(last));
       pending_.clear();
@@ -563,7 +577,6 @@ absl::Status Applier::ApplyLarge() {
     if (status.ok()) {
       RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
       // Earlier parts' rows were decided with what was found before; they will be again.
-      found_before.insert(must_wait.begin(), must_wait.end());
       for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       WaitABit(absl::Milliseconds(2));
@@ -579,7 +592,6 @@ absl::Status Applier::ApplyLarge() {
 absl::Status Applier::RecordVersions(GroupPlan& plan,
                                      absl::flat_hash_map<std::string, conflict::Version>* before,
                                      bool ends_here) {
-  const bool repeated = !before->empty();
   const std::vector<std::string> keys = plan.Keys();
   ASSIGN_OR_RETURN(const std::vector<std::optional<conflict::Version>> known,
                    parts_.versions->Get(keys));
@@ -617,10 +629,11 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!known[i].has_value()) continue;
     // Our own, from an attempt before, tells nothing of what stood there.
-    if (repeated && known[i]->stamp <= own[keys[i]]) continue;
+    if (recorded_.contains(keys[i]) && known[i]->stamp <= own[keys[i]]) continue;
     conflict::Version& version = (*before)[keys[i]];
     if (version.stamp <= known[i]->stamp) version = *known[i];
   }
+  recorded_.insert(keys.begin(), keys.end());
   if (ends_here) {
     State(parts_.database)
         .Put(&batch, absl::StrCat(kStateVersions, EncodeOrigin(origin_)),
@@ -654,15 +667,20 @@ absl::Status Applier::Commit(const TransactionHeader& last) {
   RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_xact_setup('",
                                            ToString(last.end_lsn), "', ",
                                            TimestampSql(last.stamp.time_us), ")")));
-  RETURN_IF_ERROR(pipe_->Exec("COMMIT"));
+  bool committed = false;
+  RETURN_IF_ERROR(pipe_->Exec("COMMIT", [&committed](const Result&) {
+    committed = true;
+    return absl::OkStatus();
+  }));
   RETURN_IF_ERROR(pipe_->Exec("SELECT pg_catalog.pg_current_wal_insert_lsn()",
                               [&after](const Result& result) -> absl::Status {
                                 ASSIGN_OR_RETURN(after, ParseLsn(result.value(0, 0)));
                                 return absl::OkStatus();
                               }));
   if (const absl::Status status = pipe_->Finish(); !status.ok()) {
+    // Refused by the server (a constraint that is checked at commit): an error like any other.
+    if (!committed && !connection_->broken() && !absl::IsUnavailable(status)) return status;
     // Whether it was committed is not known: a new session reads it from bdr.progress.
-    connection_->Cancel();
     return absl::UnavailableError(absl::StrCat("commit was not confirmed: ", status.message()));
   }
   committed_ = last.end_lsn;
@@ -672,6 +690,7 @@ absl::Status Applier::Commit(const TransactionHeader& last) {
 }
 
 void Applier::Rollback() {
+  pipe_->DropHandlers();
   absl::Status status = pipe_->Exec("ROLLBACK");
   if (status.ok()) status = pipe_->Finish();
   if (!status.ok() && !connection_->broken()) {

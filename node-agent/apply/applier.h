@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/metrics.h"
@@ -120,6 +121,7 @@ class Applier {
   absl::Status Commit(const TransactionHeader& last);
   void Rollback();
   void WaitABit(absl::Duration duration);
+  void SetConnection(std::unique_ptr<postgres::Connection> connection);
   void FitGroups(size_t transactions, absl::Duration took);
   absl::Status WaitForKeys(std::vector<std::string> keys, bool all,
                            KeyTable::Registration* registration);
@@ -133,13 +135,17 @@ class Applier {
   HealthCell health_;
 
   // Belong to the applier's thread.
-  std::unique_ptr<postgres::Connection> connection_;
+  std::unique_ptr<postgres::Connection> connection_;  // set under mu_, for Stop() to cancel
   std::unique_ptr<Pipe> pipe_;
   TransactionReader reader_;
   Lsn committed_;
   ExecutorOptions executor_options_;
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
   absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
+  // Of the transactions in pending_, over all attempts at them: which versions stood in the store
+  // before ours, and for which keys ours were written.
+  absl::flat_hash_map<std::string, conflict::Version> before_;
+  absl::flat_hash_set<std::string> recorded_;
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
   Histogram group_transactions_;
   Histogram group_seconds_;
@@ -150,6 +156,7 @@ class Applier {
   CondVar woken_;
   ApplierStatus tally_ ABSL_GUARDED_BY(mu_);
   bool retry_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;  // the thread is about to return
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> rewind_{false};

@@ -19,6 +19,19 @@ constexpr uint32_t kTextOid = 25;
 constexpr uint32_t kVarcharOid = 1043;
 constexpr int64_t kPostgresEpochUs = 946'684'800'000'000;  // 2000-01-01 in µs since 1970
 
+// Types whose equal values may look different (1.0 and 1.00, 0 and -0): a key of them is written
+// too when its row is, or nodes would differ in what they show.
+bool LooksMayDiffer(uint32_t base_oid) {
+  constexpr uint32_t kFloat4 = 700, kFloat8 = 701, kBpchar = 1042, kNumeric = 1700;
+  return base_oid == kFloat4 || base_oid == kFloat8 || base_oid == kBpchar || base_oid == kNumeric;
+}
+
+// Whether an UPDATE sets the column.
+bool Writable(const postgres::ColumnInfo& column) {
+  if (column.identity_always) return false;
+  return column.key_position < 0 || LooksMayDiffer(column.type->base_oid);
+}
+
 // What an update or delete must know of the row found: it was written by this transaction, or it
 // is older than the change and the change's origin had seen it. %s: the change's time.
 std::string Check(absl::string_view older_than, absl::string_view seen) {
@@ -94,8 +107,9 @@ absl::Status BoundTable::CheckTypes(const RemoteRelation& relation) const {
     if (oid < kFirstUserOid) {
       same = local.base_oid == oid || (text_like(local.base_oid) && text_like(oid));
     } else if (named != relation.types.end()) {
+      // pgoutput gives a domain's OID together with the name of the type that it stands on.
       remote_name = absl::StrCat(named->second.schema, ".", named->second.name);
-      same = named->second.schema == local.schema && named->second.name == local.name;
+      same = named->second.schema == local.base_schema && named->second.name == local.base_name;
     } else {
       // PostgreSQL names every user type that a relation uses; arrays of them as well.
       same = local.oid >= kFirstUserOid;
@@ -103,7 +117,7 @@ absl::Status BoundTable::CheckTypes(const RemoteRelation& relation) const {
     if (!same) {
       return absl::FailedPreconditionError(absl::StrCat(
           "column \"", column.name, "\" of table \"", table().DisplayName(), "\" is of type ",
-          local.schema, ".", local.name, " here and of ", remote_name,
+          local.base_schema, ".", local.base_name, " here and of ", remote_name,
           " where the change comes from; give it the same type on every node and run \"bdrctl "
           "apply retry\""));
     }
@@ -129,10 +143,13 @@ std::vector<bool> BoundTable::Settable(const LocalRow& row) const {
   std::vector<bool> set(row.size(), false);
   for (const int column : written_) {
     const postgres::ColumnInfo& info = table().columns[column];
-    set[column] = row[column].kind != ColumnKind::kUnchangedToast && info.key_position < 0 &&
-                  !info.identity_always;
+    set[column] = row[column].kind != ColumnKind::kUnchangedToast && Writable(info);
   }
   return set;
+}
+
+std::string BoundTable::Only() const {
+  return absl::StrCat(table().kind == 'r' ? "ONLY " : "", table().QualifiedName());
 }
 
 std::string BoundTable::Value(int column) const {
@@ -205,8 +222,8 @@ std::string BoundTable::UpdateSql(const std::vector<bool>& set, bool checked) co
     const std::string key = QuoteIdentifier(table().columns[table().key.front()].name);
     terms.push_back(absl::StrCat(key, " = t.", key));
   }
-  return absl::StrCat("UPDATE ", table().QualifiedName(), " AS t SET ", absl::StrJoin(terms, ", "),
-                      " FROM ", RowsFrom(/*with_times=*/true, 4), " WHERE ", KeyEquals(),
+  return absl::StrCat("UPDATE ", Only(), " AS t SET ", absl::StrJoin(terms, ", "), " FROM ",
+                      RowsFrom(/*with_times=*/true, 4), " WHERE ", KeyEquals(),
                       checked ? " AND " : "",
                       checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
                               : " AND $3::pg_catalog.timestamptz[] IS NOT NULL",
@@ -223,7 +240,7 @@ std::string BoundTable::InsertSql(bool checked) const {
     const std::string name = QuoteIdentifier(info.name);
     names.push_back(name);
     values.push_back(Value(column));
-    if (info.key_position < 0 && !info.identity_always) {
+    if (Writable(info)) {
       sets.push_back(absl::StrCat(name, " = EXCLUDED.", name));
     }
   }
@@ -270,7 +287,7 @@ std::string BoundTable::FindSql(bool lock, bool with_rows) const {
       "::pg_catalog.int8,"
       " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident, ",
       with_rows ? "pg_catalog.to_jsonb(t)" : "NULL", " FROM ", KeysFrom(/*with_times=*/false),
-      " JOIN ", table().QualifiedName(), " AS t ON ", KeyEquals(), lock ? " FOR UPDATE OF t" : "");
+      " JOIN ", Only(), " AS t ON ", KeyEquals(), lock ? " FOR UPDATE OF t" : "");
 }
 
 std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
@@ -279,8 +296,7 @@ std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
     names.push_back(absl::StrCat("t.", QuoteIdentifier(table().columns[column].name)));
   }
   return absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ",
-                      KeysFrom(/*with_times=*/false), " JOIN ", table().QualifiedName(),
-                      " AS t ON ", KeyEquals());
+                      KeysFrom(/*with_times=*/false), " JOIN ", Only(), " AS t ON ", KeyEquals());
 }
 
 std::string BoundTable::LogConflictSql() const {

@@ -71,6 +71,9 @@ class BoundTable {
 
   // Columns whose type has no binary form: sent as text beside the rows.
   const std::vector<int>& text_columns() const { return text_columns_; }
+  // The table's name for SQL, without the tables that inherit from it: they replicate by
+  // themselves.
+  std::string Only() const;
   size_t key_columns() const { return table().key.size(); }
 
   // Parameters in binary. A null entry is an absent row.

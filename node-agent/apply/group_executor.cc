@@ -20,6 +20,7 @@ using postgres::Result;
 // Rows of one statement: enough that its cost does not count, few enough that a statement's
 // parameters stay small.
 constexpr size_t kRowsPerStatement = 1000;
+constexpr size_t kConflictsPerStatement = 200;
 
 std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
   std::vector<const LocalRow*> rows;
@@ -32,6 +33,14 @@ bool HasUnchanged(const LocalRow& row) {
   return std::any_of(row.begin(), row.end(), [](const postgres::ColumnValue& value) {
     return value.kind == ColumnKind::kUnchangedToast;
   });
+}
+
+// Written as it came, the row would have NULL where its origin has a value.
+absl::Status MissingValues(const BoundTable& table) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "an update of table \"", table.table().DisplayName(),
+      "\" meets a row that is gone here, and comes without its large values that it did not "
+      "change; set REPLICA IDENTITY FULL on the table to have them sent along"));
 }
 
 // Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
@@ -87,14 +96,14 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
   before_ = &before;
   first_ = &plan.first();
   for (Segment& segment : plan.segments()) {
-    RETURN_IF_ERROR(RunSegment(segment));
+    RETURN_IF_ERROR(RunSegment(plan, segment));
     if (!must_wait_.empty()) return absl::OkStatus();
   }
   return absl::OkStatus();
 }
 
-absl::Status GroupExecutor::RunSegment(Segment& segment) {
-  RETURN_IF_ERROR(FetchMoved(segment));
+absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
+  RETURN_IF_ERROR(FetchMoved(plan, segment));
   std::deque<TableRun> runs;
   for (const TableOps& ops : segment.tables) {
     runs.emplace_back().ops = &ops;
@@ -133,7 +142,7 @@ absl::Status GroupExecutor::RunSegment(Segment& segment) {
 
 // A row whose key changed comes without the large values that did not; they still stand in the row
 // of the old key.
-absl::Status GroupExecutor::FetchMoved(Segment& segment) {
+absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
   for (TableOps& ops : segment.tables) {
     for (RowOp& op : ops.rows) {
       if (!op.moved_from.has_value() || !HasUnchanged(op.row)) continue;
@@ -156,8 +165,8 @@ absl::Status GroupExecutor::FetchMoved(Segment& segment) {
               postgres::ColumnValue& value = op.row[columns[i]];
               value = {};
               if (result.is_null(0, static_cast<int>(i))) continue;
-              fetched_.emplace_back(result.value(0, static_cast<int>(i)));
-              value = {.kind = ColumnKind::kBinary, .data = fetched_.back()};
+              value = {.kind = ColumnKind::kBinary,
+                       .data = plan.Own(std::string(result.value(0, static_cast<int>(i))))};
             }
             return absl::OkStatus();
           },
@@ -207,6 +216,7 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
     if (op.is_delete()) {
       deletes.push_back(&op);
     } else if (op.by_insert) {
+      if (HasUnchanged(op.row)) return MissingValues(*ops.table);
       inserts.push_back(&op);
     } else {
       updates[ops.table->Settable(op.row)].push_back(&op);
@@ -369,12 +379,7 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
     if (vanished) return absl::AbortedError("a row was deleted while it was being written");
     const bool whole_row =
         std::find(run.insert_now.begin(), run.insert_now.end(), &op) != run.insert_now.end();
-    if (whole_row && HasUnchanged(op.row)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "an update of table \"", run.ops->table->table().DisplayName(),
-          "\" meets a row that is gone here, and comes without its large values that it did not "
-          "change; set REPLICA IDENTITY FULL on the table to have them sent along"));
-    }
+    if (whole_row && HasUnchanged(op.row)) return MissingValues(*run.ops->table);
   }
   return absl::OkStatus();
 }
@@ -495,7 +500,14 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
 }
 
 absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
-  if (run.lost.empty()) return absl::OkStatus();
+  for (size_t from = 0; from < run.lost.size(); from += kConflictsPerStatement) {
+    RETURN_IF_ERROR(
+        QueueConflicts(run, absl::MakeConstSpan(run.lost).subspan(from, kConflictsPerStatement)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts) {
   const BoundTable& table = *run.ops->table;
   std::vector<const RowOp*> ops;
   std::vector<const LocalRow*> rows;
@@ -505,7 +517,7 @@ absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
   std::vector<int32_t> local_nodes;
   std::vector<int64_t> remote_us;
   std::vector<std::string> winners;
-  for (const Lost& lost : run.lost) {
+  for (const Lost& lost : conflicts) {
     ops.push_back(lost.op);
     rows.push_back(lost.op->is_delete() ? nullptr : &lost.op->row);
     kinds.emplace_back(conflict::ToString(lost.kind));
@@ -534,7 +546,7 @@ absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
 absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
   std::vector<std::string> names;
   for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
-    names.push_back(table->table().QualifiedName());
+    names.push_back(table->Only());
   }
   const std::string time =
       absl::StrCat("('epoch'::pg_catalog.timestamptz + ", truncate.stamp.time_us,
@@ -558,12 +570,10 @@ absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
     return pipe_->Finish();
   }
   for (const std::string& name : names) {
-    RETURN_IF_ERROR(
-        pipe_->Exec(absl::StrCat("DELETE FROM ", name,
-                                 " AS t WHERE t.xmin <> "
-                                 "pg_catalog.pg_current_xact_id()::pg_catalog.xid AND COALESCE("
-                                 "pg_catalog.pg_xact_commit_timestamp(t.xmin) <= ",
-                                 time, ", true)")));
+    // Rows that this transaction wrote have no time yet; they come from before the truncate.
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+        "DELETE FROM ", name,
+        " AS t WHERE COALESCE(pg_catalog.pg_xact_commit_timestamp(t.xmin) <= ", time, ", true)")));
   }
   return pipe_->Finish();
 }

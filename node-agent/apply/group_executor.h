@@ -85,8 +85,8 @@ class GroupExecutor {
     std::vector<Lost> lost;
   };
 
-  absl::Status RunSegment(Segment& segment);
-  absl::Status FetchMoved(Segment& segment);
+  absl::Status RunSegment(GroupPlan& plan, Segment& segment);
+  absl::Status FetchMoved(GroupPlan& plan, Segment& segment);
   absl::Status QueueFirst(TableRun& run);
   absl::Status QueueBatch(TableRun& run, Batch batch, std::vector<const RowOp*> rows);
   absl::Status QueueFind(TableRun& run, const std::vector<const RowOp*>& rows, bool lock);
@@ -94,6 +94,7 @@ class GroupExecutor {
   void Decide(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& now);
   absl::Status QueueDecided(TableRun& run);
   absl::Status QueueConflictLog(TableRun& run);
+  absl::Status QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts);
   absl::Status Truncate(const TruncateOp& truncate);
 
   void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
@@ -112,8 +113,6 @@ class GroupExecutor {
   const TransactionHeader* first_ = nullptr;
   FoundBefore must_wait_;
   ConflictCounts conflicts_;
-  // Values fetched for rows whose key changed; rows point into them.
-  std::deque<std::string> fetched_;
 };
 
 }  // namespace bdr::agent

@@ -58,6 +58,7 @@ TableOps& GroupPlan::OpsFor(const std::shared_ptr<const BoundTable>& table) {
 
 absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
   if (op.version_key.empty() || ops.table->in_source_order()) {
+    if (!op.version_key.empty()) row_places_[op.version_key] = ops.rows.size();
     ops.rows.push_back(std::move(op));
     return absl::OkStatus();
   }
@@ -129,11 +130,15 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
       op.kind = ChangeKind::kInsert;
       op.by_insert = true;
       if (HasUnchanged(op.row)) {
+        op.moved_from = old.row;
         const auto earlier = row_places_.find(old.version_key);
         if (earlier != row_places_.end() && !ops.rows[earlier->second].is_delete()) {
-          FillUnchanged(ops.rows[earlier->second].row, &op.row);
+          const RowOp& moved = ops.rows[earlier->second];
+          FillUnchanged(moved.row, &op.row);
+          // Moved more than once: the values stand where it began.
+          if (moved.moved_from.has_value()) op.moved_from = moved.moved_from;
         }
-        if (HasUnchanged(op.row)) op.moved_from = old.row;
+        if (!HasUnchanged(op.row)) op.moved_from.reset();
       }
       RETURN_IF_ERROR(Put(ops, std::move(old)));
     }

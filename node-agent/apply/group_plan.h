@@ -76,6 +76,9 @@ class GroupPlan {
   const TransactionHeader& first() const { return pieces_.front()->header; }
   const TransactionHeader& last() const { return pieces_.back()->header; }
   std::deque<Segment>& segments() { return segments_; }
+  bool has_truncate() const { return segments_.size() > 1 || segments_.front().truncate; }
+  // Keeps bytes that rows of the plan are to point into.
+  absl::string_view Own(std::string bytes) { return owned_.emplace_back(std::move(bytes)); }
   // Every version key in it, sorted, each once.
   std::vector<std::string> Keys() const;
 
@@ -88,6 +91,7 @@ class GroupPlan {
   absl::Status Put(TableOps& ops, RowOp op);
 
   std::vector<std::shared_ptr<const Piece>> pieces_;  // rows point to their headers and payloads
+  std::deque<std::string> owned_;
   std::deque<Segment> segments_{1};
   // For the last segment: a table's place, and a row's place within it.
   absl::flat_hash_map<uint32_t, size_t> table_places_;

@@ -28,6 +28,10 @@ absl::Status Pipe::Run(const std::string& name, const std::function<std::string(
   return absl::OkStatus();
 }
 
+void Pipe::DropHandlers() {
+  for (Expected& expected : expected_) expected.handler = nullptr;
+}
+
 absl::Status Pipe::Finish() {
   absl::Status first = connection_->Sync();
   if (!first.ok()) return first;

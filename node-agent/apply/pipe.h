@@ -32,6 +32,9 @@ class Pipe {
   // server or a handler; what came after a server's error was skipped.
   absl::Status Finish();
 
+  // Forgets what was to be done with results that are still to come: whoever queued it is gone.
+  void DropHandlers();
+
  private:
   struct Expected {
     std::string prepared;  // name of the statement that this result says is prepared

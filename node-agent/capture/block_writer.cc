@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "base/logging.h"
 #include "base/status_macros.h"
 #include "node-agent/changelog/state.h"
 
@@ -49,11 +50,20 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
       tables_->Find(relation->message.schema, relation->message.name);
   if (absl::IsNotFound(table.status())) return relation;  // dropped or renamed since
-  if (!table.ok()) return table.status();
+  if (absl::IsUnavailable(table.status())) return table.status();
+  // The catalog is today's, the relation is from when the row was written. Where they no longer
+  // fit, the change goes out as it is; only its version is not kept.
+  const auto without_versions = [&](const absl::Status& why) {
+    LogWarning("capture", {{"relation", relation->message.schema + "." + relation->message.name}},
+               absl::StrCat("row versions are not kept until the table is announced again: ",
+                            why.message()));
+    return relation;
+  };
+  if (!table.ok()) return without_versions(table.status());
   if (!(*table)->has_key) return relation;
   absl::StatusOr<ColumnMap> columns =
       ColumnMap::Make(relation->message, *std::move(table), /*every_column=*/false);
-  if (!columns.ok()) return columns.status();
+  if (!columns.ok()) return without_versions(columns.status());
   relation->columns = *std::move(columns);
   return relation;
 }
@@ -93,7 +103,13 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   IncludeRelation(*relation);
   builder_.AddChange(change);
   ++changes_;
-  return relation->columns.has_value() ? AddVersions(*relation, change) : absl::OkStatus();
+  if (!relation->columns.has_value()) return absl::OkStatus();
+  const absl::Status status = AddVersions(*relation, change);
+  if (!status.ok()) {
+    LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
+               absl::StrCat("the version of a changed row is not kept: ", status.message()));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status BlockWriter::AddTruncate(

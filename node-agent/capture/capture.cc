@@ -30,6 +30,7 @@ constexpr int64_t kPromiseSlackUs = 10'000;
 // Promises are written ahead in steps, so that not each costs a sync.
 constexpr int64_t kCeilingStepUs = 250'000;
 constexpr size_t kFlushBytes = 4 << 20;
+constexpr absl::Duration kRoomInterval = absl::Milliseconds(200);
 
 // Between Stream Start and Stop messages carry an xid behind their kind.
 constexpr size_t kXidBytes = 4;
@@ -77,7 +78,9 @@ class Capture::Session {
   absl::Status HandleStreamed(absl::string_view data, const postgres::Message& message);
   absl::Status AddPending(absl::string_view data, std::vector<uint32_t> oids, bool truncate);
   absl::Status Commit(const postgres::CommitMessage& commit);
-  absl::Status CommitStreamed(const postgres::StreamCommitMessage& commit);
+  absl::Status SpillPending();
+  absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit);
+  absl::Status TakeStreamedRelations(uint32_t xid);
   absl::Status WriteSpooled(uint32_t xid, const TransactionHeader& header);
   TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
   absl::Status AfterTransaction(Lsn end_lsn);
@@ -99,6 +102,7 @@ class Capture::Session {
   absl::Time last_feedback_;
   absl::Time last_persist_;
   absl::Time last_ping_;
+  absl::Time last_room_check_;
   int64_t ceiling_us_ = 0;
   uint64_t counted_transactions_ = 0;
   uint64_t counted_changes_ = 0;
@@ -109,7 +113,22 @@ class Capture::Session {
   postgres::BeginMessage begin_;
   std::string pending_;
   std::vector<PendingChange> changes_;
-  std::map<uint32_t, Relation> relations_;
+  // Relations as announced last, and when: announcements within a streamed transaction count from
+  // its commit on, if none came later.
+  struct Known {
+    Relation relation;
+    uint64_t arrival = 0;
+  };
+  struct Announced {
+    std::string raw;
+    uint64_t arrival = 0;
+  };
+  std::map<uint32_t, Known> relations_;
+  std::map<uint32_t, std::map<uint32_t, Announced>> streamed_relations_;  // by xid, OID
+  uint64_t arrivals_ = 0;
+  // Of a transaction that is being spilled: the announcement of each relation that it has spilled.
+  std::map<uint32_t, const CapturedRelation*> spilled_;
+  std::vector<Relation> spilled_relations_;
   // The streamed transaction between Stream Start and Stream Stop; 0 outside.
   uint32_t stream_xid_ = 0;
 };
@@ -187,6 +206,7 @@ absl::Status Capture::Session::FindPosition() {
         ToString(confirmed), " but the change log ends at ", ToString(start_),
         "; data_dir was replaced or restored: the node has to be copied anew"));
   }
+  RETURN_IF_ERROR(parts_.log->RemoveHidden());
   writer_ = std::make_unique<BlockWriter>(
       BlockWriter::Options{
           .own = options_.own, .captured = *captured, .block_max_bytes = options_.block_max_bytes},
@@ -202,8 +222,12 @@ absl::Status Capture::Session::CreateSlot() {
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::ReplicationConnection> connection,
                    postgres::ReplicationConnection::Connect(
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
-  ASSIGN_OR_RETURN(const postgres::CreatedSlot slot,
-                   connection->CreateSlot({.name = options_.slot}));
+  capture_->SetWaiting(connection.get());
+  const absl::StatusOr<postgres::CreatedSlot> created =
+      connection->CreateSlot({.name = options_.slot});
+  capture_->SetWaiting(nullptr);
+  if (!created.ok()) return created.status();
+  const postgres::CreatedSlot& slot = *created;
   RETURN_IF_ERROR(state.Put(kStateCaptured,
                             CapturedState{.through = slot.consistent_point}.Encode(),
                             /*sync=*/true));
@@ -242,9 +266,13 @@ absl::Status Capture::Session::Stream() {
 // At its cap the log must not grow: better the server keeps WAL than that the disk fills, or that
 // something is dropped which a member still needs.
 absl::Status Capture::Session::WaitForRoom() {
-  if (in_transaction_ || parts_.database->SizeOnDisk() < options_.log_cap_bytes) {
+  // Not within a transaction: its end may be what frees room.
+  if (in_transaction_ || stream_xid_ != 0 || spool_.open_transactions() > 0 ||
+      absl::Now() - last_room_check_ < kRoomInterval) {
     return absl::OkStatus();
   }
+  last_room_check_ = absl::Now();
+  if (parts_.database->SizeOnDisk() < options_.log_cap_bytes) return absl::OkStatus();
   LogError("capture", {{"state", "streaming->paused"}},
            "the change log has reached log_retention_bytes");
   capture_->health_.Set(Health::Level::kCritical, "paused",
@@ -252,6 +280,7 @@ absl::Status Capture::Session::WaitForRoom() {
                         "caught up; bring it back, or raise the limit");
   while (!capture_->stopping_ && parts_.database->SizeOnDisk() >= options_.log_cap_bytes) {
     RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
+    RETURN_IF_ERROR(parts_.database->Reclaim());
     MutexLock lock(&capture_->mu_);
     capture_->moved_.WaitFor(&capture_->mu_, absl::Seconds(1));
   }
@@ -281,11 +310,15 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
     begin_ = *begin;
     pending_.clear();
     changes_.clear();
+    spilled_.clear();
+    spilled_relations_.clear();
   } else if (std::holds_alternative<postgres::OriginMessage>(message)) {
     // Applied here on behalf of another origin, ours or another tool's: it is not ours to send on.
     remote_ = true;
   } else if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
-    ASSIGN_OR_RETURN(relations_[relation->relation_oid], writer_->Announce(data, *relation));
+    ASSIGN_OR_RETURN(relations_[relation->relation_oid].relation,
+                     writer_->Announce(data, *relation));
+    relations_[relation->relation_oid].arrival = ++arrivals_;
   } else if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
     writer_->AnnounceType(type->type_oid, data);
   } else if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
@@ -316,11 +349,32 @@ absl::Status Capture::Session::AddPending(absl::string_view data, std::vector<ui
       return absl::InternalError(
           absl::StrCat("the server sent a change of relation ", oid, " before describing it"));
     }
-    if (relation->second->replicated) change.relations.push_back(relation->second);
+    if (relation->second.relation->replicated) {
+      change.relations.push_back(relation->second.relation);
+    }
   }
   if (change.relations.empty()) return absl::OkStatus();
   pending_.append(data.data(), data.size());
   changes_.push_back(std::move(change));
+  return pending_.size() < options_.decoding_memory_bytes * 2 ? absl::OkStatus() : SpillPending();
+}
+
+// The server streams large transactions, but not one that began before the slot's position: that
+// comes whole, whatever its size.
+absl::Status Capture::Session::SpillPending() {
+  for (const PendingChange& change : changes_) {
+    for (const Relation& relation : change.relations) {
+      const CapturedRelation*& last = spilled_[relation->message.relation_oid];
+      if (last == relation.get()) continue;
+      last = relation.get();
+      spilled_relations_.push_back(relation);  // so that the address is not used again
+      RETURN_IF_ERROR(spool_.Add(begin_.xid, begin_.xid, Spool::Kind::kRelation, relation->raw));
+    }
+    RETURN_IF_ERROR(spool_.Add(begin_.xid, begin_.xid, Spool::Kind::kChange,
+                               absl::string_view(pending_).substr(change.offset, change.length)));
+  }
+  pending_.clear();
+  changes_.clear();
   return absl::OkStatus();
 }
 
@@ -336,6 +390,12 @@ TransactionHeader Capture::Session::MakeHeader(Lsn commit_lsn, Lsn end_lsn,
 
 absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   in_transaction_ = false;
+  if (!spilled_.empty()) {
+    RETURN_IF_ERROR(SpillPending());
+    spilled_.clear();
+    spilled_relations_.clear();
+    return CommitSpooled(begin_.xid, commit);
+  }
   // After a restart the server may send again what the log already holds.
   if (!changes_.empty() && commit.end_lsn > start_) {
     if (!writer_->has_unpublished()) unpublished_since_ = absl::Now();
@@ -366,10 +426,13 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
     return absl::OkStatus();
   }
   if (const auto* abort = std::get_if<postgres::StreamAbortMessage>(&message)) {
+    if (abort->xid == abort->subxid) streamed_relations_.erase(abort->xid);
     return spool_.Abort(abort->xid, abort->subxid);
   }
   if (const auto* commit = std::get_if<postgres::StreamCommitMessage>(&message)) {
-    return CommitStreamed(*commit);
+    return CommitSpooled(commit->xid, {.commit_lsn = commit->commit_lsn,
+                                       .end_lsn = commit->end_lsn,
+                                       .commit_time_us = commit->commit_time_us});
   }
   if (std::holds_alternative<postgres::OriginMessage>(message)) {
     spool_.MarkRemote(stream_xid_);
@@ -377,9 +440,16 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
   }
   using Kind = Spool::Kind;
   if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
-    return spool_.Add(stream_xid_, relation->xid, Kind::kRelation, WithoutXid(data));
+    // Once the transaction commits, the server takes the relation as known to us, and does not
+    // announce it again to later ones.
+    std::string raw = WithoutXid(data);
+    RETURN_IF_ERROR(spool_.Add(stream_xid_, relation->xid, Kind::kRelation, raw));
+    streamed_relations_[stream_xid_][relation->relation_oid] = {.raw = std::move(raw),
+                                                                .arrival = ++arrivals_};
+    return absl::OkStatus();
   }
   if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
+    writer_->AnnounceType(type->type_oid, WithoutXid(data));
     return spool_.Add(stream_xid_, type->xid, Kind::kType, WithoutXid(data));
   }
   uint32_t subxid = 0;
@@ -393,15 +463,31 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
   return spool_.Add(stream_xid_, subxid, Kind::kChange, WithoutXid(data));
 }
 
-absl::Status Capture::Session::CommitStreamed(const postgres::StreamCommitMessage& commit) {
-  if (!spool_.IsRemote(commit.xid) && commit.end_lsn > start_) {
+absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit) {
+  if (!spool_.IsRemote(xid) && commit.end_lsn > start_) {
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
     unpublished_since_ = absl::Now();
-    RETURN_IF_ERROR(WriteSpooled(
-        commit.xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us)));
+    RETURN_IF_ERROR(
+        WriteSpooled(xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us)));
   }
-  RETURN_IF_ERROR(spool_.Forget(commit.xid));
+  RETURN_IF_ERROR(spool_.Forget(xid));
+  RETURN_IF_ERROR(TakeStreamedRelations(xid));
   return AfterTransaction(commit.end_lsn);
+}
+
+absl::Status Capture::Session::TakeStreamedRelations(uint32_t xid) {
+  const auto streamed = streamed_relations_.extract(xid);
+  if (streamed.empty()) return absl::OkStatus();
+  for (const auto& [oid, announced] : streamed.mapped()) {
+    Known& known = relations_[oid];
+    if (known.arrival > announced.arrival) continue;  // announced anew by another transaction
+    ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(announced.raw));
+    ASSIGN_OR_RETURN(
+        known.relation,
+        writer_->Announce(announced.raw, std::get<postgres::RelationMessage>(message)));
+    known.arrival = announced.arrival;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeader& header) {
@@ -510,6 +596,7 @@ absl::Status Capture::Session::Idle() {
 
 absl::Status Capture::Session::SendFeedback(bool request_reply) {
   last_feedback_ = absl::Now();
+  if (!in_transaction_) parts_.history->Fold(decoded_);
   return connection_->SendStatus({.write = confirmed_,
                                   .flush = confirmed_,
                                   .apply = confirmed_,
@@ -530,6 +617,7 @@ void Capture::Stop() {
   {
     MutexLock lock(&mu_);
     moved_.NotifyAll();
+    if (waiting_ != nullptr) waiting_->Cancel();
   }
   if (thread_.joinable()) thread_.join();
 }
@@ -554,6 +642,12 @@ void Capture::Run() {
     backoff = std::min(backoff * 2, kMaxBackoff);
   }
   health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
+}
+
+void Capture::SetWaiting(postgres::ReplicationConnection* connection) {
+  MutexLock lock(&mu_);
+  waiting_ = connection;
+  if (stopping_ && connection != nullptr) connection->Cancel();
 }
 
 void Capture::SetPulse(const Pulse& pulse) {

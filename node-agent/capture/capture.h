@@ -88,6 +88,7 @@ class Capture {
   class Session;
   void Run();
   void PublishThrough(Lsn through);
+  void SetWaiting(postgres::ReplicationConnection* connection);
 
   const Options options_;
   const Parts parts_;
@@ -99,6 +100,8 @@ class Capture {
   Lsn through_ ABSL_GUARDED_BY(mu_);
   Lsn wanted_ ABSL_GUARDED_BY(mu_);  // the furthest anyone waits for
   Counters counters_ ABSL_GUARDED_BY(mu_);
+  // What waits in the server for others' transactions to end; Stop() cancels it.
+  postgres::ReplicationConnection* waiting_ ABSL_GUARDED_BY(mu_) = nullptr;
 
   std::atomic<bool> stopping_{false};
   std::thread thread_;

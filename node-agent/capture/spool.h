@@ -29,7 +29,7 @@ class Spool {
   // Forgets everything: the server begins anew.
   absl::Status Clear();
 
-  // Marks a transaction as one of another origin: its changes are not kept.
+  // Marks a transaction as one of another origin: nothing of it is kept.
   void MarkRemote(uint32_t xid) { transactions_[xid].remote = true; }
   bool IsRemote(uint32_t xid) const;
 

@@ -48,6 +48,7 @@ absl::StatusOr<std::unique_ptr<ChangeLog>> ChangeLog::Open(Database* database) {
 
 // What lies beyond an origin's end is part of a transaction whose last part was never written.
 absl::Status ChangeLog::RemoveHidden() {
+  MutexLock append(&append_mu_);
   const std::unique_ptr<rocksdb::Iterator> it(
       database_->db()->NewIterator(rocksdb::ReadOptions(), database_->log()));
   rocksdb::WriteBatch batch;
@@ -79,22 +80,37 @@ absl::Status ChangeLog::Load() {
     }
     RETURN_IF_ERROR(FromRocksDb(it->status(), "cannot read where the change log ends"));
   }
+  for (auto& [origin, log] : logs_) {
+    log.complete = log.end.end_lsn;
+    if (SamePlace(log.end, log.trimmed) || log.end.at_beginning()) continue;
+    std::string bytes;
+    RETURN_IF_ERROR(
+        FromRocksDb(database_->db()->Get(rocksdb::ReadOptions(), database_->log(),
+                                         BlockKey(origin, log.end.end_lsn, log.end.part), &bytes),
+                    absl::StrCat("cannot read the last block of ", Describe(origin, log.end))));
+    ASSIGN_OR_RETURN(const BlockInfo info, ParseBlock(bytes));
+    if (info.more_parts) log.complete = Lsn{info.end_lsn.value - 1};
+  }
   return absl::OkStatus();
 }
 
 absl::Status ChangeLog::AppendOwn(absl::Span<const EncodedBlock> blocks,
                                   rocksdb::WriteBatch* batch) {
-  MutexLock append(&append_mu_);
-  for (const EncodedBlock& block : blocks) {
-    (void)batch->Put(database_->log(),
-                     BlockKey(block.info.origin, block.info.end_lsn, block.info.part), block.bytes);
+  {
+    MutexLock append(&append_mu_);
+    for (const EncodedBlock& block : blocks) {
+      (void)batch->Put(database_->log(),
+                       BlockKey(block.info.origin, block.info.end_lsn, block.info.part),
+                       block.bytes);
+    }
+    if (!blocks.empty()) {
+      const BlockInfo& last = blocks.back().info;
+      State(database_).Put(batch, StateName(kStateEnd, last.origin), EncodeCursor(last.cursor()));
+    }
+    RETURN_IF_ERROR(database_->Write(batch, /*sync=*/true));
+    if (!blocks.empty()) MoveEnd(blocks.back().info);
   }
-  if (!blocks.empty()) {
-    const BlockInfo& last = blocks.back().info;
-    State(database_).Put(batch, StateName(kStateEnd, last.origin), EncodeCursor(last.cursor()));
-  }
-  RETURN_IF_ERROR(database_->Write(batch, /*sync=*/true));
-  if (!blocks.empty()) Publish(blocks.back().info.origin, blocks.back().info.cursor());
+  if (!blocks.empty()) Notify(blocks.back().info.origin);
   return absl::OkStatus();
 }
 
@@ -129,10 +145,9 @@ absl::Status ChangeLog::AppendReceived(const EncodedBlock& block) {
     (void)batch.Put(database_->log(), BlockKey(origin, cursor.end_lsn, cursor.part), block.bytes);
     State(database_).Put(&batch, StateName(kStateEnd, origin), EncodeCursor(cursor));
     RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
-    MutexLock lock(&mu_);
-    logs_[origin].end = cursor;
+    MoveEnd(block.info);
   }
-  Publish(origin, cursor);
+  Notify(origin);
   return absl::OkStatus();
 }
 
@@ -140,7 +155,7 @@ absl::Status ChangeLog::StartAt(OriginId origin, const Cursor& cursor) {
   MutexLock append(&append_mu_);
   const OriginLog log = Find(origin);
   if (SamePlace(log.trimmed, cursor)) return absl::OkStatus();
-  if (!log.end.at_beginning()) {
+  if (!SamePlace(log.end, log.trimmed)) {
     return absl::AlreadyExistsError(
         absl::StrCat("the log of ", Describe(origin, log.end), " has begun already"));
   }
@@ -149,18 +164,20 @@ absl::Status ChangeLog::StartAt(OriginId origin, const Cursor& cursor) {
   State(database_).Put(&batch, StateName(kStateTrimmed, origin), EncodeCursor(cursor));
   RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/true));
   MutexLock lock(&mu_);
-  logs_[origin] = {.end = cursor, .trimmed = cursor};
+  logs_[origin] = {.end = cursor, .trimmed = cursor, .complete = cursor.end_lsn};
   return absl::OkStatus();
 }
 
-void ChangeLog::Publish(OriginId origin, const Cursor& end) {
-  {
-    MutexLock lock(&mu_);
-    Cursor& known = logs_[origin].end;
-    if (Before(known, end)) known = end;
-    grown_.NotifyAll();
-  }
-  // Listeners run under their own lock, so that removing one waits for its calls to end.
+void ChangeLog::MoveEnd(const BlockInfo& last) {
+  MutexLock lock(&mu_);
+  OriginLog& log = logs_[last.origin];
+  log.end = last.cursor();
+  if (!last.more_parts) log.complete = last.end_lsn;
+  grown_.NotifyAll();
+}
+
+// Listeners run under their own lock, so that removing one waits for its calls to end.
+void ChangeLog::Notify(OriginId origin) {
   MutexLock lock(&listeners_mu_);
   for (const auto& [handle, listener] : listeners_) listener(origin);
 }
@@ -172,6 +189,8 @@ ChangeLog::OriginLog ChangeLog::Find(OriginId origin) const {
 }
 
 Cursor ChangeLog::End(OriginId origin) const { return Find(origin).end; }
+
+Lsn ChangeLog::CompleteThrough(OriginId origin) const { return Find(origin).complete; }
 
 Cursor ChangeLog::TrimmedThrough(OriginId origin) const { return Find(origin).trimmed; }
 

@@ -44,9 +44,15 @@ class ChangeLog {
   absl::Status AppendReceived(const EncodedBlock& block);
 
   // Starts an origin's log at a cursor other than its beginning (a node that joins with equal
-  // tables needs nothing of what was before). Harmless if repeated; kAlreadyExists if the log has
-  // gone on from somewhere else.
+  // tables needs nothing of what was before). May be repeated, also with a later cursor, as long as
+  // nothing was received; kAlreadyExists then.
   absl::Status StartAt(OriginId origin, const Cursor& cursor);
+
+  // Removes what WriteHidden() left of a transaction that was never completed, when it begins anew.
+  absl::Status RemoveHidden();
+
+  // Every transaction that ends at or before this is here with all its parts.
+  Lsn CompleteThrough(OriginId origin) const;
 
   // The last block of an origin; at_beginning() if there is none.
   Cursor End(OriginId origin) const;
@@ -85,11 +91,12 @@ class ChangeLog {
   struct OriginLog {
     Cursor end;
     Cursor trimmed;
+    Lsn complete;  // end_lsn of the last block that no further part follows
   };
   explicit ChangeLog(Database* database) : database_(database) {}
   absl::Status Load();
-  absl::Status RemoveHidden();
-  void Publish(OriginId origin, const Cursor& end);
+  void MoveEnd(const BlockInfo& last);
+  void Notify(OriginId origin);
   OriginLog Find(OriginId origin) const;
 
   Database* const database_;

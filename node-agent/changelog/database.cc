@@ -120,9 +120,18 @@ absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
 
 absl::Status Database::Sync() { return FromRocksDb(db_->SyncWAL(), "cannot sync the change log"); }
 
+absl::Status Database::Reclaim() {
+  const rocksdb::CompactRangeOptions options;
+  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_}) {
+    RETURN_IF_ERROR(FromRocksDb(db_->CompactRange(options, handle, nullptr, nullptr),
+                                "cannot compact the change log"));
+  }
+  return absl::OkStatus();
+}
+
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;
-  for (rocksdb::ColumnFamilyHandle* handle : {log_, spool_, versions_, state_}) {
+  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, state_}) {
     for (const char* property :
          {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
       uint64_t bytes = 0;

@@ -41,7 +41,10 @@ class Database {
   // Row versions older than this may go when RocksDB compacts (µs since 1970).
   void SetStableTime(int64_t stable_us) { stable_us_ = stable_us; }
 
+  // Of everything that is kept; not of transactions that are still in progress.
   uint64_t SizeOnDisk() const;
+  // Gives back the room of blocks that were trimmed. Takes a while.
+  absl::Status Reclaim();
 
   rocksdb::DB* db() { return db_.get(); }
   rocksdb::ColumnFamilyHandle* log() { return log_; }            // change_log.h
