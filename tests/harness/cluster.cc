@@ -524,11 +524,13 @@ absl::Status Cluster::WaitUntilConverged(absl::Duration deadline,
   std::string reason;
   // Twice: what the first round finds equal might still be on its way to become different.
   for (int equal = 0; equal < 2;) {
-    absl::Status arrived = WaitForMarkers(nodes, until);
-    reason = std::string(arrived.message());
+    // A round that the deadline ends is told beside what the one before it found.
+    const absl::Status arrived = WaitForMarkers(nodes, until);
     if (arrived.ok()) {
-      absl::StatusOr<std::string> difference = DiffNodes(nodes);
+      const absl::StatusOr<std::string> difference = DiffNodes(nodes);
       reason = difference.ok() ? *difference : std::string(difference.status().message());
+    } else {
+      absl::StrAppend(&reason, reason.empty() ? "" : "; ", arrived.message());
     }
     if (reason.empty()) {
       ++equal;

@@ -1,5 +1,6 @@
 // Nodes that change the same rows without seeing each other end with the same rows, by the rule of
 // the newest write, and tell what was lost.
+#include "tests/harness/load.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -90,6 +91,21 @@ TEST_F(ConflictsTest, ThreeNodesConvergeAfterEachWroteAlone) {
   ExpectEverywhere("SELECT count(*) FROM price", "20");
   // n3 wrote last in every round.
   ExpectEverywhere("SELECT count(*) FROM price WHERE unit NOT LIKE 'n3%'", "0");
+}
+
+// All workers of all nodes fight over a handful of rows, deletes included: what capture learns only
+// after an applier has decided must be decided once more.
+TEST_F(ConflictsTest, AFewRowsThatEverybodyWritesConverge) {
+  BDR_START_CLUSTER(2, harness::Load::Schema());
+  for (int round = 0; round < 5; ++round) {
+    harness::Load load(cluster_.get(), {.nodes = {}, .workers_per_node = 3, .hot_rows = 5});
+    ASSERT_OK(load.WaitForMore(kSanitized ? 200 : 1500, kDeadline));
+    load.Stop();
+    BDR_CONVERGE();
+    // Numbers begin again in the next round.
+    BDR_EXEC("n1", "DELETE FROM load_keyed");
+    BDR_CONVERGE();
+  }
 }
 
 TEST_F(ConflictsTest, OneNodeCutOffFromOneOtherOnlyStillShowsCausesBeforeEffects) {
