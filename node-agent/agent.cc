@@ -205,6 +205,9 @@ absl::Status Agent::Fence() {
   for (const AppliedPosition& position : applied) {
     history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
   }
+  ASSIGN_OR_RETURN(const std::string lsn,
+                   connection->QueryValue("SELECT pg_current_wal_insert_lsn()"));
+  ASSIGN_OR_RETURN(fenced_at_, ParseLsn(lsn));
   return absl::OkStatus();
 }
 
@@ -222,6 +225,16 @@ absl::Status Agent::StartDataPath() {
   clock_ = std::make_unique<StampClock>(floor_us);
   tables_ = std::make_unique<TableCache>(sql);
   keys_ = std::make_unique<KeyTable>();
+  own_changes_ = std::make_unique<OwnChanges>();
+  const Lsn own_end = log_->End(own_).end_lsn;
+  ASSIGN_OR_RETURN(const auto merged_bytes, state.Get(kStateMerged));
+  Lsn merged = own_end;
+  if (merged_bytes.has_value()) {
+    ASSIGN_OR_RETURN(merged.value, DecodeU64(*merged_bytes));
+  }
+  merged = std::max(merged, log_->TrimmedThrough(own_).end_lsn);
+  own_changes_->Looked(own_end);
+  if (merged < own_end) own_changes_->BeginReplay(merged);
   progress_->Published(log_->End(own_).end_lsn, 0);
 
   const std::string slot = SlotName(config_.node);
@@ -230,14 +243,17 @@ absl::Status Agent::StartDataPath() {
                        .conninfo = config_.database,
                        .slot = slot,
                        .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
-                       .log_cap_bytes = static_cast<uint64_t>(config_.log_retention_bytes)},
+                       .log_cap_bytes = static_cast<uint64_t>(config_.log_retention_bytes),
+                       .touched_through = fenced_at_},
       Capture::Parts{.database = database_.get(),
                      .log = log_.get(),
                      .versions = versions_.get(),
                      .tables = tables_.get(),
                      .history = history_.get(),
                      .progress = progress_.get(),
-                     .clock = clock_.get()});
+                     .clock = clock_.get(),
+                     .keys = keys_.get(),
+                     .own_changes = own_changes_.get()});
   barrier_ = std::make_unique<CaptureBarrier>(
       sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
         return capture->WaitThrough(lsn, timeout);
@@ -250,7 +266,8 @@ absl::Status Agent::StartDataPath() {
       Watcher::Parts{.database = database_.get(),
                      .log = log_.get(),
                      .progress = progress_.get(),
-                     .capture = capture_.get()});
+                     .capture = capture_.get(),
+                     .own_changes = own_changes_.get()});
   peers_ = std::make_unique<Peers>(
       Peers::Options{
           .self = own_.node,
@@ -263,6 +280,9 @@ absl::Status Agent::StartDataPath() {
                     .group_max_bytes = static_cast<size_t>(config_.apply_group_max_bytes),
                     .max_clock_skew = config_.max_clock_skew,
                     .group_max_time = config_.apply_group_max_time},
+          .own_changes = own_changes_.get(),
+          .replay_after = merged,
+          .replay_through = own_end,
           .metrics = &metrics_},
       ApplyParts{.database = database_.get(),
                  .log = log_.get(),

@@ -24,14 +24,15 @@
 #include "node-agent/agent_config.h"
 #include "node-agent/applied_history.h"
 #include "node-agent/apply/capture_barrier.h"
-#include "node-agent/apply/key_table.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
 #include "node-agent/control/control_client.h"
 #include "node-agent/health.h"
+#include "node-agent/key_table.h"
 #include "node-agent/membership.h"
+#include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
 #include "node-agent/stream/publisher.h"
@@ -94,6 +95,8 @@ class Agent : public AgentBackend {
   std::unique_ptr<StampClock> clock_;
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<KeyTable> keys_;
+  std::unique_ptr<OwnChanges> own_changes_;
+  Lsn fenced_at_;  // local WAL when no earlier session could commit any more
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<CaptureBarrier> barrier_;
   std::unique_ptr<Watcher> watcher_;

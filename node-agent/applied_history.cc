@@ -23,6 +23,13 @@ void AppliedHistory::Reset(OriginId origin, Lsn origin_lsn, int64_t stamp_us, Ls
   Origin& state = origins_[origin];
   std::deque<Group>& groups = state.groups;
   while (!groups.empty() && groups.back().origin_lsn > origin_lsn) groups.pop_back();
+  if (state.lsn > origin_lsn) {
+    // The server crashed and lost commits. Local ones that are still to be asked for lie before
+    // them in the WAL, or come after this call: neither had seen what was lost.
+    state.lsn = origin_lsn;
+    state.stamp_us = std::min(state.stamp_us, stamp_us);
+    state.seen_us = std::min(state.seen_us, stamp_us);
+  }
   for (Group& group : groups) group.local_after = std::min(group.local_after, local_after);
   if (groups.empty() ? state.lsn < origin_lsn : groups.back().origin_lsn < origin_lsn) {
     // Committed at a time that nobody here remembers, so perhaps before anything.
@@ -36,10 +43,15 @@ void AppliedHistory::Reset(OriginId origin, Lsn origin_lsn, int64_t stamp_us, Ls
 void AppliedHistory::AddPromise(OriginId origin, Lsn origin_lsn, int64_t promise_us) {
   MutexLock lock(&mu_);
   std::deque<Promise>& promises = origins_[origin].promises;
-  // Of promises for one position only the last matters.
-  while (!promises.empty() && promises.back().origin_lsn >= origin_lsn) {
-    promise_us = std::max(promise_us, promises.back().time_us);
-    promises.pop_back();
+  if (!promises.empty()) {
+    Promise& last = promises.back();
+    // An old heartbeat that was overtaken. Its promise holds, but a newer one will do; the newer
+    // one says nothing of the older position.
+    if (origin_lsn < last.origin_lsn) return;
+    if (origin_lsn == last.origin_lsn) {
+      last.time_us = std::max(last.time_us, promise_us);
+      return;
+    }
   }
   promises.push_back({.origin_lsn = origin_lsn, .time_us = promise_us});
 }
@@ -54,7 +66,6 @@ AppliedHistory::Snapshot AppliedHistory::At(Lsn local_commit_lsn) {
       origin.groups.pop_front();
     }
     origin.seen_us = std::max(origin.seen_us, origin.stamp_us);
-    // The last promise at or before the position stays: more may come for the same position.
     while (!origin.promises.empty() && origin.promises.front().origin_lsn <= origin.lsn) {
       origin.seen_us = std::max(origin.seen_us, origin.promises.front().time_us);
       origin.promises.pop_front();

@@ -27,13 +27,16 @@ Peers::~Peers() { Stop(); }
 
 void Peers::Stop() {
   std::map<NodeId, Peer> stopped;
+  std::unique_ptr<Applier> own;
   {
     MutexLock lock(&mu_);
     stopped.swap(peers_);
+    own.swap(own_);
   }
   // Streams first: what comes no more need not be applied.
   for (auto& [node, peer] : stopped) peer.subscriber->Stop();
   for (auto& [node, peer] : stopped) peer.applier->Stop();
+  if (own != nullptr) own->Stop();
   MutexLock lock(&rebuilt_mu_);
   appliers_.clear();
 }
@@ -50,9 +53,14 @@ absl::Status Peers::Set(const Membership& membership) {
   bool grown = false;
   {
     MutexLock lock(&mu_);
+    grown = own_ == nullptr;
     for (const Member& member : wanted) grown |= !peers_.contains(member.id);
   }
-  if (grown) RETURN_IF_ERROR(CreateOrigins(origins));
+  if (grown) {
+    std::vector<OriginId> all = origins;
+    all.push_back(parts_.progress->own());
+    RETURN_IF_ERROR(CreateOrigins(all));
+  }
   parts_.progress->SetPeers(origins);
   {
     MutexLock lock(&rebuilt_mu_);
@@ -63,6 +71,19 @@ absl::Status Peers::Set(const Membership& membership) {
     }
   }
   MutexLock lock(&mu_);
+  if (own_ == nullptr) {
+    ApplyOptions apply = options_.apply;
+    apply.own_changes = options_.own_changes;
+    apply.replay_after = options_.replay_after;
+    apply.replay_through = options_.replay_through;
+    const OriginId origin = parts_.progress->own();
+    own_ = std::make_unique<Applier>(origin, std::move(apply), parts_);
+    {
+      MutexLock rebuilt_lock(&rebuilt_mu_);
+      appliers_[origin] = own_.get();
+    }
+    own_->Start();
+  }
   for (const Member& member : wanted) {
     const auto found = peers_.find(member.id);
     if (found != peers_.end()) {

@@ -32,6 +32,9 @@ class Peers {
     // A peer that has not been reached for this long is fetched through others.
     absl::Duration relay_after = absl::Seconds(5);
     ApplyOptions apply;
+    OwnChanges* own_changes = nullptr;
+    Lsn replay_after = {};  // of own changes, see ApplyOptions
+    Lsn replay_through = {};
     Metrics* metrics = nullptr;
   };
   struct Status {
@@ -77,6 +80,7 @@ class Peers {
 
   mutable Mutex mu_;
   std::map<NodeId, Peer> peers_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<Applier> own_ ABSL_GUARDED_BY(mu_);  // merges own changes again
 
   // Apart from mu_: appliers call in while peers are being stopped.
   Mutex rebuilt_mu_;

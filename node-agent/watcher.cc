@@ -10,6 +10,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "node-agent/applied_position.h"
+#include "node-agent/changelog/state.h"
 
 namespace bdr::agent {
 namespace {
@@ -90,6 +91,12 @@ absl::Status Watcher::Look() {
   if (now - last_durable_ > kDurableInterval) {
     last_durable_ = now;
     const std::vector<OriginLsn> flushed = parts_.progress->FlushedThrough(pulse.flush_lsn);
+    const Lsn merged = parts_.own_changes->low_water();
+    if (merged > merged_) {
+      RETURN_IF_ERROR(
+          State(parts_.database).Put(kStateMerged, EncodeU64(merged.value), /*sync=*/false));
+      merged_ = merged;
+    }
     // Peers trim what is durable here, so the log and the versions must survive as well.
     RETURN_IF_ERROR(parts_.database->Sync());
     parts_.progress->Durable(flushed);
@@ -121,7 +128,9 @@ absl::Status Watcher::RestartFlushing() {
 absl::Status Watcher::Forget() {
   parts_.database->SetStableTime(parts_.progress->StableTime());
   for (const OriginId& origin : parts_.log->Origins()) {
-    const Lsn stable = parts_.progress->StableLsn(origin);
+    Lsn stable = parts_.progress->StableLsn(origin);
+    // Own changes that may have to be merged again are read from there after a crash.
+    if (origin == parts_.progress->own()) stable = std::min(stable, merged_);
     if (!stable.valid()) continue;
     RETURN_IF_ERROR(parts_.log->Trim(origin, stable));
   }

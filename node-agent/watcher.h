@@ -34,6 +34,7 @@ class Watcher {
     ChangeLog* log;
     Progress* progress;
     Capture* capture;
+    OwnChanges* own_changes;
   };
   struct Seen {
     bool reachable = false;
@@ -62,6 +63,7 @@ class Watcher {
   absl::Time last_durable_;
   absl::Time last_slot_;
   absl::Time last_bound_;
+  Lsn merged_;  // own changes merged again, as written down
 
   mutable Mutex mu_;
   CondVar woken_;

@@ -63,6 +63,10 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
 Applier::~Applier() { Stop(); }
 
 void Applier::Start() {
+  if (merges_own() && options_.replay_after < options_.replay_through) {
+    replaying_ = true;
+    reader_.Seek(options_.replay_after);
+  }
   thread_ = std::thread([this] {
     absl::Duration backoff = absl::Milliseconds(50);
     while (!stopping_) {
@@ -140,7 +144,7 @@ void Applier::WaitABit(absl::Duration duration) {
 
 absl::Status Applier::Session() {
   rewind_ = false;
-  pending_.clear();
+  if (!merges_own()) pending_.clear();  // the log has them; own changes are nowhere else
   bound_.clear();
   before_.clear();
   recorded_.clear();
@@ -148,10 +152,15 @@ absl::Status Applier::Session() {
   // The old session's backend may still commit what was queued there. It holds the origin until it
   // ends, so progress is read only after the origin was had.
   RETURN_IF_ERROR(SetUpOrigin());
-  RETURN_IF_ERROR(ReadProgress());
-  RETURN_IF_ERROR(RebuildVersions());
+  if (!merges_own()) {
+    RETURN_IF_ERROR(ReadProgress());
+    RETURN_IF_ERROR(RebuildVersions());
+  }
+  while (!stopping_ && !parts_.versions_rebuilt(origin_, kIdleWait)) {
+    SetHealth(Health::Level::kWarning, "rebuilding", "waits for other origins' row versions");
+  }
   RETURN_IF_ERROR(ReadOrigins());
-  reader_.Seek(committed_);
+  if (!merges_own()) reader_.Seek(committed_);
   RETURN_IF_ERROR(connection_->EnterPipeline());
   pipe_ = std::make_unique<Pipe>(connection_.get());
   return Loop();
@@ -197,6 +206,7 @@ absl::Status Applier::ReadProgress() {
       parts_.progress->ResetCommitted(origin, position.lsn);
       parts_.progress->Committed(origin, position.lsn, position.local_after);
       parts_.history->Reset(origin, position.lsn, position.stamp_us, position.local_after);
+      parts_.keys->Settle(origin.node, position.local_after);
     } else if (known[origin] > position.lsn) {
       // The server has lost commits that it had not flushed. Others must not lean on them.
       parts_.progress->ResetCommitted(origin, position.lsn);
@@ -248,9 +258,6 @@ absl::Status Applier::RebuildVersions() {
     absl::flat_hash_map<std::string, conflict::Version> before;
     RETURN_IF_ERROR(RecordVersions(plan, &before, piece->last));
     if (piece->last) known = piece->header.end_lsn;
-  }
-  while (!stopping_ && !parts_.versions_rebuilt(origin_, kIdleWait)) {
-    SetHealth(Health::Level::kWarning, "rebuilding", "waits for other origins' row versions");
   }
   return absl::OkStatus();
 }
@@ -306,7 +313,7 @@ absl::Status Applier::Loop() {
   SetHealth(Health::Level::kOk, "applying");
   while (!stopping_) {
     if (rewind_) return absl::UnavailableError("PostgreSQL lost commits: progress is read again");
-    ASSIGN_OR_RETURN(const bool gathered, Gather());
+    ASSIGN_OR_RETURN(const bool gathered, merges_own() ? GatherOwn() : Gather());
     if (gathered) {
       RETURN_IF_ERROR(ApplyPending());
       continue;
@@ -388,6 +395,29 @@ absl::StatusOr<bool> Applier::Gather() {
   return !pending_.empty();
 }
 
+// One piece for each change: only what was touched is merged, whatever else its transaction did.
+absl::StatusOr<bool> Applier::GatherOwn() {
+  if (!pending_.empty()) return true;
+  while (replaying_ && pending_.size() < options_.group_max_transactions) {
+    ASSIGN_OR_RETURN(const Piece* next, reader_.Peek(absl::ZeroDuration()));
+    if (next == nullptr || next->header.end_lsn > options_.replay_through) {
+      if (!pending_.empty()) return true;
+      replaying_ = false;
+      options_.own_changes->EndReplay();
+      break;
+    }
+    if (pending_.empty()) options_.own_changes->Replayed(Lsn{next->header.end_lsn.value - 1});
+    pending_.push_back(std::make_shared<const Piece>(reader_.Pop()));
+  }
+  if (!pending_.empty()) return true;
+  options_.own_changes->Done();
+  for (OwnChange& own : options_.own_changes->Take(options_.group_max_transactions, kIdleWait)) {
+    ASSIGN_OR_RETURN(Piece piece, MakePiece(std::move(own)));
+    pending_.push_back(std::make_shared<const Piece>(std::move(piece)));
+  }
+  return !pending_.empty();
+}
+
 // Applies what was gathered, in smaller groups if it must; returns an error only if the session
 // has to end.
 absl::Status Applier::ApplyPending() {
@@ -396,7 +426,8 @@ absl::Status Applier::ApplyPending() {
   while (!pending_.empty() && !stopping_) {
     size = std::min(size, pending_.size());
     const absl::Time begun = absl::Now();
-    const absl::Status status = pending_.front()->last ? ApplyGroup(size) : ApplyLarge();
+    const absl::Status status =
+        pending_.front()->last || merges_own() ? ApplyGroup(size) : ApplyLarge();
     if (status.ok()) {
       const absl::Duration took = absl::Now() - begun;
       group_transactions_.Observe(static_cast<double>(size));
@@ -429,6 +460,13 @@ absl::Status Applier::ApplyPending() {
       continue;
     }
     fresh = false;
+    if (merges_own()) {
+      // The table was changed or dropped since: what was committed here is not to be undone.
+      LogWarning("apply", {{"origin", ToString(origin_)}},
+                 absl::StrCat("an own change is not merged again: ", status.message()));
+      pending_.pop_front();
+      continue;
+    }
     {
       MutexLock lock(&mu_);
       ++tally_.errors;
@@ -461,11 +499,12 @@ void Applier::FitGroups(size_t transactions, absl::Duration took) {
   }
 }
 
-absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all,
+absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all, StampRange stamps,
                                   KeyTable::Registration* registration) {
   while (!stopping_ && !rewind_) {
-    auto [registered, held] = all ? parts_.keys->RegisterAll(origin_.node, absl::Seconds(1))
-                                  : parts_.keys->Register(origin_.node, keys, absl::Seconds(1));
+    auto [registered, held] =
+        all ? parts_.keys->RegisterAll(origin_.node, stamps, absl::Seconds(1))
+            : parts_.keys->Register(origin_.node, keys, stamps, absl::Seconds(1));
     if (registered) {
       *registration = std::move(held);
       return absl::OkStatus();
@@ -477,12 +516,13 @@ absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all,
 }
 
 absl::Status Applier::ApplyGroup(size_t pieces) {
-  GroupPlan plan;
+  GroupPlan plan(/*keyed_only=*/merges_own());
   for (size_t i = 0; i < pieces; ++i) {
     RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
   }
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(WaitForKeys(plan.Keys(), /*all=*/plan.has_truncate(), &registration));
+  RETURN_IF_ERROR(
+      WaitForKeys(plan.Keys(), /*all=*/plan.has_truncate(), plan.stamps(), &registration));
   FoundBefore found_before;
   RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
@@ -491,7 +531,7 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
     if (status.ok()) status = executor.Run(plan, before_);
     if (status.ok() && executor.must_wait().empty()) {
-      RETURN_IF_ERROR(Commit(plan.last()));
+      RETURN_IF_ERROR(Commit(plan.last(), &registration));
       Count(plan, executor.conflicts());
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
       before_.clear();
@@ -522,7 +562,10 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
 // bounded whatever its size. Its keys are not known beforehand, so nobody else writes meanwhile.
 absl::Status Applier::ApplyLarge() {
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(WaitForKeys({}, /*all=*/true, &registration));
+  RETURN_IF_ERROR(WaitForKeys({}, /*all=*/true,
+                              {.oldest_us = pending_.front()->header.stamp.time_us,
+                               .newest_us = pending_.front()->header.stamp.time_us},
+                              &registration));
   FoundBefore found_before;
   ConflictCounts conflicts;
   uint64_t changes = 0;
@@ -563,7 +606,7 @@ absl::Status Applier::ApplyLarge() {
     }
     recorded_.clear();
     if (status.ok() && must_wait.empty()) {
-      RETURN_IF_ERROR(Commit(last));
+      RETURN_IF_ERROR(Commit(last, &registration));
       pending_.clear();
       SetHealth(Health::Level::kOk, "applying");
       MutexLock lock(&mu_);
@@ -608,7 +651,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
         if (op.version_key.empty()) continue;
         const conflict::Version version{
             .stamp = op.stamp, .origin = origin_, .end_lsn = op.end_lsn, .dead = op.is_delete()};
-        parts_.versions->Put(&batch, op.version_key, version);
+        if (!merges_own()) parts_.versions->Put(&batch, op.version_key, version);
         conflict::Stamp& newest = own[op.version_key];
         newest = std::max(newest, op.stamp);
         const std::optional<conflict::Version>& truncate = truncates[oid];
@@ -618,6 +661,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
       }
     }
     if (!segment.truncate.has_value()) continue;
+    if (merges_own()) continue;
     for (const std::shared_ptr<const BoundTable>& table : segment.truncate->tables) {
       parts_.versions->PutTruncate(&batch, table->table().oid,
                                    {.stamp = segment.truncate->stamp,
@@ -629,10 +673,12 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!known[i].has_value()) continue;
     // Our own, from an attempt before, tells nothing of what stood there.
-    if (recorded_.contains(keys[i]) && known[i]->stamp <= own[keys[i]]) continue;
+    if ((merges_own() || recorded_.contains(keys[i])) && known[i]->stamp <= own[keys[i]]) continue;
     conflict::Version& version = (*before)[keys[i]];
     if (version.stamp <= known[i]->stamp) version = *known[i];
   }
+  // Of an own change capture has written the version before.
+  if (merges_own()) return absl::OkStatus();
   recorded_.insert(keys.begin(), keys.end());
   if (ends_here) {
     State(parts_.database)
@@ -647,12 +693,13 @@ absl::Status Applier::QueueBegin(int64_t newest_us) {
   return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));
 }
 
-absl::Status Applier::Commit(const TransactionHeader& last) {
+absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registration* registration) {
   Lsn before;
-  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
-      "UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn),
-      "', stamp = ", TimestampSql(last.stamp.time_us), " WHERE origin_node = ", origin_.node,
-      " AND origin_incarnation = ", origin_.incarnation)));
+  if (!merges_own())
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+        "UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn),
+        "', stamp = ", TimestampSql(last.stamp.time_us), " WHERE origin_node = ", origin_.node,
+        " AND origin_incarnation = ", origin_.incarnation)));
   RETURN_IF_ERROR(pipe_->Exec("SELECT pg_catalog.pg_current_wal_insert_lsn()",
                               [&before](const Result& result) -> absl::Status {
                                 ASSIGN_OR_RETURN(before, ParseLsn(result.value(0, 0)));
@@ -661,7 +708,9 @@ absl::Status Applier::Commit(const TransactionHeader& last) {
   RETURN_IF_ERROR(pipe_->Finish());
 
   // From here on the group may be visible at any moment.
-  parts_.history->Begin(origin_, last.end_lsn, last.stamp.time_us, before);
+  if (!merges_own()) {
+    parts_.history->Begin(origin_, last.end_lsn, last.stamp.time_us, before);
+  }
   Lsn after;
   // The last statement before COMMIT: an abort, also of a savepoint, would move the origin on.
   RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT pg_catalog.pg_replication_origin_xact_setup('",
@@ -681,8 +730,11 @@ absl::Status Applier::Commit(const TransactionHeader& last) {
     // Refused by the server (a constraint that is checked at commit): an error like any other.
     if (!committed && !connection_->broken() && !absl::IsUnavailable(status)) return status;
     // Whether it was committed is not known: a new session reads it from bdr.progress.
+    registration->Commit(Lsn{UINT64_MAX});
     return absl::UnavailableError(absl::StrCat("commit was not confirmed: ", status.message()));
   }
+  registration->Commit(after);
+  if (merges_own()) return absl::OkStatus();
   committed_ = last.end_lsn;
   parts_.history->Finish(origin_, after);
   parts_.progress->Committed(origin_, last.end_lsn, after);

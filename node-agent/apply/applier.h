@@ -34,13 +34,14 @@
 #include "node-agent/apply/capture_barrier.h"
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
-#include "node-agent/apply/key_table.h"
 #include "node-agent/apply/pipe.h"
 #include "node-agent/apply/transaction_reader.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
 #include "node-agent/health.h"
+#include "node-agent/key_table.h"
+#include "node-agent/own_changes.h"
 #include "node-agent/progress.h"
 #include "node-agent/table_cache.h"
 #include "postgres/connection.h"
@@ -55,6 +56,13 @@ struct ApplyOptions {
   absl::Duration group_max_time = absl::Milliseconds(200);
   Histogram group_transactions = {};  // of each group: how many transactions
   Histogram group_seconds = {};       // and how long it took
+  // Set for the one applier that merges this node's own changes again: where they come from, in
+  // place of the change log.
+  OwnChanges* own_changes = nullptr;
+  // Of those, what a crash may have taken: the own log from here on, up to there, counts as
+  // touched.
+  Lsn replay_after = {};
+  Lsn replay_through = {};
 };
 
 // What all appliers of an agent share; everything outlives them.
@@ -109,6 +117,8 @@ class Applier {
   absl::Status RebuildVersions();
   absl::Status Loop();
   absl::StatusOr<bool> Gather();
+  absl::StatusOr<bool> GatherOwn();
+  bool merges_own() const { return options_.own_changes != nullptr; }
   absl::StatusOr<bool> Ready(const Piece& piece);
   absl::Status ApplyPending();
   absl::Status ApplyGroup(size_t pieces);
@@ -118,12 +128,12 @@ class Applier {
                               absl::flat_hash_map<std::string, conflict::Version>* before,
                               bool ends_here);
   absl::Status QueueBegin(int64_t newest_us);
-  absl::Status Commit(const TransactionHeader& last);
+  absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration);
   void Rollback();
   void WaitABit(absl::Duration duration);
   void SetConnection(std::unique_ptr<postgres::Connection> connection);
   void FitGroups(size_t transactions, absl::Duration took);
-  absl::Status WaitForKeys(std::vector<std::string> keys, bool all,
+  absl::Status WaitForKeys(std::vector<std::string> keys, bool all, StampRange stamps,
                            KeyTable::Registration* registration);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
   void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
@@ -151,6 +161,7 @@ class Applier {
   Histogram group_seconds_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
+  bool replaying_ = false;  // own changes are read from the log
 
   mutable Mutex mu_;
   CondVar woken_;

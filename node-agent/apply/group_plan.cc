@@ -88,6 +88,7 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
     return AddTruncate(change, header, resolve);
   }
   ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, resolve(change.relation));
+  if (keyed_only_ && !table->table().has_key) return absl::OkStatus();
   TableOps& ops = OpsFor(table);
   const bool keyed = table->table().has_key;
   const uint32_t oid = table->table().oid;

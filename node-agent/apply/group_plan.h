@@ -21,6 +21,7 @@
 #include "conflict/version_store.h"
 #include "node-agent/apply/bound_table.h"
 #include "node-agent/apply/transaction_reader.h"
+#include "node-agent/key_table.h"
 
 namespace bdr::agent {
 
@@ -63,6 +64,10 @@ struct Segment {
 // Not thread-safe.
 class GroupPlan {
  public:
+  // With `keyed_only` what inserts into tables without a key is left out: it cannot be told from
+  // what is there already.
+  explicit GroupPlan(bool keyed_only = false) : keyed_only_(keyed_only) {}
+
   using Resolve = std::function<absl::StatusOr<std::shared_ptr<const BoundTable>>(
       const std::shared_ptr<const RemoteRelation>&)>;
 
@@ -77,6 +82,9 @@ class GroupPlan {
   const TransactionHeader& last() const { return pieces_.back()->header; }
   std::deque<Segment>& segments() { return segments_; }
   bool has_truncate() const { return segments_.size() > 1 || segments_.front().truncate; }
+  StampRange stamps() const {
+    return {.oldest_us = first().stamp.time_us, .newest_us = last().stamp.time_us};
+  }
   // Keeps bytes that rows of the plan are to point into.
   absl::string_view Own(std::string bytes) { return owned_.emplace_back(std::move(bytes)); }
   // Every version key in it, sorted, each once.
@@ -90,6 +98,7 @@ class GroupPlan {
   TableOps& OpsFor(const std::shared_ptr<const BoundTable>& table);
   absl::Status Put(TableOps& ops, RowOp op);
 
+  const bool keyed_only_;
   std::vector<std::shared_ptr<const Piece>> pieces_;  // rows point to their headers and payloads
   std::deque<std::string> owned_;
   std::deque<Segment> segments_{1};

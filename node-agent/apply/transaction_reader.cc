@@ -9,6 +9,28 @@
 
 namespace bdr::agent {
 
+absl::StatusOr<Piece> MakePiece(OwnChange own) {
+  auto relation = std::make_shared<RemoteRelation>();
+  relation->raw = std::move(own.relation);
+  relation->message = std::move(own.relation_message);
+  for (const std::string& raw : own.types) {
+    ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(raw));
+    if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
+      relation->types[type->type_oid] = *type;
+    }
+  }
+  Piece piece{.header = std::move(own.header), .changes = {}, .payload = nullptr};
+  piece.bytes_owned = std::make_shared<const std::string>(std::move(own.change));
+  piece.bytes = piece.bytes_owned->size();
+  ASSIGN_OR_RETURN(postgres::Message message, postgres::Decode(*piece.bytes_owned));
+  RemoteChange change{.relation = relation, .message = std::move(message), .truncated = {}};
+  if (std::holds_alternative<postgres::TruncateMessage>(change.message)) {
+    change.truncated.push_back(relation);
+  }
+  piece.changes.push_back(std::move(change));
+  return piece;
+}
+
 void TransactionReader::Seek(Lsn applied) {
   applied_ = applied;
   // Part numbers are far below the largest: what follows is the first block that ends later.

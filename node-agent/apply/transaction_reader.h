@@ -15,6 +15,7 @@
 #include "base/origin.h"
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
+#include "node-agent/own_changes.h"
 #include "postgres/pgoutput.h"
 
 namespace bdr::agent {
@@ -40,8 +41,13 @@ struct Piece {
   bool last = true;
   std::vector<RemoteChange> changes;
   size_t bytes = 0;
-  std::shared_ptr<const BlockPayload> payload;  // what the changes point into
+  // What the changes point into: the one or the other.
+  std::shared_ptr<const BlockPayload> payload;
+  std::shared_ptr<const std::string> bytes_owned = nullptr;
 };
+
+// An own change as a piece by itself. kDataLoss if its bytes are malformed.
+absl::StatusOr<Piece> MakePiece(OwnChange own);
 
 // Not thread-safe.
 class TransactionReader {

@@ -9,6 +9,25 @@
 #include "node-agent/changelog/state.h"
 
 namespace bdr::agent {
+namespace {
+
+// An Update is: kind, relation, 'K' or 'O', old row, 'N', new row; a Delete the same up to the old
+// row. (PostgreSQL manual, "Logical Replication Message Formats".)
+std::string DeleteOfOldRow(const postgres::UpdateMessage& update, absl::string_view change) {
+  constexpr size_t kBeforeRow = 1 + 4 + 1;
+  size_t row_bytes = 2;
+  for (const postgres::ColumnValue& value : update.old_row.columns) {
+    row_bytes += 1;
+    if (value.kind == postgres::ColumnKind::kText || value.kind == postgres::ColumnKind::kBinary) {
+      row_bytes += 4 + value.data.size();
+    }
+  }
+  std::string out(change.substr(0, kBeforeRow + row_bytes));
+  out[0] = 'D';
+  return out;
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<CapturedState>> CapturedState::Load(Database* database) {
   ASSIGN_OR_RETURN(const std::optional<std::string> bytes, State(database).Get(kStateCaptured));
@@ -26,12 +45,15 @@ std::string CapturedState::Encode() const {
 }
 
 BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
-                         const conflict::VersionStore* versions, TableCache* tables)
+                         const conflict::VersionStore* versions, TableCache* tables,
+                         const KeyTable* keys, OwnChanges* own_changes)
     : options_(options),
       database_(database),
       log_(log),
       versions_(versions),
       tables_(tables),
+      keys_(keys),
+      own_changes_(own_changes),
       builder_(options.own),
       chain_(log->End(options.own).chain),
       through_(options.captured.through),
@@ -72,12 +94,15 @@ void BlockWriter::AnnounceType(uint32_t oid, absl::string_view raw) {
   types_[oid] = std::string(raw);
 }
 
-absl::Status BlockWriter::Begin(const TransactionHeader& header, size_t expected_bytes) {
+absl::Status BlockWriter::Begin(const TransactionHeader& header, int64_t commit_us,
+                                size_t expected_bytes) {
   if (!builder_.empty() && (expected_bytes == 0 ||
                             builder_.payload_bytes() + expected_bytes > options_.block_max_bytes)) {
     Seal(/*more_parts=*/false);
   }
   current_ = header;
+  commit_us_ = commit_us;
+  suspect_header_ = nullptr;
   part_ = 0;
   unpublished_ = true;
   builder_.BeginTransaction(header);
@@ -104,7 +129,7 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   builder_.AddChange(change);
   ++changes_;
   if (!relation->columns.has_value()) return absl::OkStatus();
-  const absl::Status status = AddVersions(*relation, change);
+  const absl::Status status = AddVersions(relation, change);
   if (!status.ok()) {
     LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
                absl::StrCat("the version of a changed row is not kept: ", status.message()));
@@ -124,36 +149,86 @@ absl::Status BlockWriter::AddTruncate(
                             .origin = options_.own,
                             .end_lsn = current_.end_lsn,
                             .dead = true});
+    // Rows that came in between cannot be named here; the truncate itself is merged once more.
+    if (suspect_header_ == nullptr) {
+      suspect_header_ = std::make_shared<const TransactionHeader>(current_);
+    }
+    suspects_.push_back({.version_key = conflict::VersionKey(relation->columns->table().oid, ""),
+                         .gone = true,
+                         .commit_us = commit_us_,
+                         .header = suspect_header_,
+                         .relation = relation,
+                         .change = std::string(change)});
   }
   builder_.AddChange(change);
   ++changes_;
   return absl::OkStatus();
 }
 
-absl::Status BlockWriter::AddVersions(const CapturedRelation& relation, absl::string_view change) {
+absl::Status BlockWriter::AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
+                                      absl::string_view change) {
   ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(change));
-  const ColumnMap& columns = *relation.columns;
+  const ColumnMap& columns = *relation->columns;
   if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
     ASSIGN_OR_RETURN(const std::string key, columns.Key(insert->row));
-    PutVersion(relation, key, /*dead=*/false);
+    PutVersion(relation, key, /*dead=*/false, change);
   } else if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
     ASSIGN_OR_RETURN(const std::string key, columns.Key(update->row));
     if (update->old_kind != 0) {
       ASSIGN_OR_RETURN(const std::string old_key, columns.Key(update->old_row));
-      if (old_key != key) PutVersion(relation, old_key, /*dead=*/true);
+      if (old_key != key) {
+        PutVersion(relation, old_key, /*dead=*/true, DeleteOfOldRow(*update, change));
+      }
     }
-    PutVersion(relation, key, /*dead=*/false);
+    PutVersion(relation, key, /*dead=*/false, change);
   } else if (const auto* erase = std::get_if<postgres::DeleteMessage>(&message)) {
     ASSIGN_OR_RETURN(const std::string key, columns.Key(erase->old_row));
-    PutVersion(relation, key, /*dead=*/true);
+    PutVersion(relation, key, /*dead=*/true, change);
   }
   return absl::OkStatus();
 }
 
-void BlockWriter::PutVersion(const CapturedRelation& relation, absl::string_view key, bool dead) {
+void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& relation,
+                             absl::string_view key, bool dead, absl::string_view change) {
+  std::string version_key = conflict::VersionKey(relation->columns->table().oid, key);
   versions_->Put(
-      &batch_, conflict::VersionKey(relation.columns->table().oid, key),
+      &batch_, version_key,
       {.stamp = current_.stamp, .origin = options_.own, .end_lsn = current_.end_lsn, .dead = dead});
+  // A row that stands and shows its stamp as its commit time misleads nobody.
+  if (!dead && current_.stamp.time_us <= commit_us_ &&
+      current_.end_lsn > options_.touched_through) {
+    return;
+  }
+  if (suspect_header_ == nullptr) {
+    suspect_header_ = std::make_shared<const TransactionHeader>(current_);
+  }
+  suspects_.push_back({.version_key = std::move(version_key),
+                       .gone = dead,
+                       .commit_us = commit_us_,
+                       .header = suspect_header_,
+                       .relation = relation,
+                       .change = std::string(change)});
+}
+
+void BlockWriter::LookForTouched() {
+  for (Suspect& suspect : suspects_) {
+    if (suspect.header->end_lsn > options_.touched_through &&
+        !keys_->Touches(suspect.version_key, suspect.gone, suspect.commit_us,
+                        suspect.header->stamp.time_us)) {
+      continue;
+    }
+    OwnChange own{.header = *suspect.header,
+                  .relation = suspect.relation->raw,
+                  .relation_message = suspect.relation->message,
+                  .types = {},
+                  .change = std::move(suspect.change)};
+    for (const postgres::RelationColumn& column : suspect.relation->message.columns) {
+      const auto type = types_.find(column.type_oid);
+      if (type != types_.end()) own.types.push_back(type->second);
+    }
+    own_changes_->Add(std::move(own));
+  }
+  suspects_.clear();
 }
 
 // A transaction that outgrows its block goes on in another, as its next part.
@@ -174,6 +249,7 @@ absl::Status BlockWriter::SplitIfFull() {
   in_block_.clear();
   RETURN_IF_ERROR(log_->WriteHidden(block, &batch_));
   batch_.Clear();
+  LookForTouched();
   builder_.ContinueTransaction(current_, ++part_);
   return absl::OkStatus();
 }
@@ -209,6 +285,8 @@ absl::Status BlockWriter::Flush(Lsn through) {
   sealed_bytes_ = 0;
   batch_.Clear();
   unpublished_ = false;
+  LookForTouched();
+  own_changes_->Looked(through);
   return absl::OkStatus();
 }
 

@@ -17,6 +17,8 @@
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
+#include "node-agent/key_table.h"
+#include "node-agent/own_changes.h"
 #include "node-agent/row_key.h"
 #include "node-agent/table_cache.h"
 #include "postgres/pgoutput.h"
@@ -45,11 +47,15 @@ class BlockWriter {
  public:
   struct Options {
     OriginId own;
+    // Own changes that end at or before were committed before this agent knew which rows appliers
+    // touch: all of them count as touched.
+    Lsn touched_through = {};
     CapturedState captured;  // as loaded, or where a new slot begins
     size_t block_max_bytes = 1 << 20;
   };
   BlockWriter(Options options, Database* database, ChangeLog* log,
-              const conflict::VersionStore* versions, TableCache* tables);
+              const conflict::VersionStore* versions, TableCache* tables, const KeyTable* keys,
+              OwnChanges* own_changes);
 
   // Looks the relation's table up, so that changes of it can be added.
   absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(
@@ -58,7 +64,7 @@ class BlockWriter {
 
   // One transaction at a time: Begin, its changes, End. `expected_bytes` (0: not known) keeps a
   // transaction that will not fit from sharing a block.
-  absl::Status Begin(const TransactionHeader& header, size_t expected_bytes);
+  absl::Status Begin(const TransactionHeader& header, int64_t commit_us, size_t expected_bytes);
   absl::Status Add(const std::shared_ptr<const CapturedRelation>& relation,
                    absl::string_view change);
   absl::Status AddTruncate(const std::vector<std::shared_ptr<const CapturedRelation>>& relations,
@@ -78,14 +84,21 @@ class BlockWriter {
   void Seal(bool more_parts);
   absl::Status SplitIfFull();
   void PutState(Lsn through, int64_t last_stamp_us);
-  absl::Status AddVersions(const CapturedRelation& relation, absl::string_view change);
-  void PutVersion(const CapturedRelation& relation, absl::string_view key, bool dead);
+  absl::Status AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
+                           absl::string_view change);
+  void PutVersion(const std::shared_ptr<const CapturedRelation>& relation, absl::string_view key,
+                  bool dead, absl::string_view change);
+  // Tells own_changes_ of what appliers may have decided without. To be called once the versions
+  // can be read from the store, and not before.
+  void LookForTouched();
 
   const Options options_;
   Database* const database_;
   ChangeLog* const log_;
   const conflict::VersionStore* const versions_;
   TableCache* const tables_;
+  const KeyTable* const keys_;
+  OwnChanges* const own_changes_;
 
   BlockBuilder builder_;
   absl::flat_hash_map<uint32_t, std::string> types_;
@@ -97,6 +110,18 @@ class BlockWriter {
   Lsn through_;
   rocksdb::WriteBatch batch_;
   TransactionHeader current_;
+  int64_t commit_us_ = 0;  // of the current one, by the server's clock
+  struct Suspect {
+    std::string version_key;
+    bool gone = false;
+    int64_t commit_us = 0;
+    std::shared_ptr<const TransactionHeader> header;
+    std::shared_ptr<const CapturedRelation> relation;
+    std::string change;
+  };
+  // Changes since the last look that could have misled an applier.
+  std::vector<Suspect> suspects_;
+  std::shared_ptr<const TransactionHeader> suspect_header_;
   uint32_t part_ = 0;
   bool unpublished_ = false;
   int64_t last_stamp_us_;

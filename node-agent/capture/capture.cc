@@ -81,7 +81,7 @@ class Capture::Session {
   absl::Status SpillPending();
   absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit);
   absl::Status TakeStreamedRelations(uint32_t xid);
-  absl::Status WriteSpooled(uint32_t xid, const TransactionHeader& header);
+  absl::Status WriteSpooled(uint32_t xid, const TransactionHeader& header, int64_t commit_us);
   TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
   absl::Status AfterTransaction(Lsn end_lsn);
   absl::Status Publish();
@@ -208,9 +208,11 @@ absl::Status Capture::Session::FindPosition() {
   }
   RETURN_IF_ERROR(parts_.log->RemoveHidden());
   writer_ = std::make_unique<BlockWriter>(
-      BlockWriter::Options{
-          .own = options_.own, .captured = *captured, .block_max_bytes = options_.block_max_bytes},
-      parts_.database, parts_.log, parts_.versions, parts_.tables);
+      BlockWriter::Options{.own = options_.own,
+                           .touched_through = options_.touched_through,
+                           .captured = *captured,
+                           .block_max_bytes = options_.block_max_bytes},
+      parts_.database, parts_.log, parts_.versions, parts_.tables, parts_.keys, parts_.own_changes);
   return absl::OkStatus();
 }
 
@@ -293,7 +295,10 @@ absl::Status Capture::Session::Handle(const postgres::StreamItem& item) {
   if (item.kind == postgres::StreamItem::Kind::kData) return HandleMessage(item.data);
   // Between transactions everything before the keepalive's position was decoded.
   if (!in_transaction_ && stream_xid_ == 0) decoded_ = std::max(decoded_, item.wal_end);
-  return item.reply_requested ? SendFeedback(/*request_reply=*/false) : absl::OkStatus();
+  if (!item.reply_requested) return absl::OkStatus();
+  // The server shuts down, perhaps: it waits until we have confirmed all that it sent.
+  if (!in_transaction_ && stream_xid_ == 0 && decoded_ > confirmed_) RETURN_IF_ERROR(Publish());
+  return SendFeedback(/*request_reply=*/false);
 }
 
 absl::Status Capture::Session::HandleMessage(absl::string_view data) {
@@ -399,8 +404,9 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   // After a restart the server may send again what the log already holds.
   if (!changes_.empty() && commit.end_lsn > start_) {
     if (!writer_->has_unpublished()) unpublished_since_ = absl::Now();
-    RETURN_IF_ERROR(writer_->Begin(
-        MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us), pending_.size()));
+    RETURN_IF_ERROR(
+        writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
+                       commit.commit_time_us, pending_.size()));
     for (const PendingChange& change : changes_) {
       const absl::string_view bytes =
           absl::string_view(pending_).substr(change.offset, change.length);
@@ -468,7 +474,8 @@ absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::Commi
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
     unpublished_since_ = absl::Now();
     RETURN_IF_ERROR(
-        WriteSpooled(xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us)));
+        WriteSpooled(xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
+                     commit.commit_time_us));
   }
   RETURN_IF_ERROR(spool_.Forget(xid));
   RETURN_IF_ERROR(TakeStreamedRelations(xid));
@@ -490,7 +497,8 @@ absl::Status Capture::Session::TakeStreamedRelations(uint32_t xid) {
   return absl::OkStatus();
 }
 
-absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeader& header) {
+absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeader& header,
+                                            int64_t commit_us) {
   std::map<uint32_t, Relation> relations;  // as this transaction saw them
   bool begun = false;
   const auto write = [&](Spool::Kind, absl::string_view bytes) -> absl::Status {
@@ -520,7 +528,7 @@ absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeade
       if (relation->second->replicated) touched.push_back(relation->second);
     }
     if (touched.empty()) return absl::OkStatus();
-    if (!begun) RETURN_IF_ERROR(writer_->Begin(header, /*expected_bytes=*/0));
+    if (!begun) RETURN_IF_ERROR(writer_->Begin(header, commit_us, /*expected_bytes=*/0));
     begun = true;
     return truncate != nullptr ? writer_->AddTruncate(touched, bytes)
                                : writer_->Add(touched.front(), bytes);
@@ -660,6 +668,7 @@ void Capture::PublishThrough(Lsn through) {
   counters_.captured = std::max(counters_.captured, through);
   if (through <= through_) return;
   through_ = through;
+  parts_.keys->Forget(through);
   moved_.NotifyAll();
 }
 

@@ -49,6 +49,8 @@ class Capture {
     uint64_t log_cap_bytes = 10ull << 30;
     // Large transactions are streamed to the spool beyond this, so it bounds capture's memory.
     size_t decoding_memory_bytes = 8 << 20;
+    // Local WAL as it was before any applier of this agent began.
+    Lsn touched_through = {};
   };
   struct Parts {  // all outlive the Capture
     Database* database;
@@ -58,6 +60,8 @@ class Capture {
     AppliedHistory* history;
     Progress* progress;
     StampClock* clock;
+    KeyTable* keys;
+    OwnChanges* own_changes;
   };
   struct Counters {
     uint64_t transactions = 0;

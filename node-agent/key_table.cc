@@ -1,0 +1,162 @@
+#include "node-agent/key_table.h"
+
+#include <algorithm>
+
+#include "absl/time/clock.h"
+
+namespace bdr::agent {
+namespace {
+
+bool Misled(const StampRange& stamps, bool gone, int64_t commit_us, int64_t stamp_us) {
+  return stamps.oldest_us < stamp_us && (gone || stamps.newest_us > commit_us);
+}
+
+StampRange Union(const StampRange& a, const StampRange& b) {
+  return {.oldest_us = std::min(a.oldest_us, b.oldest_us),
+          .newest_us = std::max(a.newest_us, b.newest_us)};
+}
+
+}  // namespace
+
+KeyTable::Registration& KeyTable::Registration::operator=(Registration&& other) noexcept {
+  Release();
+  table_ = std::exchange(other.table_, nullptr);
+  holder_ = other.holder_;
+  all_ = other.all_;
+  stamps_ = other.stamps_;
+  keys_ = std::move(other.keys_);
+  return *this;
+}
+
+void KeyTable::Registration::Release() {
+  if (table_ == nullptr) return;
+  {
+    MutexLock lock(&table_->mu_);
+    table_->EndLocked(this);
+  }
+  table_->released_.NotifyAll();
+  table_ = nullptr;
+}
+
+void KeyTable::Registration::Commit(Lsn local_after) {
+  if (table_ == nullptr) return;
+  {
+    MutexLock lock(&table_->mu_);
+    for (const std::string& key : keys_) {
+      Known& known = table_->keys_[key];
+      known.recent = known.groups == 0 ? stamps_ : Union(known.recent, stamps_);
+      ++known.groups;
+    }
+    table_->EndLocked(this);
+    table_->recent_.push_back({.holder = holder_,
+                               .local_after = local_after,
+                               .all = all_,
+                               .stamps = stamps_,
+                               .keys = std::move(keys_)});
+  }
+  table_->released_.NotifyAll();
+  table_ = nullptr;
+}
+
+void KeyTable::EndLocked(Registration* registration) {
+  for (const std::string& key : registration->keys_) {
+    const auto found = keys_.find(key);
+    found->second.holder = 0;
+    --held_;
+    if (found->second.groups == 0) keys_.erase(found);
+  }
+  if (exclusive_ == registration->holder_) exclusive_ = 0;
+}
+
+bool KeyTable::FreeLocked(uint64_t holder, const std::vector<std::string>& keys) {
+  if (exclusive_ != 0 && exclusive_ != holder) return false;
+  if (exclusive_waiter_ != 0 && exclusive_waiter_ != holder) return false;
+  return std::all_of(keys.begin(), keys.end(), [this](const std::string& key) {
+    const auto found = keys_.find(key);
+    return found == keys_.end() || found->second.holder == 0;
+  });
+}
+
+std::pair<bool, KeyTable::Registration> KeyTable::Register(uint64_t holder,
+                                                           std::vector<std::string> keys,
+                                                           StampRange stamps,
+                                                           absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  Registration registration;
+  MutexLock lock(&mu_);
+  while (!FreeLocked(holder, keys)) {
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) return {false, Registration()};
+    released_.WaitFor(&mu_, left);
+  }
+  for (const std::string& key : keys) {
+    Known& known = keys_[key];
+    known.holder = holder;
+    known.held = stamps;
+  }
+  held_ += keys.size();
+  registration.table_ = this;
+  registration.holder_ = holder;
+  registration.stamps_ = stamps;
+  registration.keys_ = std::move(keys);
+  return {true, std::move(registration)};
+}
+
+std::pair<bool, KeyTable::Registration> KeyTable::RegisterAll(uint64_t holder, StampRange stamps,
+                                                              absl::Duration timeout) {
+  const absl::Time deadline = absl::Now() + timeout;
+  Registration registration;
+  MutexLock lock(&mu_);
+  while (exclusive_ != 0 || held_ != 0 || (exclusive_waiter_ != 0 && exclusive_waiter_ != holder)) {
+    if (exclusive_waiter_ == 0) exclusive_waiter_ = holder;
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      if (exclusive_waiter_ == holder) exclusive_waiter_ = 0;
+      released_.NotifyAll();
+      return {false, Registration()};
+    }
+    released_.WaitFor(&mu_, left);
+  }
+  exclusive_waiter_ = 0;
+  exclusive_ = holder;
+  registration.table_ = this;
+  registration.holder_ = holder;
+  registration.all_ = true;
+  registration.stamps_ = stamps;
+  return {true, std::move(registration)};
+}
+
+void KeyTable::Settle(uint64_t holder, Lsn local_after) {
+  MutexLock lock(&mu_);
+  for (Recent& recent : recent_) {
+    if (recent.holder == holder) recent.local_after = std::min(recent.local_after, local_after);
+  }
+}
+
+bool KeyTable::Touches(absl::string_view key, bool gone, int64_t commit_us,
+                       int64_t stamp_us) const {
+  MutexLock lock(&mu_);
+  if (exclusive_ != 0) return true;
+  for (const Recent& recent : recent_) {
+    if (recent.all && Misled(recent.stamps, gone, commit_us, stamp_us)) return true;
+  }
+  const auto found = keys_.find(key);
+  if (found == keys_.end()) return false;
+  const Known& known = found->second;
+  return (known.holder != 0 && Misled(known.held, gone, commit_us, stamp_us)) ||
+         (known.groups > 0 && Misled(known.recent, gone, commit_us, stamp_us));
+}
+
+void KeyTable::Forget(Lsn captured_through) {
+  MutexLock lock(&mu_);
+  std::erase_if(recent_, [&](const Recent& recent) {
+    if (recent.local_after > captured_through) return false;
+    for (const std::string& key : recent.keys) {
+      const auto found = keys_.find(key);
+      if (--found->second.groups == 0 && found->second.holder == 0) keys_.erase(found);
+    }
+    return true;
+  });
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,109 @@
+// Keys in flight: rows that some applier is about to write, is writing, or has just written.
+//
+// An applier reads a row's version, decides, and writes. Two that did so for one row at the same
+// time would decide on the same old version. So every key of a group is registered here first, all
+// together or not at all; whoever comes later waits, holding nothing.
+//
+// A local write may have been committed before such a group and captured after it: the group then
+// decided without knowing it. So keys stay known here until capture has passed the group's commit,
+// and capture asks, once a local change's version is in the store, whether it touches one. Since
+// appliers register before they read the store, one of the two always sees the other.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/lsn.h"
+#include "base/mutex.h"
+
+namespace bdr::agent {
+
+// The stamps (µs) of a group's transactions lie within, bounds included.
+struct StampRange {
+  int64_t oldest_us = 0;
+  int64_t newest_us = 0;
+};
+
+// Thread-safe.
+class KeyTable {
+ public:
+  // Registered keys, given back when it goes away.
+  class Registration {
+   public:
+    Registration() = default;
+    Registration(Registration&& other) noexcept { *this = std::move(other); }
+    Registration& operator=(Registration&& other) noexcept;
+    ~Registration() { Release(); }
+
+    // Nothing was written.
+    void Release();
+    // What was registered was written, and local WAL had reached `local_after` once it was
+    // committed. Lsn{UINT64_MAX} if it is not known whether it was, until Settle().
+    void Commit(Lsn local_after);
+
+   private:
+    friend class KeyTable;
+    KeyTable* table_ = nullptr;
+    uint64_t holder_ = 0;
+    bool all_ = false;
+    StampRange stamps_;
+    std::vector<std::string> keys_;
+  };
+
+  // Waits until no other holder has any of `keys` (version keys), then registers them all. False
+  // on timeout.
+  std::pair<bool, Registration> Register(uint64_t holder, std::vector<std::string> keys,
+                                         StampRange stamps, absl::Duration timeout);
+
+  // Waits until nobody else has any key, then registers all there could be: for a transaction too
+  // large to name its keys beforehand. Others wait meanwhile.
+  std::pair<bool, Registration> RegisterAll(uint64_t holder, StampRange stamps,
+                                            absl::Duration timeout);
+
+  // What `holder` committed, perhaps, was visible before local WAL reached `local_after`, or never.
+  void Settle(uint64_t holder, Lsn local_after);
+
+  // A local change of this key, committed at `commit_us` by the server's clock and stamped
+  // `stamp_us`, must be merged once more: an applier may have decided without it. A row that is
+  // gone shows nothing to decide by; one that stands shows its commit time, which misleads only
+  // about changes stamped between that and its stamp.
+  bool Touches(absl::string_view key, bool gone, int64_t commit_us, int64_t stamp_us) const;
+
+  // Capture has passed this position, and has asked about everything before.
+  void Forget(Lsn captured_through);
+
+ private:
+  struct Recent {
+    uint64_t holder = 0;
+    Lsn local_after;
+    bool all = false;
+    StampRange stamps;
+    std::vector<std::string> keys;
+  };
+  struct Known {
+    uint64_t holder = 0;  // 0: nobody holds it, it was written
+    int groups = 0;       // recent ones that wrote it
+    StampRange held;
+    StampRange recent;
+  };
+  bool FreeLocked(uint64_t holder, const std::vector<std::string>& keys)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EndLocked(Registration* registration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  mutable Mutex mu_;
+  CondVar released_;
+  absl::flat_hash_map<std::string, Known> keys_ ABSL_GUARDED_BY(mu_);
+  size_t held_ ABSL_GUARDED_BY(mu_) = 0;  // keys with a holder
+  uint64_t exclusive_ ABSL_GUARDED_BY(mu_) = 0;
+  // Who waits for everything; nobody else begins meanwhile, or it might wait for ever.
+  uint64_t exclusive_waiter_ ABSL_GUARDED_BY(mu_) = 0;
+  std::deque<Recent> recent_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace bdr::agent
