@@ -253,8 +253,20 @@ absl::Status PostgresServer::Restart(StopMode mode) {
 absl::Status PostgresServer::Kill9() {
   // Stopped first, so that it neither starts new children nor tells the others that one died.
   RETURN_IF_ERROR(process_->Pause());
-  for (pid_t child : ChildrenOf(process_->pid())) kill(child, SIGKILL);
+  const std::vector<pid_t> children = ChildrenOf(process_->pid());
+  for (pid_t child : children) kill(child, SIGKILL);
   process_->Kill9();
+  // A new server refuses to start while one of them still has the old shared memory.
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  for (pid_t child : children) {
+    while (kill(child, 0) == 0) {
+      if (absl::Now() > until) {
+        return absl::DeadlineExceededError(
+            absl::StrCat("a process of \"", options_.name, "\" (", child, ") does not end"));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // Nothing tells of its end.
+    }
+  }
   return absl::OkStatus();
 }
 
