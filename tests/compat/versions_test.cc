@@ -66,7 +66,7 @@ TEST_P(VersionsTest, EveryKindOfChangeTravels) {
   BDR_EXEC(first, R"sql(
 INSERT INTO item (id, name, price, at, tags, doc, m, p, r, big)
     SELECT i, 'item ' || i, i / 3.0, '2026-11-21 10:00+00', ARRAY['a', NULL, 'b'], '{"a": [1, null]}',
-           'happy', (i, 'sad'), int4range(i, i + 5), repeat(md5(i::text), 300)
+           'happy', ROW(i, 'sad'::mood)::pair, int4range(i, i + 5), repeat(md5(i::text), 300)
     FROM generate_series(1, 200) i;
 INSERT INTO item (id) VALUES (1000);
 INSERT INTO event VALUES ('one'), ('one');
