@@ -1,0 +1,264 @@
+// Positions decide what is sent again, what is thrown away, and which versions may be forgotten.
+// Each must err low, whatever order the news comes in.
+#include "node-agent/progress.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "base/testing.h"
+#include "tests/harness/temp_folder.h"
+
+namespace bdr::agent {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Optional;
+
+constexpr OriginId kOwn{.node = 1, .incarnation = 1};
+constexpr OriginId kPeer{.node = 2, .incarnation = 1};
+constexpr OriginId kOther{.node = 3, .incarnation = 1};
+
+class ProgressTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(folder_, harness::TempFolder::Create());
+    ASSERT_OK_AND_ASSIGN(database_, Database::Open({.directory = folder_->path() + "/log"}));
+    ASSERT_OK_AND_ASSIGN(log_, ChangeLog::Open(database_.get()));
+    progress_ = std::make_unique<Progress>(kOwn, log_.get(), &history_);
+  }
+
+  static HeartbeatInfo Heartbeat(std::vector<HeartbeatOrigin> origins) {
+    return {.clock_us = 0, .origins = std::move(origins)};
+  }
+  void Acknowledge(NodeId subscriber, Lsn durable) {
+    progress_->OnAcks(subscriber, {{.origin = kOwn, .durable_lsn = durable}});
+  }
+  void Append(OriginId origin, Lsn end_lsn) {
+    BlockBuilder builder(origin);
+    builder.BeginTransaction({.end_lsn = end_lsn, .stamp = {.time_us = 1, .node = origin.node}});
+    ASSERT_OK(log_->AppendReceived(builder.Seal(log_->End(origin).chain, /*more_parts=*/false)));
+  }
+
+  std::unique_ptr<harness::TempFolder> folder_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<ChangeLog> log_;
+  AppliedHistory history_;
+  std::unique_ptr<Progress> progress_;
+};
+
+TEST_F(ProgressTest, AnOriginOfWhichNothingIsKnownIsMissing) {
+  EXPECT_EQ(progress_->CommittedLsn(kPeer), std::nullopt);
+  EXPECT_THAT(progress_->FirstMissing({{kPeer, Lsn{5}}}), Optional(OriginLsn{kPeer, Lsn{5}}));
+}
+
+TEST_F(ProgressTest, ADependencyIsMetOnceCommitted) {
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->Committed(kPeer, Lsn{9}, Lsn{100});
+  EXPECT_THAT(progress_->FirstMissing({{kPeer, Lsn{10}}}), Optional(OriginLsn{kPeer, Lsn{10}}));
+  progress_->Committed(kPeer, Lsn{10}, Lsn{110});
+  EXPECT_EQ(progress_->FirstMissing({{kPeer, Lsn{10}}}), std::nullopt);
+  EXPECT_EQ(progress_->CommittedLsn(kPeer), Lsn{10});
+}
+
+TEST_F(ProgressTest, OwnTransactionsAreHereAlready) {
+  EXPECT_EQ(progress_->FirstMissing({{kOwn, Lsn{1000}}}), std::nullopt);
+}
+
+TEST_F(ProgressTest, AWaiterReturnsWhenItsDependencyIsCommitted) {
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  std::thread applier([&] {
+    absl::SleepFor(absl::Milliseconds(20));
+    progress_->Committed(kPeer, Lsn{5}, Lsn{50});
+  });
+  const absl::Time begun = absl::Now();
+  progress_->WaitCommitted({kPeer, Lsn{5}}, absl::Seconds(30));
+  EXPECT_LT(absl::Now() - begun, absl::Seconds(20));
+  EXPECT_EQ(progress_->CommittedLsn(kPeer), Lsn{5});
+  applier.join();
+  progress_->WaitCommitted({kPeer, Lsn{6}}, absl::Milliseconds(5));  // returns all the same
+}
+
+TEST_F(ProgressTest, CommittedGoesBackOnlyByReset) {
+  EXPECT_FALSE(progress_->ResetCommitted(kPeer, Lsn{10}));
+  progress_->Committed(kPeer, Lsn{20}, Lsn{200});
+  EXPECT_TRUE(progress_->ResetCommitted(kPeer, Lsn{10}));
+  EXPECT_EQ(progress_->CommittedLsn(kPeer), Lsn{10});
+  EXPECT_FALSE(progress_->ResetCommitted(kPeer, Lsn{10}));
+}
+
+TEST_F(ProgressTest, CommittedIsNotFlushedBeforeTheLocalWalIs) {
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->Committed(kPeer, Lsn{10}, Lsn{100});
+  progress_->Committed(kPeer, Lsn{20}, Lsn{200});
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{99}), IsEmpty());
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{100}), ElementsAre(OriginLsn{kPeer, Lsn{10}}));
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{300}), ElementsAre(OriginLsn{kPeer, Lsn{20}}));
+}
+
+TEST_F(ProgressTest, WhatACrashTookBackIsNeverFlushed) {
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->Committed(kPeer, Lsn{10}, Lsn{100});
+  progress_->Committed(kPeer, Lsn{20}, Lsn{200});
+  progress_->ResetCommitted(kPeer, Lsn{10});
+  // The WAL grows again over the places of what was lost.
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{1000}), IsEmpty());
+  progress_->Committed(kPeer, Lsn{10}, Lsn{150});
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{1000}), ElementsAre(OriginLsn{kPeer, Lsn{10}}));
+}
+
+TEST_F(ProgressTest, DurableIsWhatWasSaidLastAndNeverGoesBack) {
+  EXPECT_EQ(progress_->DurableLsn(kPeer), Lsn{0});
+  progress_->Durable({{kPeer, Lsn{10}}});
+  progress_->Durable({{kPeer, Lsn{5}}});
+  EXPECT_EQ(progress_->DurableLsn(kPeer), Lsn{10});
+}
+
+TEST_F(ProgressTest, NothingIsStableBeforeTheMembersAreKnown) {
+  progress_->Published(Lsn{100}, 5000);
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{0});
+  EXPECT_EQ(progress_->StableTime(), 0);
+}
+
+TEST_F(ProgressTest, OwnIsStableOnceEveryMemberHasIt) {
+  progress_->SetPeers({kPeer, kOther});
+  progress_->Published(Lsn{100}, 5000);
+  Acknowledge(kPeer.node, Lsn{100});
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{0});
+  Acknowledge(kOther.node, Lsn{60});
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{60});
+  Acknowledge(kOther.node, Lsn{40});  // an old word
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{60});
+  Acknowledge(kOther.node, Lsn{100});
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{100});
+}
+
+TEST_F(ProgressTest, StableTimeIsTheLowestOfAllMembers) {
+  progress_->SetPeers({kPeer, kOther});
+  progress_->Published(Lsn{100}, 5000);
+  Acknowledge(kPeer.node, Lsn{100});
+  Acknowledge(kOther.node, Lsn{100});
+  EXPECT_EQ(progress_->StableTime(), 0);  // the others have not told yet
+  progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = 4000}}));
+  EXPECT_EQ(progress_->StableTime(), 0);
+  progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kOther, .stable_us = 6000}}));
+  EXPECT_EQ(progress_->StableTime(), 4000);
+  progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = 7000}}));
+  EXPECT_EQ(progress_->StableTime(), 5000);
+}
+
+TEST_F(ProgressTest, APromiseWhileIdleMovesTheStableTime) {
+  progress_->SetPeers({kPeer});
+  progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = 1'000'000}}));
+  progress_->Published(Lsn{100}, 5000);
+  Acknowledge(kPeer.node, Lsn{100});
+  EXPECT_EQ(progress_->StableTime(), 5000);
+  progress_->Published(Lsn{100}, 8000);
+  EXPECT_EQ(progress_->StableTime(), 8000);
+  progress_->Published(Lsn{110}, 9000);  // nobody has it yet
+  EXPECT_EQ(progress_->StableTime(), 8000);
+}
+
+TEST_F(ProgressTest, AHeartbeatCarriesOwnPromisesAndOnlyDurableBlocksOfOthers) {
+  progress_->Published(Lsn{100}, 5000);
+  Append(kPeer, Lsn{70});
+  progress_->OnHeartbeat(kPeer.node,
+                         Heartbeat({{.origin = kPeer, .published_lsn = Lsn{80}, .stable_us = 3}}));
+  progress_->Durable({{kPeer, Lsn{60}}});
+  progress_->SetServerClock(1'000'000);
+  const HeartbeatInfo heartbeat = progress_->MakeHeartbeat();
+  EXPECT_GE(heartbeat.clock_us, 1'000'000);
+  ASSERT_EQ(heartbeat.origins.size(), 2);
+  EXPECT_EQ(heartbeat.origins[0].origin, kOwn);
+  EXPECT_EQ(heartbeat.origins[0].published_lsn, Lsn{100});
+  EXPECT_EQ(heartbeat.origins[0].promise_us, 5000);
+  EXPECT_EQ(heartbeat.origins[1].origin, kPeer);
+  EXPECT_EQ(heartbeat.origins[1].published_lsn, Lsn{60});
+  EXPECT_EQ(heartbeat.origins[1].promise_us, 0);  // only an origin itself may promise
+  EXPECT_EQ(heartbeat.origins[1].stable_us, 3);
+}
+
+TEST_F(ProgressTest, OnlyTheOriginItselfIsBelievedAboutItsPromise) {
+  progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kOther, .promise_us = 900}}));
+  EXPECT_THAT(history_.At(Lsn{10}).seen, IsEmpty());
+  progress_->OnHeartbeat(kOther.node, Heartbeat({{.origin = kOther, .promise_us = 900}}));
+  EXPECT_THAT(history_.At(Lsn{10}).seen, ElementsAre(SeenUntil{kOther.node, 900}));
+}
+
+TEST_F(ProgressTest, NobodyTellsUsAboutOurOwnOrigin) {
+  progress_->SetPeers({});
+  progress_->OnHeartbeat(
+      kPeer.node,
+      Heartbeat({{.origin = kOwn, .published_lsn = Lsn{9}, .stable_lsn = Lsn{9}, .stable_us = 9}}));
+  EXPECT_EQ(progress_->PublishedLsn(kOwn), Lsn{0});
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{0});
+  EXPECT_EQ(progress_->StableTime(), 0);
+}
+
+TEST_F(ProgressTest, AcknowledgementsTellReceivedDurableAndApplied) {
+  Append(kPeer, Lsn{70});
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->Committed(kPeer, Lsn{65}, Lsn{1000});
+  progress_->Durable({{kPeer, Lsn{50}}});
+  const std::vector<AckInfo> acks = progress_->MakeAcks();
+  ASSERT_EQ(acks.size(), 1);
+  EXPECT_EQ(acks[0].origin, kPeer);
+  EXPECT_EQ(acks[0].received_lsn, Lsn{70});
+  EXPECT_EQ(acks[0].applied_lsn, Lsn{65});
+  EXPECT_EQ(acks[0].durable_lsn, Lsn{50});
+}
+
+// Promises are kept in a list that is thinned when a member stays behind; and acknowledgements come
+// in any order. What is said to be stable must be so by the whole list.
+RC_GTEST_PROP(ProgressStabilityTest, StableTimeIsNeverAboveAPromiseThatEverybodyHas, ()) {
+  AppliedHistory history;
+  Progress progress(kOwn, /*log=*/nullptr, &history);  // the log is not asked about stability
+  progress.SetPeers({kPeer, kOther});
+  for (const OriginId peer : {kPeer, kOther}) {
+    progress.OnHeartbeat(peer.node,
+                         {.clock_us = 0, .origins = {{.origin = peer, .stable_us = INT64_MAX}}});
+  }
+  std::vector<std::pair<Lsn, int64_t>> said;
+  std::map<NodeId, Lsn> has;
+  Lsn published;
+  int64_t promise = 0;
+  const int steps = *rc::gen::inRange(1, 100);
+  for (int i = 0; i < steps; ++i) {
+    if (*rc::gen::inRange(0, 3) > 0) {
+      // Often many at once, to come to the limit of the list.
+      const int many = *rc::gen::element(1, 2, 700);
+      for (int j = 0; j < many; ++j) {
+        published.value += static_cast<uint64_t>(j % 3);
+        promise += 1 + j % 2;
+        progress.Published(published, promise);
+        said.emplace_back(published, promise);
+      }
+    } else {
+      const NodeId node = *rc::gen::element(kPeer.node, kOther.node);
+      const Lsn lsn{*rc::gen::inRange<uint64_t>(0, published.value + 1)};
+      progress.OnAcks(node, {{.origin = kOwn, .durable_lsn = lsn}});
+      has[node] = std::max(has[node], lsn);
+    }
+    const Lsn everybody = std::min(has[kPeer.node], has[kOther.node]);
+    RC_ASSERT(progress.StableLsn(kOwn) == std::min(everybody, published));
+    int64_t largest = 0;
+    for (const auto& [lsn, time] : said) {
+      if (lsn <= everybody) largest = std::max(largest, time);
+    }
+    RC_ASSERT(progress.StableTime() <= largest);
+    // With everything everywhere it is the promise itself.
+    if (everybody >= published && !said.empty()) RC_ASSERT(progress.StableTime() == largest);
+  }
+}
+
+}  // namespace
+}  // namespace bdr::agent
