@@ -9,6 +9,7 @@
 #include <map>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -212,14 +213,21 @@ absl::Status PostgresServer::CreateDataFolder() const {
 
 absl::Status PostgresServer::Start() {
   if (Running()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(process_, ChildProcess::Start(
-                                 {.name = options_.name,
-                                  .argv = {options_.bin_folder + "/postgres", "-D", data_folder()},
-                                  .log_file = log_file(),
-                                  .user = user_,
-                                  .working_folder = options_.folder,
-                                  .parent_death_signal = options_.parent_death_signal}));
-  return WaitUntilReady(absl::Seconds(60));
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (true) {
+    ASSIGN_OR_RETURN(
+        process_,
+        ChildProcess::Start({.name = options_.name,
+                             .argv = {options_.bin_folder + "/postgres", "-D", data_folder()},
+                             .log_file = log_file(),
+                             .user = user_,
+                             .working_folder = options_.folder,
+                             .parent_death_signal = options_.parent_death_signal}));
+    const absl::Status ready = WaitUntilReady(absl::Seconds(60));
+    // After a kill, a process of the old server that still ends keeps its shared memory.
+    const bool too_early = absl::StrContains(ready.message(), "is still in use");
+    if (ready.ok() || !too_early || absl::Now() > until) return ready;
+  }
 }
 
 absl::Status PostgresServer::WaitUntilReady(absl::Duration deadline) {
