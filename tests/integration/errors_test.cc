@@ -128,6 +128,26 @@ TEST_F(ErrorsTest, VerifyFindsARowThatDiffers) {
   EXPECT_THAT(bad.out, ::testing::HasSubstr("17"));
 }
 
+TEST_F(ErrorsTest, NodeCheckNamesWhatDoesNotReplicateAndWhatIsMissing) {
+  BDR_START_CLUSTER(2,
+                    "CREATE TABLE good (id int PRIMARY KEY);"
+                    "CREATE TABLE keyless_table (what text);"
+                    "CREATE TABLE deferred_table (id int PRIMARY KEY, v int UNIQUE DEFERRABLE)");
+  // All this works without a superuser.
+  ExpectEverywhere("SELECT rolsuper FROM pg_roles WHERE rolname = 'bdr'", "f");
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult check,
+                       cluster_->Bdrctl({"node", "check", "n1"}));
+  EXPECT_THAT(check.out, ::testing::HasSubstr("keyless_table"));
+  EXPECT_THAT(check.out, ::testing::HasSubstr("deferred_table"));
+  EXPECT_NE(check.exit_code, 2) << check.out << check.err;
+  // A right that was taken away is found, with the statement that gives it back.
+  BDR_EXEC("n1", "REVOKE pg_write_all_data FROM bdr");
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult refused,
+                       cluster_->Bdrctl({"node", "check", "n1"}));
+  EXPECT_EQ(refused.exit_code, 2) << refused.out << refused.err;
+  EXPECT_THAT(refused.out, ::testing::HasSubstr("GRANT pg_write_all_data TO"));
+}
+
 TEST_F(ErrorsTest, StatusChecksAndMetricsOfAGoodCluster) {
   BDR_START_CLUSTER(2, "CREATE TABLE t (id int PRIMARY KEY)");
   for (const char* format : {"table", "json", "yaml"}) {
