@@ -27,8 +27,9 @@ class Bdr : public System {
   harness::PostgresServer& source() override { return cluster_->postgres("n1"); }
   harness::PostgresServer& receiver() override { return cluster_->postgres("n2"); }
   std::string database() const override { return "app"; }
-  absl::Status Pause() override { return cluster_->agent("n2").Terminate(); }
-  absl::Status Resume() override { return cluster_->StartAgent("n2"); }
+  // Stopped, not ended: its start is not what is measured.
+  absl::Status Pause() override { return cluster_->agent("n2").Pause(); }
+  absl::Status Resume() override { return cluster_->agent("n2").Resume(); }
 
  private:
   const std::unique_ptr<harness::Cluster> cluster_;
