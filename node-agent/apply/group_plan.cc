@@ -58,7 +58,19 @@ TableOps& GroupPlan::OpsFor(const std::shared_ptr<const BoundTable>& table) {
 
 absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
   if (op.version_key.empty() || ops.table->in_source_order()) {
-    if (!op.version_key.empty()) row_places_[op.version_key] = ops.rows.size();
+    if (!op.version_key.empty()) {
+      const auto [place, is_new] = row_places_.try_emplace(op.version_key, ops.rows.size());
+      // So that it is whole, or tells where it came from, if its row goes on to another key: what
+      // is fetched for that is the row as it was before the group.
+      if (!is_new && !op.is_delete()) {
+        const RowOp& earlier = ops.rows[place->second];
+        if (!earlier.is_delete()) {
+          FillUnchanged(earlier.row, &op.row);
+          if (!op.moved_from.has_value()) op.moved_from = earlier.moved_from;
+        }
+      }
+      place->second = ops.rows.size();
+    }
     ops.rows.push_back(std::move(op));
     return absl::OkStatus();
   }
