@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/testing.h"
+#include "tests/harness/cluster.h"
 #include "tests/harness/http.h"
 #include "tests/harness/machine_crash.h"
 #include "tests/harness/ports.h"
@@ -138,6 +139,8 @@ TEST_F(TcpProxyTest, AStallEndsWithoutLoss) {
 TEST_F(TcpProxyTest, LostBytesResetTheConnectionWhenItHeals) {
   proxy_->SetFault("me", Direction::kToServer, {.lose = true});
   EXPECT_EQ(Echo("hello", 50), "");
+  ASSERT_OK(WaitFor("the bytes to be lost", absl::Seconds(10),
+                    [&]() -> absl::StatusOr<bool> { return proxy_->bytes_lost() == 5; }));
   proxy_->Heal();
   EXPECT_THAT(Echo("x", 5000), ::testing::HasSubstr("reset"));
   Connect();

@@ -114,6 +114,11 @@ int64_t TcpProxy::bytes_forwarded() const {
   return bytes_forwarded_;
 }
 
+int64_t TcpProxy::bytes_lost() const {
+  MutexLock lock(&mu_);
+  return bytes_lost_;
+}
+
 TcpProxy::ClientFaults TcpProxy::FaultsOf(const std::string& client) const {
   MutexLock lock(&mu_);
   auto it = faults_.find(client);
@@ -165,6 +170,8 @@ void TcpProxy::Receive(Link* link, Flow* flow, const Fault& fault) {
   }
   if (fault.lose) {
     link->lost_bytes = true;
+    MutexLock lock(&mu_);
+    bytes_lost_ += n;
     return;
   }
   data.resize(static_cast<size_t>(n));

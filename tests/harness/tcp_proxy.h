@@ -54,6 +54,8 @@ class TcpProxy {
   void Heal();
   // Bytes delivered so far in both directions.
   int64_t bytes_forwarded() const;
+  // Bytes that were lost on purpose.
+  int64_t bytes_lost() const;
 
  private:
   struct Flow {
@@ -104,6 +106,7 @@ class TcpProxy {
   bool healed_ ABSL_GUARDED_BY(mu_) = false;
   bool stop_ ABSL_GUARDED_BY(mu_) = false;
   int64_t bytes_forwarded_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t bytes_lost_ ABSL_GUARDED_BY(mu_) = 0;
 };
 
 // Whether the TCP connection from 127.0.0.1:client_port to 127.0.0.1:server_port belongs to the
