@@ -1,5 +1,6 @@
 #include "node-agent/apply/bound_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -88,7 +89,19 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     const postgres::ColumnInfo& column = bound->table().columns[local];
     if (column.generated) continue;
     bound->written_.push_back(local);
-    if (!column.type->has_binary) bound->text_columns_.push_back(local);
+    if (!column.type->has_binary) bound->by_column_ = true;
+    if (column.identity_always && column.key_position < 0) bound->identities_.push_back(local);
+  }
+  if (bound->by_column_) {
+    for (const int local : bound->written_) {
+      const postgres::ColumnInfo& column = bound->table().columns[local];
+      if (column.type->kind != postgres::TypeInfo::Kind::kArray) continue;
+      return absl::FailedPreconditionError(
+          absl::StrCat("table \"", bound->table().DisplayName(),
+                       "\" has a column of a type without a binary form and an array, \"",
+                       column.name, "\": rows of such tables cannot be written; use other types"));
+    }
+    bound->columns_beside_ = bound->written_;
   }
   return bound;
 }
@@ -153,32 +166,45 @@ std::string BoundTable::Only() const {
 }
 
 std::string BoundTable::Value(int column) const {
-  for (size_t i = 0; i < text_columns_.size(); ++i) {
-    if (text_columns_[i] == column) {
-      return absl::StrCat("r.x", i, "::", TypeName(*table().columns[column].type));
-    }
-  }
-  return absl::StrCat("r.c", column);
+  const postgres::TypeInfo& type = *table().columns[column].type;
+  return type.has_binary ? absl::StrCat("r.c", column)
+                         : absl::StrCat("r.c", column, "::", TypeName(type));
 }
 
-// FROM unnest(...) AS r(c0, c1, ..., [s,] x0, ..., n)
-std::string BoundTable::RowsFrom(bool with_times, int first_text) const {
-  std::string out =
-      absl::StrCat("ROWS FROM (pg_catalog.unnest($1::", table().QualifiedName(), "[])");
+// FROM unnest(...) AS r(c0, c1, ..., [s,] n), or with an array for each column
+// AS r(given, [s,] c0, c1, ..., n)
+std::string BoundTable::RowsFrom(bool with_times, int first_beside) const {
+  std::vector<std::string> arrays;
   std::vector<std::string> names;
-  for (size_t i = 0; i < table().columns.size(); ++i) names.push_back(absl::StrCat("c", i));
+  if (by_column_) {
+    arrays.push_back("pg_catalog.unnest($1::pg_catalog.int4[])");
+    names.push_back("given");
+  } else {
+    arrays.push_back(absl::StrCat("pg_catalog.unnest($1::", table().QualifiedName(), "[])"));
+    for (size_t i = 0; i < table().columns.size(); ++i) names.push_back(absl::StrCat("c", i));
+  }
   if (with_times) {
-    absl::StrAppend(&out, ", pg_catalog.unnest($2::pg_catalog.timestamptz[])");
+    arrays.push_back("pg_catalog.unnest($2::pg_catalog.timestamptz[])");
     names.push_back("s");
   }
-  for (size_t i = 0; i < text_columns_.size(); ++i) {
-    absl::StrAppend(&out, ", pg_catalog.unnest($", first_text + static_cast<int>(i),
-                    "::pg_catalog.text[])");
-    names.push_back(absl::StrCat("x", i));
-  }
+  AppendBeside(first_beside, &arrays, &names);
   names.push_back("n");
-  absl::StrAppend(&out, ") WITH ORDINALITY AS r(", absl::StrJoin(names, ", "), ")");
-  return out;
+  return absl::StrCat("ROWS FROM (", absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS r(",
+                      absl::StrJoin(names, ", "), ")");
+}
+
+// Parameters from $first on: an array for each of columns_beside().
+void BoundTable::AppendBeside(int first, std::vector<std::string>* arrays,
+                              std::vector<std::string>* names) const {
+  for (size_t i = 0; i < columns_beside_.size(); ++i) {
+    const postgres::TypeInfo& type = *table().columns[columns_beside_[i]].type;
+    const std::string name = type.has_binary ? absl::StrCat(QuoteIdentifier(type.base_schema), ".",
+                                                            QuoteIdentifier(type.base_name))
+                                             : "pg_catalog.text";
+    arrays->push_back(
+        absl::StrCat("pg_catalog.unnest($", first + static_cast<int>(i), "::", name, "[])"));
+    names->push_back(absl::StrCat("c", columns_beside_[i]));
+  }
 }
 
 std::string BoundTable::KeysFrom(bool with_times) const {
@@ -230,6 +256,38 @@ std::string BoundTable::UpdateSql(const std::vector<bool>& set, bool checked) co
                       " RETURNING r.n");
 }
 
+std::string BoundTable::ReplaceSql(const std::vector<bool>& set, bool checked) const {
+  std::vector<std::string> names;
+  std::vector<std::string> values;
+  std::vector<std::string> places;
+  for (size_t i = 0; i < table().columns.size(); ++i) {
+    const postgres::ColumnInfo& column = table().columns[i];
+    if (column.generated) continue;
+    const int index = static_cast<int>(i);
+    const bool from_row =
+        set[i] || column.key_position >= 0 ||
+        std::find(identities_.begin(), identities_.end(), index) != identities_.end();
+    const std::string name = QuoteIdentifier(column.name);
+    places.push_back(absl::StrCat("w", i));
+    values.push_back(
+        absl::StrCat(from_row ? Value(index) : absl::StrCat("t.", name), " AS ", places.back()));
+    names.push_back(name);
+  }
+  std::vector<std::string> differs;
+  for (const int column : identities_) {
+    differs.push_back(absl::StrCat("t.", QuoteIdentifier(table().columns[column].name),
+                                   " IS DISTINCT FROM ", Value(column)));
+  }
+  return absl::StrCat(
+      "WITH gone AS (DELETE FROM ", Only(), " AS t USING ", RowsFrom(/*with_times=*/true, 4),
+      " WHERE ", KeyEquals(), " AND (", absl::StrJoin(differs, " OR "), ") AND ",
+      checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
+              : "$3::pg_catalog.timestamptz[] IS NOT NULL",
+      " RETURNING ", absl::StrJoin(values, ", "), ") INSERT INTO ", table().QualifiedName(), " (",
+      absl::StrJoin(names, ", "), ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(places, ", "),
+      " FROM gone");
+}
+
 std::string BoundTable::InsertSql(bool checked) const {
   std::vector<std::string> names;
   std::vector<std::string> values;
@@ -273,8 +331,8 @@ std::string BoundTable::PlainInsertSql() const {
 
 std::string BoundTable::DeleteSql(bool checked) const {
   return absl::StrCat(
-      "DELETE FROM ", table().QualifiedName(), " AS t USING ", KeysFrom(checked), " WHERE ",
-      KeyEquals(), checked ? " AND " : "",
+      "DELETE FROM ", Only(), " AS t USING ", KeysFrom(checked), " WHERE ", KeyEquals(),
+      checked ? " AND " : "",
       checked ? Check("r.s", absl::StrCat("$", key_columns() + 2, "::pg_catalog.timestamptz[]"))
               : "",
       " RETURNING r.n");
@@ -321,6 +379,22 @@ std::string BoundTable::LogConflictSql() const {
         absl::StrCat("pg_catalog.unnest(", parameter(offset++), "::pg_catalog.", type, "[])"));
     names.push_back(name);
   }
+  const std::string rows = parameter(offset++);
+  const std::string remote_node = parameter(offset++);
+  std::string remote_row =
+      absl::StrCat("pg_catalog.to_jsonb((", rows, "::", table().QualifiedName(), "[])[r.n])");
+  if (by_column_) {
+    arrays.push_back(absl::StrCat("pg_catalog.unnest(", rows, "::pg_catalog.int4[])"));
+    names.push_back("given");
+    AppendBeside(static_cast<int>(table().key.size() + offset), &arrays, &names);
+    std::vector<std::string> values;
+    for (const int column : columns_beside_) {
+      values.push_back(
+          absl::StrCat(Value(column), " AS ", QuoteIdentifier(table().columns[column].name)));
+    }
+    remote_row = absl::StrCat("CASE WHEN r.given = 1 THEN (SELECT pg_catalog.to_jsonb(x) FROM",
+                              " (SELECT ", absl::StrJoin(values, ", "), ") AS x) END");
+  }
   names.push_back("n");
   const auto time = [](absl::string_view us) {
     return absl::StrCat("'epoch'::pg_catalog.timestamptz + ", us,
@@ -330,15 +404,18 @@ std::string BoundTable::LogConflictSql() const {
       "INSERT INTO bdr.conflict_log (relation, kind, key, local_row, remote_row, local_stamp,"
       " local_node, remote_stamp, remote_node, winner) SELECT ",
       postgres::QuoteLiteral(table().DisplayName()), ", r.kind, pg_catalog.jsonb_build_object(",
-      absl::StrJoin(pairs, ", "),
-      "), NULLIF(r.local_row, '')::pg_catalog.jsonb, pg_catalog.to_jsonb((", parameter(offset),
-      "::", table().QualifiedName(), "[])[r.n]), CASE WHEN r.local_us <> 0 THEN ",
-      time("r.local_us"), " END, NULLIF(r.local_node, 0), ", time("r.remote_us"), ", ",
-      parameter(offset + 1), "::pg_catalog.int4, r.winner FROM ROWS FROM (",
+      absl::StrJoin(pairs, ", "), "), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
+      ", CASE WHEN r.local_us <> 0 THEN ", time("r.local_us"), " END, NULLIF(r.local_node, 0), ",
+      time("r.remote_us"), ", ", remote_node, "::pg_catalog.int4, r.winner FROM ROWS FROM (",
       absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS r(", absl::StrJoin(names, ", "), ")");
 }
 
 absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* const> rows) const {
+  if (by_column_) {
+    std::vector<int32_t> given;
+    for (const LocalRow* row : rows) given.push_back(row == nullptr ? 0 : 1);
+    return EncodeInt4Array(given);
+  }
   const std::vector<postgres::ColumnInfo>& columns = table().columns;
   bool has_nulls = false;
   for (const LocalRow* row : rows) has_nulls |= row == nullptr;
@@ -370,17 +447,32 @@ absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* co
   return out;
 }
 
-std::string BoundTable::EncodeTextColumn(int column, absl::Span<const LocalRow* const> rows) const {
-  std::string out = ArrayHeader(kTextOid, rows.size(), /*has_nulls=*/true);
+absl::StatusOr<std::string> BoundTable::EncodeColumn(int column,
+                                                     absl::Span<const LocalRow* const> rows) const {
+  const postgres::TypeInfo& type = *table().columns[column].type;
+  std::string out =
+      ArrayHeader(type.has_binary ? type.base_oid : kTextOid, rows.size(), /*has_nulls=*/true);
   for (const LocalRow* row : rows) {
-    const postgres::ColumnValue& value = (*row)[column];
-    if (value.kind == ColumnKind::kText) {
-      AppendSized(&out, value.data);
-    } else {
+    const postgres::ColumnValue value = row == nullptr ? postgres::ColumnValue{} : (*row)[column];
+    if (value.kind != (type.has_binary ? ColumnKind::kBinary : ColumnKind::kText)) {
       AppendInt32(&out, UINT32_MAX);
+    } else if (type.has_binary && type.carries_user_oids()) {
+      ASSIGN_OR_RETURN(const std::string translated, postgres::TranslateBinary(type, value.data));
+      AppendSized(&out, translated);
+    } else {
+      AppendSized(&out, value.data);
     }
   }
   return out;
+}
+
+bool BoundTable::RefusesNulls(const LocalRow& row) const {
+  if (by_column_) return false;
+  for (size_t i = 0; i < row.size(); ++i) {
+    const postgres::TypeInfo& type = *table().columns[i].type;
+    if (row[i].kind == ColumnKind::kUnchangedToast && type.oid != type.base_oid) return true;
+  }
+  return false;
 }
 
 absl::StatusOr<std::string> BoundTable::EncodeKeyColumn(

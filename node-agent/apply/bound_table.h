@@ -3,7 +3,8 @@
 //
 // Rows travel to the server as one array of the table's own row type, in binary, so that columns of
 // any type (arrays too) go through their type's receive function and nothing is parsed or formatted
-// on the way. Keys travel as one array for each key column.
+// on the way. Keys travel as one array for each key column. So do whole rows where a column's type
+// has no receive function: the row type has none then either, even for rows in which it is null.
 #pragma once
 
 #include <atomic>
@@ -47,13 +48,18 @@ class BoundTable {
 
   // --- SQL. Parameters: $1 rows; $2 timestamptz[]: for each row, what must be later than the
   // commit time of the row found; $3 timestamptz[]: by replication origin (0: local commits) plus
-  // one, up to when it had been seen; then text[] for each of text_columns(). With `checked` a row
-  // passes only if the one found is older and was seen, or was written by this very transaction.
-  // Returns the 1-based places of the rows written.
+  // one, up to when it had been seen; then an array for each of columns_beside(). With `checked` a
+  // row passes only if the one found is older and was seen, or was written by this very
+  // transaction. Returns the 1-based places of the rows written.
   std::string UpdateSql(const std::vector<bool>& set, bool checked) const;
-  // As above, but $2 is one timestamptz, and nothing is returned: compare the count.
+  // To be run before UpdateSql() or InsertSql() of the same rows if has_identities(): writes anew
+  // the rows whose ALWAYS identities are to change, which no UPDATE can set. Parameters as for
+  // UpdateSql(), of which `set` is what the row brings along; returns nothing.
+  std::string ReplaceSql(const std::vector<bool>& set, bool checked) const;
+  bool has_identities() const { return !identities_.empty(); }
+  // As UpdateSql(), but $2 is one timestamptz, and nothing is returned: compare the count.
   std::string InsertSql(bool checked) const;
-  // For tables without a key: $1 rows, then the text columns.
+  // For tables without a key: $1 rows, then columns_beside().
   std::string PlainInsertSql() const;
 
   // Parameters: $1.. one array for each key column, then as $2 and $3 above (if checked).
@@ -63,14 +69,16 @@ class BoundTable {
   std::string FindSql(bool lock, bool with_rows) const;
   // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs,
   // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, the rows,
-  // and int4 the remote node.
-
+  // int4 the remote node, and columns_beside().
   std::string LogConflictSql() const;
   // The columns of the row with one key ($1.. as arrays of one), in binary.
   std::string FetchColumnsSql(const std::vector<int>& columns) const;
 
-  // Columns whose type has no binary form: sent as text beside the rows.
-  const std::vector<int>& text_columns() const { return text_columns_; }
+  // Columns that are sent beside the rows, all or none: all where one has no binary form.
+  const std::vector<int>& columns_beside() const { return columns_beside_; }
+  // The row leaves out a value of a domain, which may take no null: it has to be filled in before
+  // the row can be encoded.
+  bool RefusesNulls(const LocalRow& row) const;
   // The table's name for SQL, without the tables that inherit from it: they replicate by
   // themselves.
   std::string Only() const;
@@ -78,21 +86,27 @@ class BoundTable {
 
   // Parameters in binary. A null entry is an absent row.
   absl::StatusOr<std::string> EncodeRows(absl::Span<const LocalRow* const> rows) const;
-  std::string EncodeTextColumn(int column, absl::Span<const LocalRow* const> rows) const;
+  // One of columns_beside(): as text if its type has no binary form.
+  absl::StatusOr<std::string> EncodeColumn(int column,
+                                           absl::Span<const LocalRow* const> rows) const;
   absl::StatusOr<std::string> EncodeKeyColumn(size_t key_column,
                                               absl::Span<const LocalRow* const> rows) const;
 
  private:
   explicit BoundTable(ColumnMap columns) : columns_(std::move(columns)) {}
   absl::Status CheckTypes(const RemoteRelation& relation) const;
-  std::string RowsFrom(bool with_times, int first_text) const;
+  std::string RowsFrom(bool with_times, int first_beside) const;
+  void AppendBeside(int first, std::vector<std::string>* arrays,
+                    std::vector<std::string>* names) const;
   std::string KeysFrom(bool with_times) const;
   std::string KeyEquals() const;
   std::string Value(int column) const;
 
   ColumnMap columns_;
-  std::vector<int> text_columns_;
-  std::vector<int> written_;  // columns that INSERT names
+  bool by_column_ = false;
+  std::vector<int> columns_beside_;
+  std::vector<int> identities_;  // GENERATED ALWAYS, and not part of the key
+  std::vector<int> written_;     // columns that INSERT names
   uint64_t id_ = 0;
 };
 

@@ -68,8 +68,9 @@ absl::StatusOr<std::vector<std::string>> RowParams(const BoundTable& table,
   ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
   params.push_back(std::move(encoded));
   std::move(between.begin(), between.end(), std::back_inserter(params));
-  for (const int column : table.text_columns()) {
-    params.push_back(table.EncodeTextColumn(column, rows));
+  for (const int column : table.columns_beside()) {
+    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
+    params.push_back(std::move(beside));
   }
   return params;
 }
@@ -141,17 +142,18 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
 }
 
 // A row whose key changed comes without the large values that did not; they still stand in the row
-// of the old key.
+// of the old key. So they do in the row itself, where they cannot be left out.
 absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
   for (TableOps& ops : segment.tables) {
     for (RowOp& op : ops.rows) {
-      if (!op.moved_from.has_value() || !HasUnchanged(op.row)) continue;
+      if (!HasUnchanged(op.row)) continue;
+      if (!op.moved_from.has_value() && !ops.table->RefusesNulls(op.row)) continue;
       std::vector<int> columns;
       for (size_t i = 0; i < op.row.size(); ++i) {
         if (op.row[i].kind == ColumnKind::kUnchangedToast) columns.push_back(static_cast<int>(i));
       }
       RowOp old = op;
-      old.row = *op.moved_from;
+      old.row = op.moved_from.value_or(op.row);
       ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, {&old}));
       std::vector<bool> shape(op.row.size(), false);
       for (const int column : columns) shape[column] = true;
@@ -259,6 +261,7 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
       case Batch::kInsert: {
         int64_t oldest_us = rows.front()->stamp.time_us;
         for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
+        RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
         ASSIGN_OR_RETURN(const std::vector<std::string> params,
                          RowParams(table, rows,
                                    {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
@@ -276,6 +279,7 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
       }
       case Batch::kUpdate: {
         const std::vector<bool> shape = table.Settable(rows.front()->row);
+        RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
         ASSIGN_OR_RETURN(const std::vector<std::string> params,
                          RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
         RETURN_IF_ERROR(pipe_->Run(
@@ -295,6 +299,19 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
     }
   }
   return absl::OkStatus();
+}
+
+// Rows of one shape. Those that it writes are this transaction's own afterwards, so the statement
+// that follows passes them.
+absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
+                                         const std::vector<const RowOp*>& rows, bool checked) {
+  if (!table.has_identities()) return absl::OkStatus();
+  const std::vector<bool> shape = table.Settable(rows.front()->row);
+  ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                   RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
+  return pipe_->Run(
+      Name(table, checked ? "r" : "R", shape), [&] { return table.ReplaceSql(shape, checked); },
+      kInferred, params, nullptr);
 }
 
 std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) const {
@@ -478,6 +495,7 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
   for (auto& [shape, rows] : updates) {
     SortByKey(&rows);
     const std::vector<bool>& set = shape;
+    RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/false));
     ASSIGN_OR_RETURN(const std::vector<std::string> params,
                      RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
     RETURN_IF_ERROR(pipe_->Run(
@@ -537,6 +555,10 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
   ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
   params.push_back(std::move(encoded));
   params.push_back(EncodeInt4(options_.origin.node));
+  for (const int column : table.columns_beside()) {
+    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
+    params.push_back(std::move(beside));
+  }
   return pipe_->Run(
       Name(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params, nullptr);
 }

@@ -89,6 +89,8 @@ class GroupExecutor {
   absl::Status FetchMoved(GroupPlan& plan, Segment& segment);
   absl::Status QueueFirst(TableRun& run);
   absl::Status QueueBatch(TableRun& run, Batch batch, std::vector<const RowOp*> rows);
+  absl::Status QueueReplace(const BoundTable& table, const std::vector<const RowOp*>& rows,
+                            bool checked);
   absl::Status QueueFind(TableRun& run, const std::vector<const RowOp*>& rows, bool lock);
   absl::Status DecideUnresolved(TableRun& run);
   void Decide(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& now);

@@ -19,9 +19,11 @@ void CheckTable(const postgres::TableInfo& table, Findings& findings) {
           "another key"));
     }
     if (!column.type->has_binary) {
-      findings.Warning(absl::StrCat("column \"", column.name, "\" of table ", table.QualifiedName(),
-                                    " has type ", column.type->schema, ".", column.type->name,
-                                    " without a binary form: its values travel as text"));
+      findings.Warning(
+          absl::StrCat("column \"", column.name, "\" of table ", table.QualifiedName(),
+                       " has type ", column.type->schema, ".", column.type->name,
+                       " without a binary form: rows of the table are written more slowly, and "
+                       "cannot be if it has an array as well"));
     }
   }
 }
