@@ -121,6 +121,9 @@ absl::Status Cluster::SetUp() {
       added->crash = std::make_unique<MachineCrash>(added->folder + "/agent",
                                                     added->folder + "/synced.journal");
     }
+    if (options_.fake_clocks) {
+      ASSIGN_OR_RETURN(added->clock, FakeClock::Create(added->folder + "/clock"));
+    }
     nodes_.push_back(std::move(added));
   }
   RETURN_IF_ERROR(ChoosePorts());
@@ -169,7 +172,9 @@ absl::Status Cluster::StartNodeDatabase(Node* node) {
       .bin_folder = node->options.bin_folder,
       .folder = node->folder + "/postgres",
       .settings = node->options.settings,
+      .environment = {},
       .parent_death_signal = options_.parent_death_signal == 0 ? 0 : SIGQUIT};
+  if (node->clock != nullptr) postgres.environment = node->clock->environment();
   for (const auto& [name, value] : node->options.settings) {
     if (name == "port" && !absl::SimpleAtoi(value, &postgres.port)) {
       return absl::InvalidArgumentError(absl::StrCat("port \"", value, "\" is no number"));
@@ -274,6 +279,9 @@ absl::Status Cluster::StartAgent(absl::string_view name) {
       .log_file = node.folder + "/agent.log",
       .parent_death_signal = options_.parent_death_signal};
   if (node.crash != nullptr) options.environment = node.crash->environment();
+  if (node.clock != nullptr && options_.fake_agent_clocks) {
+    options.environment = Merge(std::move(options.environment), node.clock->environment());
+  }
   ASSIGN_OR_RETURN(node.agent, ChildProcess::Start(std::move(options)));
   MutexLock lock(&mu_);
   agent_pids_[std::string(name)] = node.agent->pid();

@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "postgres/connection.h"
 #include "tests/harness/certificates.h"
+#include "tests/harness/fake_clock.h"
 #include "tests/harness/http.h"
 #include "tests/harness/machine_crash.h"
 #include "tests/harness/postgres_server.h"
@@ -44,6 +45,8 @@ struct ClusterOptions {
   bool tls = false;
   bool proxies = false;        // agents reach each other through proxies: Partition() and the like
   bool machine_crash = false;  // CrashAgentMachine() is possible
+  bool fake_clocks = false;    // every node's PostgreSQL and agent go by a clock() of the node
+  bool fake_agent_clocks = true;  // with fake_clocks; false: only PostgreSQL does
   std::string agent_config = {};  // more lines of agent.yaml
   std::string folder = {};        // empty: a temporary one
   int first_port = 0;             // 0: any; else first_port, +1 for the server, +10 * i for nodes
@@ -101,6 +104,8 @@ class Cluster {
   PostgresServer& postgres(absl::string_view node) const { return *Find(node).postgres; }
   ChildProcess& agent(absl::string_view node) const { return *Find(node).agent; }
   ChildProcess& server() const { return *server_; }
+  // With `fake_clocks`. May be moved at any time, by one thread.
+  FakeClock& clock(absl::string_view node) const { return *Find(node).clock; }
   int agent_port(absl::string_view node) const { return Find(node).agent_port; }
   int metrics_port(absl::string_view node) const { return Find(node).metrics_port; }
   int server_port() const { return server_port_; }
@@ -136,6 +141,7 @@ class Cluster {
     std::unique_ptr<PostgresServer> postgres;
     std::unique_ptr<ChildProcess> agent;
     std::unique_ptr<MachineCrash> crash;
+    std::unique_ptr<FakeClock> clock;
     std::unique_ptr<TcpProxy> proxy;  // what others connect to
   };
 

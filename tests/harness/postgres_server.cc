@@ -219,6 +219,7 @@ absl::Status PostgresServer::Start() {
         process_,
         ChildProcess::Start({.name = options_.name,
                              .argv = {options_.bin_folder + "/postgres", "-D", data_folder()},
+                             .environment = options_.environment,
                              .log_file = log_file(),
                              .user = user_,
                              .working_folder = options_.folder,

@@ -32,6 +32,8 @@ struct PostgresOptions {
   // Off is fast, and safe against anything but a crash of the whole machine.
   bool fsync = false;
   std::vector<std::pair<std::string, std::string>> settings = {};  // more of postgresql.conf
+  // Added to the server's.
+  std::vector<std::pair<std::string, std::string>> environment = {};
   int parent_death_signal = SIGQUIT;  // see ProcessOptions; 0: the server outlives us
 };
 
