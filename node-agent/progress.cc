@@ -66,12 +66,19 @@ bool Progress::ResetCommitted(OriginId origin, Lsn committed) {
   return back;
 }
 
-void Progress::Committed(OriginId origin, Lsn committed, Lsn local_after) {
+bool Progress::Committed(OriginId origin, Lsn committed, Lsn local_after, uint64_t server_life) {
   MutexLock lock(&mu_);
+  if (server_life != server_life_) return false;
   Remote& remote = remotes_[origin];
   remote.committed = committed;
   remote.unflushed.push_back({.local_after = local_after, .origin_lsn = committed});
   moved_.NotifyAll();
+  return true;
+}
+
+uint64_t Progress::ServerLife() const {
+  MutexLock lock(&mu_);
+  return server_life_;
 }
 
 std::optional<Lsn> Progress::CommittedLsn(OriginId origin) const {
@@ -125,6 +132,7 @@ void Progress::Durable(const std::vector<OriginLsn>& durable) {
 
 void Progress::RestartFlushing(const std::vector<OriginLsn>& visible, Lsn local_after) {
   MutexLock lock(&mu_);
+  ++server_life_;
   for (auto& [origin, remote] : remotes_) remote.unflushed.clear();
   for (const OriginLsn& item : visible) {
     remotes_[item.origin].unflushed.push_back({.local_after = local_after, .origin_lsn = item.lsn});

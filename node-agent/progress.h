@@ -49,7 +49,11 @@ class Progress : public StreamBackend {
   // commits that it had not flushed). True if it went back.
   bool ResetCommitted(OriginId origin, Lsn committed);
   // A group was committed; local WAL had reached `local_after` by then.
-  void Committed(OriginId origin, Lsn committed, Lsn local_after);
+  // False, and nothing is taken over, if the server may have been restarted since `server_life` was
+  // asked for: the commit may be lost, whatever became of the session. Read the progress again.
+  bool Committed(OriginId origin, Lsn committed, Lsn local_after, uint64_t server_life);
+  // To be asked for before the session is opened whose commits are told.
+  uint64_t ServerLife() const;
   std::optional<Lsn> CommittedLsn(OriginId origin) const;
   // Which of `waits_for` is not yet committed here; nullopt if all is.
   std::optional<OriginLsn> FirstMissing(const std::vector<OriginLsn>& waits_for) const;
@@ -116,6 +120,7 @@ class Progress : public StreamBackend {
   std::deque<Promised> promises_ ABSL_GUARDED_BY(mu_);  // own, not yet stable
   Lsn own_stable_ ABSL_GUARDED_BY(mu_);
   int64_t own_stable_us_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t server_life_ ABSL_GUARDED_BY(mu_) = 0;  // grows with every RestartFlushing()
   int64_t clock_us_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Time clock_read_at_ ABSL_GUARDED_BY(mu_);
 };

@@ -63,9 +63,9 @@ TEST_F(ProgressTest, AnOriginOfWhichNothingIsKnownIsMissing) {
 
 TEST_F(ProgressTest, ADependencyIsMetOnceCommitted) {
   progress_->ResetCommitted(kPeer, Lsn{0});
-  progress_->Committed(kPeer, Lsn{9}, Lsn{100});
+  progress_->Committed(kPeer, Lsn{9}, Lsn{100}, progress_->ServerLife());
   EXPECT_THAT(progress_->FirstMissing({{kPeer, Lsn{10}}}), Optional(OriginLsn{kPeer, Lsn{10}}));
-  progress_->Committed(kPeer, Lsn{10}, Lsn{110});
+  progress_->Committed(kPeer, Lsn{10}, Lsn{110}, progress_->ServerLife());
   EXPECT_EQ(progress_->FirstMissing({{kPeer, Lsn{10}}}), std::nullopt);
   EXPECT_EQ(progress_->CommittedLsn(kPeer), Lsn{10});
 }
@@ -78,7 +78,7 @@ TEST_F(ProgressTest, AWaiterReturnsWhenItsDependencyIsCommitted) {
   progress_->ResetCommitted(kPeer, Lsn{0});
   std::thread applier([&] {
     absl::SleepFor(absl::Milliseconds(20));
-    progress_->Committed(kPeer, Lsn{5}, Lsn{50});
+    progress_->Committed(kPeer, Lsn{5}, Lsn{50}, progress_->ServerLife());
   });
   const absl::Time begun = absl::Now();
   progress_->WaitCommitted({kPeer, Lsn{5}}, absl::Seconds(30));
@@ -90,7 +90,7 @@ TEST_F(ProgressTest, AWaiterReturnsWhenItsDependencyIsCommitted) {
 
 TEST_F(ProgressTest, CommittedGoesBackOnlyByReset) {
   EXPECT_FALSE(progress_->ResetCommitted(kPeer, Lsn{10}));
-  progress_->Committed(kPeer, Lsn{20}, Lsn{200});
+  progress_->Committed(kPeer, Lsn{20}, Lsn{200}, progress_->ServerLife());
   EXPECT_TRUE(progress_->ResetCommitted(kPeer, Lsn{10}));
   EXPECT_EQ(progress_->CommittedLsn(kPeer), Lsn{10});
   EXPECT_FALSE(progress_->ResetCommitted(kPeer, Lsn{10}));
@@ -98,8 +98,8 @@ TEST_F(ProgressTest, CommittedGoesBackOnlyByReset) {
 
 TEST_F(ProgressTest, CommittedIsNotFlushedBeforeTheLocalWalIs) {
   progress_->ResetCommitted(kPeer, Lsn{0});
-  progress_->Committed(kPeer, Lsn{10}, Lsn{100});
-  progress_->Committed(kPeer, Lsn{20}, Lsn{200});
+  progress_->Committed(kPeer, Lsn{10}, Lsn{100}, progress_->ServerLife());
+  progress_->Committed(kPeer, Lsn{20}, Lsn{200}, progress_->ServerLife());
   EXPECT_THAT(progress_->FlushedThrough(Lsn{99}), IsEmpty());
   EXPECT_THAT(progress_->FlushedThrough(Lsn{100}), ElementsAre(OriginLsn{kPeer, Lsn{10}}));
   EXPECT_THAT(progress_->FlushedThrough(Lsn{300}), ElementsAre(OriginLsn{kPeer, Lsn{20}}));
@@ -107,13 +107,24 @@ TEST_F(ProgressTest, CommittedIsNotFlushedBeforeTheLocalWalIs) {
 
 TEST_F(ProgressTest, WhatACrashTookBackIsNeverFlushed) {
   progress_->ResetCommitted(kPeer, Lsn{0});
-  progress_->Committed(kPeer, Lsn{10}, Lsn{100});
-  progress_->Committed(kPeer, Lsn{20}, Lsn{200});
+  progress_->Committed(kPeer, Lsn{10}, Lsn{100}, progress_->ServerLife());
+  progress_->Committed(kPeer, Lsn{20}, Lsn{200}, progress_->ServerLife());
   progress_->ResetCommitted(kPeer, Lsn{10});
   // The WAL grows again over the places of what was lost.
   EXPECT_THAT(progress_->FlushedThrough(Lsn{1000}), IsEmpty());
-  progress_->Committed(kPeer, Lsn{10}, Lsn{150});
+  progress_->Committed(kPeer, Lsn{10}, Lsn{150}, progress_->ServerLife());
   EXPECT_THAT(progress_->FlushedThrough(Lsn{1000}), ElementsAre(OriginLsn{kPeer, Lsn{10}}));
+}
+
+// An applier may be held up between the server's answer to COMMIT and this note of it, for longer
+// than the server needs to crash, recover without that commit, and write other WAL in its place.
+TEST_F(ProgressTest, ACommitOfAnEarlierServerLifeCountsNoMore) {
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  const uint64_t before_crash = progress_->ServerLife();
+  progress_->RestartFlushing({{kPeer, Lsn{10}}}, Lsn{100});
+  EXPECT_FALSE(progress_->Committed(kPeer, Lsn{20}, Lsn{200}, before_crash));
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{1000}), ElementsAre(OriginLsn{kPeer, Lsn{10}}));
+  EXPECT_TRUE(progress_->Committed(kPeer, Lsn{20}, Lsn{200}, progress_->ServerLife()));
 }
 
 TEST_F(ProgressTest, DurableIsWhatWasSaidLastAndNeverGoesBack) {
@@ -207,7 +218,7 @@ TEST_F(ProgressTest, NobodyTellsUsAboutOurOwnOrigin) {
 TEST_F(ProgressTest, AcknowledgementsTellReceivedDurableAndApplied) {
   Append(kPeer, Lsn{70});
   progress_->ResetCommitted(kPeer, Lsn{0});
-  progress_->Committed(kPeer, Lsn{65}, Lsn{1000});
+  progress_->Committed(kPeer, Lsn{65}, Lsn{1000}, progress_->ServerLife());
   progress_->Durable({{kPeer, Lsn{50}}});
   const std::vector<AckInfo> acks = progress_->MakeAcks();
   ASSERT_EQ(acks.size(), 1);

@@ -148,6 +148,7 @@ absl::Status Applier::Session() {
   bound_.clear();
   before_.clear();
   recorded_.clear();
+  server_life_ = parts_.progress->ServerLife();
   RETURN_IF_ERROR(Connect());
   // The old session's backend may still commit what was queued there. It holds the origin until it
   // ends, so progress is read only after the origin was had.
@@ -204,7 +205,9 @@ absl::Status Applier::ReadProgress() {
     if (origin == origin_) {
       committed_ = position.lsn;
       parts_.progress->ResetCommitted(origin, position.lsn);
-      parts_.progress->Committed(origin, position.lsn, position.local_after);
+      if (!parts_.progress->Committed(origin, position.lsn, position.local_after, server_life_)) {
+        return absl::UnavailableError("PostgreSQL may have been restarted meanwhile");
+      }
       parts_.history->Reset(origin, position.lsn, position.stamp_us, position.local_after);
       parts_.keys->Settle(origin.node, position.local_after);
     } else if (known[origin] > position.lsn) {
@@ -312,7 +315,9 @@ GroupPlan::Resolve Applier::Resolver() {
 absl::Status Applier::Loop() {
   SetHealth(Health::Level::kOk, "applying");
   while (!stopping_) {
-    if (rewind_) return absl::UnavailableError("PostgreSQL lost commits: progress is read again");
+    if (rewind_)
+      return absl::UnavailableError(
+          "the members changed, or PostgreSQL lost commits: a new session");
     ASSIGN_OR_RETURN(const bool gathered, merges_own() ? GatherOwn() : Gather());
     if (gathered) {
       RETURN_IF_ERROR(ApplyPending());
@@ -737,7 +742,9 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
   if (merges_own()) return absl::OkStatus();
   committed_ = last.end_lsn;
   parts_.history->Finish(origin_, after);
-  parts_.progress->Committed(origin_, last.end_lsn, after);
+  if (!parts_.progress->Committed(origin_, last.end_lsn, after, server_life_)) {
+    return absl::UnavailableError("PostgreSQL may have been restarted, without the last commit");
+  }
   return absl::OkStatus();
 }
 

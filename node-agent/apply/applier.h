@@ -149,6 +149,7 @@ class Applier {
   std::unique_ptr<Pipe> pipe_;
   TransactionReader reader_;
   Lsn committed_;
+  uint64_t server_life_ = 0;  // see Progress::Committed()
   ExecutorOptions executor_options_;
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
   absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
