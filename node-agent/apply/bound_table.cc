@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "postgres/connection.h"
 
@@ -371,8 +372,9 @@ std::string BoundTable::LogConflictSql() const {
     pairs.push_back(absl::StrCat(postgres::QuoteLiteral(info.name), "::pg_catalog.text, r.k", i));
   }
   const std::pair<const char*, const char*> lists[] = {
-      {"kind", "text"},       {"local_row", "text"}, {"local_us", "int8"},
-      {"local_node", "int4"}, {"remote_us", "int8"}, {"winner", "text"}};
+      {"kind", "text"},      {"local_row", "text"}, {"local_us", "int8"},   {"local_node", "int4"},
+      {"remote_us", "int8"}, {"winner", "text"},    {"rule", "text"},       {"seen_us", "int8"},
+      {"local_lsn", "text"}, {"local_inc", "int8"}, {"remote_lsn", "text"}, {"absent", "text"}};
   size_t offset = 1;
   for (const auto& [name, type] : lists) {
     arrays.push_back(
@@ -381,6 +383,7 @@ std::string BoundTable::LogConflictSql() const {
   }
   const std::string rows = parameter(offset++);
   const std::string remote_node = parameter(offset++);
+  const std::string remote_incarnation = parameter(offset++);
   std::string remote_row =
       absl::StrCat("pg_catalog.to_jsonb((", rows, "::", table().QualifiedName(), "[])[r.n])");
   if (by_column_) {
@@ -402,12 +405,30 @@ std::string BoundTable::LogConflictSql() const {
   };
   return absl::StrCat(
       "INSERT INTO bdr.conflict_log (relation, kind, key, local_row, remote_row, local_stamp,"
-      " local_node, remote_stamp, remote_node, winner) SELECT ",
+      " local_node, remote_stamp, remote_node, winner, rule, remote_seen, local_lsn,"
+      " local_incarnation, remote_lsn, remote_incarnation, remote_absent) SELECT ",
       postgres::QuoteLiteral(table().DisplayName()), ", r.kind, pg_catalog.jsonb_build_object(",
       absl::StrJoin(pairs, ", "), "), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
       ", CASE WHEN r.local_us <> 0 THEN ", time("r.local_us"), " END, NULLIF(r.local_node, 0), ",
-      time("r.remote_us"), ", ", remote_node, "::pg_catalog.int4, r.winner FROM ROWS FROM (",
+      time("r.remote_us"), ", ", remote_node,
+      "::pg_catalog.int4, r.winner, NULLIF(r.rule, ''), CASE WHEN r.seen_us = ", INT64_MAX,
+      " THEN 'infinity'::pg_catalog.timestamptz WHEN r.seen_us <> 0 THEN ", time("r.seen_us"),
+      " END, NULLIF(r.local_lsn, '')::pg_catalog.pg_lsn, NULLIF(r.local_inc, 0),"
+      " NULLIF(r.remote_lsn, '')::pg_catalog.pg_lsn, ",
+      remote_incarnation,
+      "::pg_catalog.int8, NULLIF(r.absent, '')::pg_catalog.text[] FROM ROWS FROM (",
       absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS r(", absl::StrJoin(names, ", "), ")");
+}
+
+std::string BoundTable::AbsentColumns(const LocalRow& row) const {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < row.size(); ++i) {
+    if (row[i].kind != ColumnKind::kUnchangedToast) continue;
+    names.push_back(absl::StrCat(
+        "\"", absl::StrReplaceAll(table().columns[i].name, {{"\\", "\\\\"}, {"\"", "\\\""}}),
+        "\""));
+  }
+  return names.empty() ? "" : absl::StrCat("{", absl::StrJoin(names, ","), "}");
 }
 
 absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* const> rows) const {
@@ -495,6 +516,12 @@ absl::StatusOr<std::string> BoundTable::EncodeKeyColumn(
 std::string EncodeInt4(int32_t value) {
   std::string out;
   AppendInt32(&out, static_cast<uint32_t>(value));
+  return out;
+}
+
+std::string EncodeInt8(int64_t value) {
+  std::string out;
+  AppendInt64(&out, static_cast<uint64_t>(value));
   return out;
 }
 

@@ -68,9 +68,15 @@ class BoundTable {
   // or null), replication origin, and with `with_rows` the row as jsonb.
   std::string FindSql(bool lock, bool with_rows) const;
   // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs,
-  // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, the rows,
-  // int4 the remote node, and columns_beside().
+  // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, text[]
+  // rules, int8[] up to when the local node had been seen (µs, 0 for never, INT64_MAX for ever),
+  // text[] local LSNs ("" for none), int8[] local incarnations (0 for none), text[] remote LSNs,
+  // text[] absent columns (see AbsentColumns()), the rows, int4 the remote node, int8 its
+  // incarnation, and columns_beside().
   std::string LogConflictSql() const;
+  // The columns of a row that did not come with it (unchanged TOAST values), as the text of a
+  // text[]; "" if there is none.
+  std::string AbsentColumns(const LocalRow& row) const;
   // The columns of the row with one key ($1.. as arrays of one), in binary.
   std::string FetchColumnsSql(const std::vector<int>& columns) const;
 
@@ -118,6 +124,7 @@ std::string EncodeInt8Array(absl::Span<const int64_t> values);
 std::string EncodeTimestamptzArray(absl::Span<const int64_t> times_us);
 std::string EncodeTimestamptz(int64_t time_us);
 std::string EncodeInt4(int32_t value);
+std::string EncodeInt8(int64_t value);
 
 inline constexpr uint32_t kTimestamptzOid = 1184;
 inline constexpr uint32_t kTimestamptzArrayOid = 1185;

@@ -582,8 +582,15 @@ TEST_F(BoundTableTest, ConflictsOfRowsThatTravelByColumnAreLoggedToo) {
                                      EncodeInt4Array({3, 0}),
                                      EncodeInt8Array({2, 3}),
                                      EncodeTextArray({"remote", "local"}),
+                                     EncodeTextArray({"older_version_known", ""}),
+                                     EncodeInt8Array({1, 0}),
+                                     EncodeTextArray({"0/1", ""}),
+                                     EncodeInt8Array({1, 0}),
+                                     EncodeTextArray({"0/2", "0/3"}),
+                                     EncodeTextArray({"", ""}),
                                      encoded,
-                                     EncodeInt4(2)};
+                                     EncodeInt4(2),
+                                     EncodeInt8(1)};
   for (const int column : table->columns_beside()) {
     ASSERT_OK_AND_ASSIGN(std::string beside, table->EncodeColumn(column, rows));
     params.push_back(std::move(beside));
@@ -887,7 +894,11 @@ TEST_F(BoundTableCheckTest, ConflictsAreLoggedWithBothRows) {
           {keys, EncodeTextArray({"insert_exists", "delete_missing"}),
            EncodeTextArray({"{\"id\": 1}", ""}), EncodeInt8Array({1'700'000'000'000'001, 0}),
            EncodeInt4Array({3, 0}), EncodeInt8Array({1'700'000'000'000'002, 1'700'000'000'000'003}),
-           EncodeTextArray({"remote", "local"}), encoded, EncodeInt4(2)}));
+           EncodeTextArray({"remote", "local"}),
+           EncodeTextArray({"older_version_known", "nothing_stands_there"}),
+           EncodeInt8Array({1'600'000'000'000'000, INT64_MAX}), EncodeTextArray({"0/A", ""}),
+           EncodeInt8Array({7, 0}), EncodeTextArray({"0/B", "0/C"}),
+           EncodeTextArray({"{\"v\"}", ""}), encoded, EncodeInt4(2), EncodeInt8(5)}));
   EXPECT_EQ(TargetValue("SELECT string_agg(concat_ws('|', relation, kind, key, local_row,"
                         " remote_row->>'v', extract(epoch FROM local_stamp), local_node,"
                         " extract(epoch FROM remote_stamp), remote_node, winner), E'\\n' ORDER BY"
@@ -895,6 +906,18 @@ TEST_F(BoundTableCheckTest, ConflictsAreLoggedWithBothRows) {
             "app.plain|insert_exists|{\"id\": 1}|{\"id\": 1}|there|1700000000.000001|3|"
             "1700000000.000002|2|remote\n"
             "app.plain|delete_missing|{\"id\": 2}|1700000000.000003|2|local");
+  EXPECT_EQ(TargetValue("SELECT string_agg(concat_ws('|', rule, extract(epoch FROM remote_seen),"
+                        " local_lsn, local_incarnation, remote_lsn, remote_incarnation,"
+                        " remote_absent), E'\\n' ORDER BY id) FROM bdr.conflict_log"),
+            "older_version_known|1600000000.000000|0/A|7|0/B|5|{v}\n"
+            "nothing_stands_there|Infinity|0/C|5");
+}
+
+TEST_F(BoundTableCheckTest, ColumnsThatDidNotComeAreNamed) {
+  LocalRow row = Row();
+  EXPECT_EQ(table_->AbsentColumns(row), "");
+  row[1].kind = postgres::ColumnKind::kUnchangedToast;
+  EXPECT_EQ(table_->AbsentColumns(row), "{\"v\"}");
 }
 
 TEST_F(BoundTableCheckTest, NoRowsAtAllAreAnEmptyArray) {

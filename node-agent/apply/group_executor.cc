@@ -22,6 +22,14 @@ using postgres::Result;
 constexpr size_t kRowsPerStatement = 1000;
 constexpr size_t kConflictsPerStatement = 200;
 
+// What decided about a row, as bdr.conflict_log names it (docs/architecture.md, "Conflicts").
+constexpr char kNewerKnown[] = "newer_version_known";
+constexpr char kNewerCaptured[] = "newer_version_captured_meanwhile";
+constexpr char kOlderKnown[] = "older_version_known";
+constexpr char kOlderByTime[] = "older_by_commit_time";
+constexpr char kUnknownIsOlder[] = "unknown_version_is_stable";
+constexpr char kNothingStands[] = "nothing_stands_there";
+
 std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
   std::vector<const LocalRow*> rows;
   rows.reserve(ops.size());
@@ -133,7 +141,7 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
       } else {
         state.row = newer->stamp;
       }
-      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true);
+      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true, kNewerKnown);
     }
     RETURN_IF_ERROR(QueueConflictLog(run));
   }
@@ -409,7 +417,7 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
     KeyState state;
     (now->dead ? state.dead : state.row.emplace()) = now->stamp;
     Lose(run, op, now, state, found_at == run.found.end() ? "" : found_at->second.row,
-         /*local_wins=*/true);
+         /*local_wins=*/true, kNewerCaptured);
     return;
   }
   const auto waited = found_before_->find(op.version_key);
@@ -417,7 +425,7 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
     KeyState state;
     if (before.has_value() && before->dead) state.dead = before->stamp;
     if (op.is_delete()) {
-      if (!op.by_insert) Lose(run, op, before, state, "", /*local_wins=*/false);
+      if (!op.by_insert) Lose(run, op, before, state, "", /*local_wins=*/false, kNothingStands);
       return;
     }
     if (op.by_insert) return;
@@ -427,7 +435,8 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
       must_wait_[op.version_key] = std::nullopt;
       return;
     }
-    Lose(run, op, before, state, "", /*local_wins=*/false);
+    Lose(run, op, before, state, "", /*local_wins=*/false,
+         before.has_value() && before->dead ? kOlderKnown : kNothingStands);
     run.insert_now.push_back(&op);
     return;
   }
@@ -436,6 +445,7 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
   if (found.own) return;
   std::optional<Version> local = before;
   if (local.has_value() && local->dead) local.reset();
+  const char* rule = local.has_value() ? kOlderKnown : kUnknownIsOlder;
   const auto remote = options_.node_of_roident.find(found.roident);
   const bool local_writer = remote == options_.node_of_roident.end();
   if (local_writer) {
@@ -449,6 +459,7 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
     const bool known = local.has_value() && local->stamp.node == options_.own_node &&
                        local->stamp.time_us >= found.time_us.value_or(0);
     if (!known && surely_older) {
+      rule = kOlderByTime;
       local = Version{.stamp = {.time_us = *found.time_us, .node = options_.own_node},
                       .origin = {.node = options_.own_node, .incarnation = 0},
                       .end_lsn = Lsn{0}};
@@ -457,20 +468,25 @@ void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<V
   KeyState state;
   // A row that the store does not know is older than anything that can still arrive.
   state.row = local.has_value() ? local->stamp : conflict::kNever;
-  Lose(run, op, local, state, found.row, /*local_wins=*/false);
+  Lose(run, op, local, state, found.row, /*local_wins=*/false, rule);
   (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
 }
 
 void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Version>& local,
-                         const KeyState& state, const std::string& local_row, bool local_wins) {
+                         const KeyState& state, const std::string& local_row, bool local_wins,
+                         const char* rule) {
   const ConflictKind kind = conflict::Decide(op.kind, op.stamp, state).conflict_if_unseen;
   if (kind == ConflictKind::kNone) return;
   // A row of unknown version is an old one, which everybody had seen.
   const bool against_nothing = !local.has_value() && !state.row.has_value();
   if (local.has_value() ? Seen(op, *local) : !against_nothing) return;
   ++conflicts_.by_kind[kind];
-  run.lost.push_back(
-      {.op = &op, .kind = kind, .local = local, .local_row = local_row, .local_wins = local_wins});
+  run.lost.push_back({.op = &op,
+                      .kind = kind,
+                      .local = local,
+                      .local_row = local_row,
+                      .local_wins = local_wins,
+                      .rule = rule});
 }
 
 absl::Status GroupExecutor::QueueDecided(TableRun& run) {
@@ -535,6 +551,12 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
   std::vector<int32_t> local_nodes;
   std::vector<int64_t> remote_us;
   std::vector<std::string> winners;
+  std::vector<std::string> rules;
+  std::vector<int64_t> seen_us;
+  std::vector<std::string> local_lsns;
+  std::vector<int64_t> local_incarnations;
+  std::vector<std::string> remote_lsns;
+  std::vector<std::string> absent;
   for (const Lost& lost : conflicts) {
     ops.push_back(lost.op);
     rows.push_back(lost.op->is_delete() ? nullptr : &lost.op->row);
@@ -544,6 +566,13 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
     local_nodes.push_back(lost.local.has_value() ? lost.local->stamp.node : 0);
     remote_us.push_back(lost.op->stamp.time_us);
     winners.emplace_back(lost.local_wins ? "local" : "remote");
+    rules.emplace_back(lost.rule);
+    const bool known = lost.local.has_value();
+    seen_us.push_back(known ? SeenUntilTime(*lost.op->header, lost.local->stamp.node) : 0);
+    local_lsns.push_back(known && lost.local->end_lsn.valid() ? ToString(lost.local->end_lsn) : "");
+    local_incarnations.push_back(known ? lost.local->origin.incarnation : 0);
+    remote_lsns.push_back(ToString(lost.op->end_lsn));
+    absent.push_back(lost.op->is_delete() ? "" : table.AbsentColumns(lost.op->row));
   }
   ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, ops));
   params.push_back(EncodeTextArray(kinds));
@@ -552,9 +581,16 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
   params.push_back(EncodeInt4Array(local_nodes));
   params.push_back(EncodeInt8Array(remote_us));
   params.push_back(EncodeTextArray(winners));
+  params.push_back(EncodeTextArray(rules));
+  params.push_back(EncodeInt8Array(seen_us));
+  params.push_back(EncodeTextArray(local_lsns));
+  params.push_back(EncodeInt8Array(local_incarnations));
+  params.push_back(EncodeTextArray(remote_lsns));
+  params.push_back(EncodeTextArray(absent));
   ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
   params.push_back(std::move(encoded));
   params.push_back(EncodeInt4(options_.origin.node));
+  params.push_back(EncodeInt8(options_.origin.incarnation));
   for (const int column : table.columns_beside()) {
     ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
     params.push_back(std::move(beside));

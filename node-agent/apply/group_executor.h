@@ -73,6 +73,7 @@ class GroupExecutor {
     std::optional<conflict::Version> local;
     std::string local_row;
     bool local_wins;
+    const char* rule;  // what decided, for "bdrctl conflict explain"
   };
   struct TableRun {
     const TableOps* ops = nullptr;
@@ -100,7 +101,8 @@ class GroupExecutor {
   absl::Status Truncate(const TruncateOp& truncate);
 
   void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
-            const conflict::KeyState& state, const std::string& local_row, bool local_wins);
+            const conflict::KeyState& state, const std::string& local_row, bool local_wins,
+            const char* rule);
   bool Seen(const RowOp& op, const conflict::Version& version) const;
   int64_t SeenUntilTime(const TransactionHeader& header, NodeId node) const;
   std::optional<conflict::Version> Before(const RowOp& op) const;
