@@ -224,6 +224,7 @@ absl::Status Applier::ReadOrigins() {
                    connection_->Exec("SELECT roident, roname FROM pg_replication_origin"));
   executor_options_.origin = origin_;
   executor_options_.own_node = parts_.progress->own().node;
+  executor_options_.merges_own = merges_own();
   executor_options_.node_of_roident.clear();
   for (int row = 0; row < result.rows(); ++row) {
     uint32_t roident = 0;
