@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 
 namespace bdr::agent {
 namespace {
@@ -219,7 +220,8 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
     }
     // What is older than the newest known version of its key never reaches the table.
     const std::optional<Version> newer = Before(op);
-    if (newer.has_value() && newer->stamp > op.stamp) {
+    if (newer.has_value() && newer->stamp > op.stamp &&
+        (newer->dead || !BDR_RULE_BROKEN("null_time"))) {
       if (!Seen(op, *newer)) run.dropped.push_back(&op);
       continue;
     }
@@ -415,6 +417,10 @@ conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
   const bool dead_before = before.has_value() && before->dead;
   const std::optional<std::string> looks =
       found == nullptr ? std::nullopt : std::optional<std::string>(found->xmin);
+  if (BDR_RULE_BROKEN("xid_is_no_version") && found != nullptr &&
+      found->time_us.value_or(0) > op.stamp.time_us) {
+    return Verdict::kDrop;
+  }
   const auto waited = found_before_->find(op.version_key);
 
   conflict::Known known{.capture_passed = waited != found_before_->end() && waited->second == looks,
