@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "conflict/claim_store.h"
 #include "conflict/version_store.h"
 
 namespace bdr::agent {
@@ -83,12 +84,18 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   versions_table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   versions.table_factory.reset(rocksdb::NewBlockBasedTableFactory(versions_table));
 
+  rocksdb::ColumnFamilyOptions claims = versions;
+  claims.merge_operator = conflict::ClaimStore::MergeOperator();
+  database->stable_claim_filter_.reset(conflict::NewStableClaimFilter(&database->stable_us_));
+  claims.compaction_filter = database->stable_claim_filter_.get();
+
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
       {rocksdb::kDefaultColumnFamilyName, FamilyOptions(cache, 1 << 20)},
       {"log", FamilyOptions(cache, buffer)},
       {"spool", FamilyOptions(cache, buffer)},
       {"versions", versions},
       {"state", FamilyOptions(cache, 1 << 20)},
+      {"claims", claims},
   };
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
@@ -102,12 +109,13 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   database->spool_ = handles[2];
   database->versions_ = handles[3];
   database->state_ = handles[4];
+  database->claims_ = handles[5];
   return database;
 }
 
 Database::~Database() {
   if (db_ == nullptr) return;
-  for (rocksdb::ColumnFamilyHandle* handle : {default_, log_, spool_, versions_, state_}) {
+  for (rocksdb::ColumnFamilyHandle* handle : {default_, log_, spool_, versions_, claims_, state_}) {
     db_->DestroyColumnFamilyHandle(handle);
   }
 }
@@ -122,7 +130,7 @@ absl::Status Database::Sync() { return FromRocksDb(db_->SyncWAL(), "cannot sync 
 
 absl::Status Database::Reclaim() {
   const rocksdb::CompactRangeOptions options;
-  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_}) {
+  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_}) {
     RETURN_IF_ERROR(FromRocksDb(db_->CompactRange(options, handle, nullptr, nullptr),
                                 "cannot compact the change log"));
   }
@@ -131,7 +139,7 @@ absl::Status Database::Reclaim() {
 
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;
-  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, state_}) {
+  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_, state_}) {
     for (const char* property :
          {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
       uint64_t bytes = 0;

@@ -38,7 +38,7 @@ class Database {
   // Everything written before the call survives a machine crash once it returns.
   absl::Status Sync();
 
-  // Row versions older than this may go when RocksDB compacts (µs since 1970).
+  // Row versions and claims older than this may go when RocksDB compacts (µs since 1970).
   void SetStableTime(int64_t stable_us) { stable_us_ = stable_us; }
 
   // Of everything that is kept; not of transactions that are still in progress.
@@ -50,17 +50,20 @@ class Database {
   rocksdb::ColumnFamilyHandle* log() { return log_; }            // change_log.h
   rocksdb::ColumnFamilyHandle* spool() { return spool_; }        // capture/spool.h
   rocksdb::ColumnFamilyHandle* versions() { return versions_; }  // conflict/version_store.h
+  rocksdb::ColumnFamilyHandle* claims() { return claims_; }      // conflict/claim_store.h
   rocksdb::ColumnFamilyHandle* state() { return state_; }        // state.h
 
  private:
   Database() = default;
   std::atomic<int64_t> stable_us_{0};
   std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;  // outlives db_
+  std::unique_ptr<const rocksdb::CompactionFilter> stable_claim_filter_;  // likewise
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* default_ = nullptr;
   rocksdb::ColumnFamilyHandle* log_ = nullptr;
   rocksdb::ColumnFamilyHandle* spool_ = nullptr;
   rocksdb::ColumnFamilyHandle* versions_ = nullptr;
+  rocksdb::ColumnFamilyHandle* claims_ = nullptr;
   rocksdb::ColumnFamilyHandle* state_ = nullptr;
 };
 

@@ -1,0 +1,122 @@
+#include "conflict/claim_store.h"
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace bdr::conflict {
+namespace {
+
+// Table OIDs, with which rows' names begin, are never 0.
+constexpr char kPrefix[4] = {0, 0, 0, 0};
+constexpr size_t kValueAt = sizeof(kPrefix) + 8;
+
+absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
+
+class UnionOfClaims : public rocksdb::AssociativeMergeOperator {
+ public:
+  bool Merge(const rocksdb::Slice&, const rocksdb::Slice* existing, const rocksdb::Slice& value,
+             std::string* merged, rocksdb::Logger*) const override {
+    const std::optional<Claimants> added = DecodeClaimants(View(value));
+    if (!added.has_value()) return false;
+    if (existing == nullptr) {
+      merged->assign(value.data(), value.size());
+      return true;
+    }
+    const std::optional<Claimants> known = DecodeClaimants(View(*existing));
+    if (!known.has_value()) return false;
+    *merged = Encode(conflict::Merge(*known, *added));
+    return true;
+  }
+  const char* Name() const override { return "bdr.UnionOfClaims"; }
+};
+
+class StableClaimFilter : public rocksdb::CompactionFilter {
+ public:
+  explicit StableClaimFilter(const std::atomic<int64_t>* stable_us) : stable_us_(stable_us) {}
+
+  Decision FilterV2(int, const rocksdb::Slice&, ValueType type, const rocksdb::Slice& value,
+                    std::string*, std::string*) const override {
+    // As with versions, an operand may go by itself: what is older than the stable time decides
+    // nothing any more, whatever else is known of the value.
+    if (type == ValueType::kBlobIndex) return Decision::kKeep;
+    const std::optional<Claimants> claimants = DecodeClaimants(View(value));
+    if (!claimants.has_value()) return Decision::kKeep;
+    if (!claimants->first.has_value()) return Decision::kRemove;
+    return claimants->first->stamp.time_us < stable_us_->load(std::memory_order_relaxed)
+               ? Decision::kRemove
+               : Decision::kKeep;
+  }
+  const char* Name() const override { return "bdr.StableClaimFilter"; }
+
+ private:
+  const std::atomic<int64_t>* const stable_us_;
+};
+
+absl::Status Damaged(absl::string_view why) {
+  return absl::DataLossError(absl::StrCat("cannot read claims of unique values: ", why));
+}
+
+}  // namespace
+
+std::string ClaimKey(uint64_t constraint, absl::string_view value) {
+  std::string key(kPrefix, sizeof(kPrefix));
+  key.reserve(kValueAt + value.size());
+  for (int shift = 56; shift >= 0; shift -= 8)
+    key.push_back(static_cast<char>(constraint >> shift));
+  key.append(value.data(), value.size());
+  return key;
+}
+
+std::shared_ptr<rocksdb::MergeOperator> ClaimStore::MergeOperator() {
+  return std::make_shared<UnionOfClaims>();
+}
+
+void ClaimStore::Put(rocksdb::WriteBatch* batch, absl::string_view claim_key,
+                     absl::string_view version_key, Stamp stamp) const {
+  // A batch in memory cannot fail.
+  (void)batch->Merge(family_, ToSlice(claim_key), Encode(ClaimOf(version_key, stamp)));
+}
+
+absl::StatusOr<std::vector<Claimants>> ClaimStore::Get(
+    absl::Span<const std::string> claim_keys) const {
+  std::vector<Claimants> claimants(claim_keys.size());
+  if (claim_keys.empty()) return claimants;
+  std::vector<rocksdb::Slice> slices;
+  slices.reserve(claim_keys.size());
+  for (const std::string& key : claim_keys) slices.emplace_back(key);
+  std::vector<rocksdb::PinnableSlice> values(claim_keys.size());
+  std::vector<rocksdb::Status> statuses(claim_keys.size());
+  db_->MultiGet(rocksdb::ReadOptions(), family_, claim_keys.size(), slices.data(), values.data(),
+                statuses.data());
+  for (size_t i = 0; i < claim_keys.size(); ++i) {
+    if (statuses[i].IsNotFound()) continue;
+    if (!statuses[i].ok()) return Damaged(statuses[i].ToString());
+    std::optional<Claimants> decoded = DecodeClaimants(View(values[i]));
+    if (!decoded.has_value()) return Damaged("a value has the wrong form");
+    claimants[i] = *std::move(decoded);
+  }
+  return claimants;
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, Claimants>>> ClaimStore::All(
+    uint64_t constraint) const {
+  std::vector<std::pair<std::string, Claimants>> all;
+  const std::string prefix = ClaimKey(constraint, "");
+  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(rocksdb::ReadOptions(), family_));
+  for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
+    std::optional<Claimants> decoded = DecodeClaimants(View(at->value()));
+    if (!decoded.has_value()) return Damaged("a value has the wrong form");
+    all.emplace_back(std::string(View(at->key()).substr(kValueAt)), *std::move(decoded));
+  }
+  if (!at->status().ok()) return Damaged(at->status().ToString());
+  return all;
+}
+
+const rocksdb::CompactionFilter* NewStableClaimFilter(const std::atomic<int64_t>* stable_us) {
+  return new StableClaimFilter(stable_us);
+}
+
+}  // namespace bdr::conflict
