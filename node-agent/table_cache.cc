@@ -16,6 +16,7 @@ absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> TableCache::Find(
     ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
   }
   ASSIGN_OR_RETURN(postgres::TableInfo loaded, postgres::LoadTable(*connection_, schema, name));
+  RETURN_IF_ERROR(postgres::LoadConstraints(*connection_, &loaded));
   auto table = std::make_shared<const postgres::TableInfo>(std::move(loaded));
   MutexLock lock(&mu_);
   tables_[key] = table;

@@ -41,6 +41,7 @@ struct ColumnInfo {
   int attnum = 0;
   std::shared_ptr<const TypeInfo> type;
   bool generated = false;        // GENERATED ALWAYS AS (...) STORED: never written
+  std::string generated_as;      // and how, as SQL on the other columns; by LoadConstraints()
   bool identity_always = false;  // GENERATED ALWAYS AS IDENTITY
   bool not_null = false;
   int key_position = -1;  // 0-based place in the key, -1 if not part of it
@@ -50,6 +51,37 @@ struct ColumnInfo {
   // Equal values have equal bytes, with CanonicalKeyValue() or as they are; by type, and by the
   // collation of the key (of the column, if it is not part of the key).
   bool key_canonical = true;
+};
+
+// What at most one row of a table may hold, beside its key: a unique index, or an exclusion
+// constraint (where "the same" means that every operator holds between two rows).
+struct ConstraintInfo {
+  struct Part {
+    int column = -1;         // index into TableInfo::columns; -1: an expression
+    std::string expression;  // SQL on the table's columns, which it names without their table
+    std::string collation;   // quoted and qualified; empty if the type has none
+    std::string op;          // OPERATOR(schema.name), true where two rows are the same
+    std::string type;        // SQL name of the expression's type; set for kPairwise alone
+  };
+  // How a row's value is told to be the same as another's.
+  enum class Form {
+    kCanonical,  // plain columns: CanonicalKeyValue() of each
+    kHash,       // PostgreSQL's own extended hash of the parts
+    kPairwise,   // no form at all: each two values are compared by PostgreSQL
+  };
+  // Survives a REINDEX, and a restart: made of what the constraint says.
+  uint64_t fingerprint = 0;
+  std::string name;  // of the index
+  Form form = Form::kCanonical;
+  bool exclusion = false;
+  bool deferrable = false;          // not checked under the replica role
+  bool nulls_not_distinct = false;  // else a row with a null part holds nothing
+  // Quoted and qualified: the only partition that has it; empty: the whole table.
+  std::string partition;
+  std::string predicate;  // SQL: rows for which it is not true hold nothing; empty: all do
+  std::vector<Part> parts;
+  // All that the index is made of, also what it only includes: indexes into TableInfo::columns.
+  std::vector<int> columns;
 };
 
 struct TableInfo {
@@ -73,6 +105,8 @@ struct TableInfo {
   // table also those which only a partition has.
   int other_unique_constraints = 0;
   bool deferrable_unique = false;  // one of them, or the primary key, is DEFERRABLE
+  // Those constraints in full, by LoadConstraints().
+  std::vector<ConstraintInfo> constraints;
 
   std::string QualifiedName() const;  // quoted, for SQL
   std::string DisplayName() const;    // schema.name, for people
@@ -82,6 +116,10 @@ struct TableInfo {
 // looked up once per call and shared between columns.
 absl::StatusOr<TableInfo> LoadTable(Connection& connection, absl::string_view schema,
                                     absl::string_view name);
+
+// Fills in `table->constraints`. Not inside of a transaction: it tries out what the server can do,
+// and errors are part of the answer.
+absl::Status LoadConstraints(Connection& connection, TableInfo* table);
 
 // All tables of our publications ("bdr_keyed", "bdr_insert_only"), partitions by their root.
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> PublishedTables(

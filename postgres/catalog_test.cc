@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,19 @@ CREATE TABLE app.excluded (id int PRIMARY KEY, r int4range, EXCLUDE USING gist (
 CREATE TABLE app.parted (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
 CREATE TABLE app.part_1 PARTITION OF app.parted FOR VALUES FROM (0) TO (10);
 CREATE UNIQUE INDEX ON app.part_1 (v);
+CREATE FUNCTION app.plainly(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.lower($1)';
+CREATE TABLE app.claims (
+    id int PRIMARY KEY, a int, b text, c text COLLATE app.nocase, d bit(3), e int4range,
+    g text GENERATED ALWAYS AS (b || 'x') STORED);
+CREATE UNIQUE INDEX claims_1 ON app.claims (b, a) INCLUDE (c);
+CREATE UNIQUE INDEX claims_2 ON app.claims (app.plainly(b));
+CREATE UNIQUE INDEX claims_3 ON app.claims (a) WHERE c = 'live';
+CREATE UNIQUE INDEX claims_4 ON app.claims (c);
+CREATE UNIQUE INDEX claims_5 ON app.claims (d) NULLS NOT DISTINCT;
+CREATE UNIQUE INDEX claims_6 ON app.claims ((d | B'001'));
+ALTER TABLE app.claims ADD CONSTRAINT claims_7 EXCLUDE USING gist (e WITH &&) WHERE (a > 0);
+ALTER TABLE app.claims ADD CONSTRAINT claims_8 UNIQUE (a, d) DEFERRABLE;
+CREATE UNIQUE INDEX claims_9 ON app.claims (g);
 CREATE TABLE app.secret (id int PRIMARY KEY);
 ALTER TABLE app.secret ENABLE ROW LEVEL SECURITY;
 CREATE VIEW app.a_view AS SELECT 1 AS x;
@@ -223,6 +237,54 @@ TEST_F(CatalogTest, PartitionedTableCountsWhatOnlyItsPartitionsHave) {
   EXPECT_THAT(KeyNames(table), ElementsAre("id"));
   EXPECT_EQ(table.other_unique_constraints, 1);
   EXPECT_TRUE(table.published);
+}
+
+TEST_F(CatalogTest, ConstraintsSayWhatIsTheSameAndHowToTell) {
+  using Form = ConstraintInfo::Form;
+  ASSERT_OK_AND_ASSIGN(const std::string path,
+                       connection_->QueryValue("SELECT current_setting('search_path')"));
+  TableInfo table = Load("claims");
+  ASSERT_OK(LoadConstraints(*connection_, &table));
+  EXPECT_EQ(*connection_->QueryValue("SELECT current_setting('search_path')"), path);
+  ASSERT_EQ(table.constraints.size(), 9u);
+  const std::vector<ConstraintInfo>& found = table.constraints;
+  const std::vector<Form> forms = {Form::kCanonical, Form::kHash,      Form::kHash,
+                                   Form::kHash,      Form::kCanonical, Form::kPairwise,
+                                   Form::kPairwise,  Form::kCanonical, Form::kHash};
+  std::set<uint64_t> fingerprints;
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].name, absl::StrCat("claims_", i + 1));
+    EXPECT_EQ(found[i].form, forms[i]) << found[i].name;
+    EXPECT_EQ(found[i].exclusion, i == 6);
+    EXPECT_EQ(found[i].deferrable, i == 7);
+    EXPECT_EQ(found[i].nulls_not_distinct, i == 4);
+    EXPECT_EQ(found[i].partition, "");
+    fingerprints.insert(found[i].fingerprint);
+  }
+  EXPECT_EQ(fingerprints.size(), found.size());
+  ASSERT_EQ(found[0].parts.size(), 2u);
+  EXPECT_EQ(found[0].parts[0].column, 2);
+  EXPECT_EQ(found[0].parts[1].column, 1);
+  EXPECT_EQ(found[0].parts[1].op, "OPERATOR(pg_catalog.=)");
+  EXPECT_THAT(found[0].columns, ElementsAre(1, 2, 3));
+  EXPECT_EQ(found[1].parts[0].expression, "app.plainly(b)");
+  EXPECT_EQ(found[1].parts[0].column, -1);
+  EXPECT_THAT(found[1].columns, ElementsAre(2));
+  EXPECT_THAT(found[2].columns, ElementsAre(1, 3));
+  EXPECT_THAT(found[2].predicate, ::testing::HasSubstr("'live'"));
+  EXPECT_EQ(found[3].parts[0].collation, "app.nocase");
+  EXPECT_EQ(found[5].parts[0].type, "bit");
+  EXPECT_EQ(found[6].parts[0].op, "OPERATOR(pg_catalog.&&)");
+  EXPECT_EQ(found[6].parts[0].type, "int4range");
+  EXPECT_THAT(found[6].columns, ElementsAre(1, 5));
+  EXPECT_THAT(Column(table, "g").generated_as, ::testing::HasSubstr("b || "));
+
+  TableInfo parted = Load("parted");
+  ASSERT_OK(LoadConstraints(*connection_, &parted));
+  ASSERT_EQ(parted.constraints.size(), 1u);
+  EXPECT_EQ(parted.constraints[0].partition, "app.part_1");
+  EXPECT_EQ(parted.constraints[0].form, Form::kHash);
+  EXPECT_THAT(parted.constraints[0].predicate, ::testing::HasSubstr("id >= 0"));
 }
 
 TEST_F(CatalogTest, RowSecurityIsThatOfTheConnectedRole) {

@@ -1,0 +1,243 @@
+// Reads what unique indexes and exclusion constraints a table has beside its key, in a form in
+// which their values can be compared outside of the index.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+#include "postgres/catalog.h"
+
+namespace bdr::postgres {
+namespace {
+
+// One row for each part of each constraint. What index expressions call is named in full because
+// nothing but pg_catalog is in the search path when it runs.
+constexpr char kConstraintsSql[] = R"(
+SELECT i.indexrelid, x.relname, i.indisexclusion, NOT i.indimmediate, i.indnullsnotdistinct,
+       CASE WHEN i.indrelid <> t.oid THEN
+         (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE c.oid = i.indrelid) ELSE '' END,
+       COALESCE(pg_get_expr(i.indpred, i.indrelid), ''),
+       CASE WHEN i.indrelid <> t.oid
+            THEN COALESCE(pg_get_partition_constraintdef(i.indrelid), '') ELSE '' END,
+       COALESCE(a.attname, ''), pg_get_indexdef(i.indexrelid, e.place::int4, false),
+       COALESCE((SELECT quote_ident(s.nspname) FROM pg_namespace s WHERE s.oid = l.collnamespace)
+                || '.' || quote_ident(l.collname), ''),
+       COALESCE(l.collisdeterministic, true),
+       (SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
+          FROM pg_operator o JOIN pg_namespace s ON s.oid = o.oprnamespace
+         WHERE o.oid = CASE WHEN i.indisexclusion
+           THEN (SELECT k.conexclop[e.place] FROM pg_constraint k
+                  WHERE k.conindid = i.indexrelid AND k.contype = 'x')
+           ELSE (SELECT m.amopopr FROM pg_amop m
+                  WHERE m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+                    AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype) END),
+       c.opcdefault OR c.opcname LIKE '%\_pattern\_ops',
+       (SELECT array_to_string(array_agg(DISTINCT u.attname), E'\n') FROM pg_attribute u
+         WHERE u.attrelid = i.indrelid
+           AND (u.attnum = ANY (i.indkey::int2[])
+                OR EXISTS (SELECT FROM pg_depend d
+                            WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                              AND d.refclassid = 'pg_class'::regclass
+                              AND d.refobjid = i.indrelid AND d.refobjsubid = u.attnum)))
+  FROM (SELECT $1::oid AS oid, $2::oid AS key) t
+  JOIN pg_index i ON i.indexrelid <> t.key AND (i.indisunique OR i.indisexclusion) AND i.indislive
+  JOIN pg_class x ON x.oid = i.indexrelid
+   AND (i.indrelid = t.oid
+        OR NOT x.relispartition AND i.indrelid IN (SELECT p.relid FROM pg_partition_tree(t.oid) p))
+ CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[])
+       WITH ORDINALITY AS e (attnum, coll, opclass, place)
+  JOIN pg_opclass c ON c.oid = e.opclass
+  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = e.attnum AND e.attnum > 0
+  LEFT JOIN pg_collation l ON l.oid = e.coll
+ WHERE e.place <= i.indnkeyatts
+ ORDER BY x.relname, i.indexrelid, e.place)";
+
+constexpr char kKeyIndexSql[] = R"(
+SELECT COALESCE((SELECT k.indexrelid FROM pg_catalog.pg_index k
+                  WHERE k.indrelid = c.oid AND k.indisvalid AND k.indimmediate
+                    AND CASE WHEN c.relreplident = 'i' THEN k.indisreplident
+                             ELSE k.indisprimary END), 0::pg_catalog.oid)
+  FROM pg_catalog.pg_class c WHERE c.oid = $1::pg_catalog.oid)";
+
+constexpr char kGeneratedSql[] = R"(
+SELECT a.attname, pg_get_expr(d.adbin, d.adrelid)
+  FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+ WHERE a.attrelid = $1::oid AND a.attgenerated <> '' AND NOT a.attisdropped)";
+
+// FNV-1a: the same on every start, which absl::Hash is not.
+uint64_t Fingerprint(absl::string_view text) {
+  uint64_t hash = 14695981039346656037u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return hash;
+}
+
+std::string Collated(const ConstraintInfo::Part& part) {
+  return absl::StrCat("(", part.expression, ")", part.collation.empty() ? "" : " COLLATE ",
+                      part.collation);
+}
+
+// Runs statements that lean on the search path with nothing but pg_catalog in it.
+class PlainSearchPath {
+ public:
+  explicit PlainSearchPath(Connection* connection) : connection_(connection) {}
+  absl::Status Set() {
+    ASSIGN_OR_RETURN(before_, connection_->QueryValue("SELECT current_setting('search_path')"));
+    return connection_->Exec("SET search_path = pg_catalog").status();
+  }
+  ~PlainSearchPath() {
+    if (connection_->broken()) return;
+    const Param before{.data = before_};
+    // Who cannot set it back has lost the connection, and notices by himself.
+    (void)connection_->ExecParams("SELECT pg_catalog.set_config('search_path', $1, false)",
+                                  {before});
+  }
+
+ private:
+  Connection* const connection_;
+  std::string before_;
+};
+
+// Whether PostgreSQL can hash all the parts. Asked of a row of nulls, since types are resolved
+// before values are looked at.
+absl::StatusOr<bool> CanHash(Connection& connection, const TableInfo& table,
+                             const ConstraintInfo& constraint) {
+  std::vector<std::string> parts;
+  for (const ConstraintInfo::Part& part : constraint.parts) parts.push_back(Collated(part));
+  const absl::Status status =
+      connection
+          .Exec(absl::StrCat("SELECT hash_record_extended(ROW(", absl::StrJoin(parts, ", "),
+                             "), 0) FROM (SELECT (NULL::", table.QualifiedName(), ").*) AS t"))
+          .status();
+  if (status.ok()) return true;
+  if (connection.broken() || absl::IsUnavailable(status)) return status;
+  return false;
+}
+
+absl::Status AddTypes(Connection& connection, const TableInfo& table, ConstraintInfo* constraint) {
+  std::vector<std::string> parts;
+  for (const ConstraintInfo::Part& part : constraint->parts) parts.push_back(Collated(part));
+  ASSIGN_OR_RETURN(const Result shape,
+                   connection.Exec(absl::StrCat("SELECT ", absl::StrJoin(parts, ", "),
+                                                " FROM (SELECT (NULL::", table.QualifiedName(),
+                                                ").*) AS t LIMIT 0")));
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const int field = static_cast<int>(i);
+    ASSIGN_OR_RETURN(constraint->parts[i].type,
+                     connection.QueryValue(absl::StrCat("SELECT format_type(",
+                                                        PQftype(shape.get(), field), ", NULL)")));
+  }
+  return absl::OkStatus();
+}
+
+bool IsCanonical(const TableInfo& table, const ConstraintInfo& constraint) {
+  if (constraint.exclusion || !constraint.predicate.empty() || !constraint.partition.empty()) {
+    return false;
+  }
+  return std::all_of(constraint.parts.begin(), constraint.parts.end(),
+                     [&table](const ConstraintInfo::Part& part) {
+                       if (part.column < 0) return false;
+                       const ColumnInfo& column = table.columns[static_cast<size_t>(part.column)];
+                       return !column.generated && HasCanonicalForm(*column.type);
+                     });
+}
+
+}  // namespace
+
+absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
+  table->constraints.clear();
+  if (table->other_unique_constraints == 0) return absl::OkStatus();
+  PlainSearchPath path(&connection);
+  RETURN_IF_ERROR(path.Set());
+  const std::string oid = absl::StrCat(table->oid);
+  ASSIGN_OR_RETURN(const std::string key_index,
+                   connection.QueryValue(kKeyIndexSql, {Param{.data = oid}}));
+  ASSIGN_OR_RETURN(const Result generated,
+                   connection.ExecParams(kGeneratedSql, {Param{.data = oid}}));
+  for (int row = 0; row < generated.rows(); ++row) {
+    for (ColumnInfo& column : table->columns) {
+      if (column.name == generated.value(row, 0)) {
+        column.generated_as = std::string(generated.value(row, 1));
+      }
+    }
+  }
+  ASSIGN_OR_RETURN(
+      const Result result,
+      connection.ExecParams(kConstraintsSql, {Param{.data = oid}, Param{.data = key_index}}));
+
+  std::string last;
+  // Of each constraint: its parts are equal as their types' defaults say, and under collations
+  // by which equal strings have equal bytes.
+  std::vector<bool> plain;
+  std::vector<bool> deterministic;
+  for (int row = 0; row < result.rows(); ++row) {
+    const auto is_true = [&](int column) { return result.value(row, column) == "t"; };
+    if (result.value(row, 0) != last) {
+      last = std::string(result.value(row, 0));
+      ConstraintInfo& constraint = table->constraints.emplace_back();
+      constraint.name = std::string(result.value(row, 1));
+      constraint.exclusion = is_true(2);
+      constraint.deferrable = is_true(3);
+      constraint.nulls_not_distinct = is_true(4);
+      constraint.partition = std::string(result.value(row, 5));
+      std::vector<std::string> conditions;
+      for (const int column : {6, 7}) {
+        if (result.value(row, column).empty()) continue;
+        conditions.push_back(absl::StrCat("(", result.value(row, column), ")"));
+      }
+      constraint.predicate = absl::StrJoin(conditions, " AND ");
+      plain.push_back(true);
+      deterministic.push_back(true);
+      const std::vector<absl::string_view> used = absl::StrSplit(result.value(row, 14), '\n');
+      for (size_t i = 0; i < table->columns.size(); ++i) {
+        if (std::find(used.begin(), used.end(), table->columns[i].name) == used.end()) continue;
+        constraint.columns.push_back(static_cast<int>(i));
+      }
+    }
+    ConstraintInfo& constraint = table->constraints.back();
+    ConstraintInfo::Part part;
+    for (size_t i = 0; i < table->columns.size(); ++i) {
+      if (table->columns[i].name == result.value(row, 8)) part.column = static_cast<int>(i);
+    }
+    part.expression = std::string(result.value(row, 9));
+    part.collation = std::string(result.value(row, 10));
+    part.op = std::string(result.value(row, 12));
+    if (part.op.empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("index \"", constraint.name, "\" of table \"", table->DisplayName(),
+                       "\" has no operator that says when two rows are the same"));
+    }
+    plain.back() = plain.back() && is_true(13);
+    deterministic.back() = deterministic.back() && is_true(11);
+    constraint.parts.push_back(std::move(part));
+  }
+
+  for (size_t i = 0; i < table->constraints.size(); ++i) {
+    ConstraintInfo& constraint = table->constraints[i];
+    std::string text = absl::StrCat(table->DisplayName(), "\n", constraint.exclusion, "\n",
+                                    constraint.partition, "\n", constraint.predicate);
+    for (const ConstraintInfo::Part& part : constraint.parts) {
+      absl::StrAppend(&text, "\n", Collated(part), " ", part.op);
+    }
+    constraint.fingerprint = Fingerprint(text);
+    constraint.form = ConstraintInfo::Form::kPairwise;
+    if (!constraint.exclusion && plain[i]) {
+      if (deterministic[i] && IsCanonical(*table, constraint)) {
+        constraint.form = ConstraintInfo::Form::kCanonical;
+      } else {
+        ASSIGN_OR_RETURN(const bool can_hash, CanHash(connection, *table, constraint));
+        if (can_hash) constraint.form = ConstraintInfo::Form::kHash;
+      }
+    }
+    if (constraint.form == ConstraintInfo::Form::kPairwise) {
+      RETURN_IF_ERROR(AddTypes(connection, *table, &constraint));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::postgres
