@@ -7,7 +7,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
-#include "base/test_hooks.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -38,14 +37,10 @@ bool Writable(const postgres::ColumnInfo& column) {
 // What an update or delete must know of the row found: it was written by this transaction, or it
 // is older than the change and the change's origin had seen it. %s: the change's time.
 std::string Check(absl::string_view older_than, absl::string_view seen) {
-  const absl::string_view own = BDR_RULE_BROKEN("own_xid")
-                                    ? "false"
-                                    : "t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid";
-  const absl::string_view no_time =
-      BDR_RULE_BROKEN("null_time") ? " OR pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NULL" : "";
   return absl::StrCat(
-      "(", own, no_time, " OR (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ", older_than,
-      " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
+      "(t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid OR"
+      " (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ",
+      older_than, " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
       ")[(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.int8"
       "::pg_catalog.int4 + 1]))");
 }
@@ -333,6 +328,57 @@ std::string BoundTable::PlainInsertSql() const {
   return absl::StrCat("INSERT INTO ", table().QualifiedName(), " (", absl::StrJoin(names, ", "),
                       ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
                       RowsFrom(/*with_times=*/false, 2));
+}
+
+std::string BoundTable::RewriteSql(const std::vector<bool>& kept) const {
+  std::vector<std::string> names;
+  std::vector<std::string> values;
+  std::vector<std::string> places;
+  size_t mask = 2 + columns_beside_.size();
+  for (size_t i = 0; i < table().columns.size(); ++i) {
+    const postgres::ColumnInfo& column = table().columns[i];
+    const std::string keeps =
+        kept[i] ? absl::StrCat("($", mask++, "::pg_catalog.int4[])[r.n] = 1") : "";
+    if (column.generated) continue;
+    const int index = static_cast<int>(i);
+    const std::string name = QuoteIdentifier(column.name);
+    const bool comes = std::find(written_.begin(), written_.end(), index) != written_.end();
+    std::string value = comes ? Value(index) : absl::StrCat("t.", name);
+    if (comes && kept[i]) {
+      value = absl::StrCat("CASE WHEN ", keeps, " THEN t.", name, " ELSE ", value, " END");
+    }
+    places.push_back(absl::StrCat("w", i));
+    values.push_back(absl::StrCat(value, " AS ", places.back()));
+    names.push_back(name);
+  }
+  // Sorting needs all rows before it gives the first.
+  return absl::StrCat("WITH gone AS (DELETE FROM ", Only(), " AS t USING ",
+                      RowsFrom(/*with_times=*/false, 2), " WHERE ", KeyEquals(),
+                      " RETURNING r.n AS place, ", absl::StrJoin(values, ", "), ") INSERT INTO ",
+                      table().QualifiedName(), " (", absl::StrJoin(names, ", "),
+                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(places, ", "),
+                      " FROM gone ORDER BY place");
+}
+
+std::string BoundTable::RowsSql() const {
+  std::vector<std::string> plain = {absl::StrCat("r.n AS ", kPlaceColumn)};
+  std::vector<std::string> generated = {"u.*"};
+  for (size_t i = 0; i < table().columns.size(); ++i) {
+    const postgres::ColumnInfo& column = table().columns[i];
+    const int index = static_cast<int>(i);
+    const std::string name = QuoteIdentifier(column.name);
+    if (column.generated) {
+      generated.push_back(absl::StrCat(
+          "(", column.generated_as.empty() ? "NULL" : column.generated_as, ") AS ", name));
+    } else if (by_column_ && std::find(written_.begin(), written_.end(), index) == written_.end()) {
+      plain.push_back(absl::StrCat("NULL::", TypeName(*column.type), " AS ", name));
+    } else {
+      plain.push_back(absl::StrCat(Value(index), " AS ", name));
+    }
+  }
+  return absl::StrCat("SELECT ", absl::StrJoin(generated, ", "), " FROM (SELECT ",
+                      absl::StrJoin(plain, ", "), " FROM ", RowsFrom(/*with_times=*/false, 2),
+                      ") AS u");
 }
 
 std::string BoundTable::DeleteSql(bool checked) const {

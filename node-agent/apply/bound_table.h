@@ -59,8 +59,16 @@ class BoundTable {
   bool has_identities() const { return !identities_.empty(); }
   // As UpdateSql(), but $2 is one timestamptz, and nothing is returned: compare the count.
   std::string InsertSql(bool checked) const;
-  // For tables without a key: $1 rows, then columns_beside().
+  // Without any condition: $1 rows, then columns_beside().
   std::string PlainInsertSql() const;
+  // Deletes the rows with these keys and inserts them anew as they are given, all deletes before
+  // the first insert: values may go from any to any. $1 rows, columns_beside(), then for each
+  // column in `kept` an int4[]: 1 for the rows which keep what stands there.
+  std::string RewriteSql(const std::vector<bool>& kept) const;
+  // The rows as a table for SQL: columns by their names, and kPlaceColumn, 1-based. $1 rows, then
+  // columns_beside().
+  std::string RowsSql() const;
+  static constexpr absl::string_view kPlaceColumn = "\"bdr place\"";
 
   // Parameters: $1.. one array for each key column, then as $2 and $3 above (if checked).
   std::string DeleteSql(bool checked) const;

@@ -1,0 +1,248 @@
+#include "node-agent/apply/target_writer.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace bdr::agent {
+namespace {
+
+using conflict::Version;
+using postgres::ColumnKind;
+using postgres::Result;
+
+constexpr size_t kRowsPerStatement = 1000;
+
+// Types of parameters that PostgreSQL need not infer: the SQL casts each one.
+const std::vector<uint32_t> kInferred;
+
+std::string Name(const BoundTable& table, absl::string_view kind,
+                 const std::vector<bool>& shape = {}) {
+  std::string name = absl::StrCat("b", table.id(), kind);
+  for (size_t i = 0; i < shape.size(); i += 4) {
+    int digit = 0;
+    for (size_t j = i; j < std::min(i + 4, shape.size()); ++j) {
+      digit = digit * 2 + (shape[j] ? 1 : 0);
+    }
+    name.push_back("0123456789abcdef"[digit]);
+  }
+  return name;
+}
+
+void SortByKey(std::vector<KeyedRow>* rows) {
+  std::sort(rows->begin(), rows->end(),
+            [](const KeyedRow& a, const KeyedRow& b) { return a.version_key < b.version_key; });
+}
+
+std::vector<const LocalRow*> RowsOf(absl::Span<const KeyedRow> keyed) {
+  std::vector<const LocalRow*> rows;
+  rows.reserve(keyed.size());
+  for (const KeyedRow& row : keyed) rows.push_back(row.row);
+  return rows;
+}
+
+absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
+                                                   absl::Span<const KeyedRow> keyed) {
+  std::vector<std::string> params;
+  const std::vector<const LocalRow*> rows = RowsOf(keyed);
+  for (size_t i = 0; i < table.key_columns(); ++i) {
+    ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(i, rows));
+    params.push_back(std::move(param));
+  }
+  return params;
+}
+
+absl::StatusOr<std::vector<std::string>> RowParams(const BoundTable& table,
+                                                   absl::Span<const KeyedRow> keyed,
+                                                   std::vector<std::string> between) {
+  const std::vector<const LocalRow*> rows = RowsOf(keyed);
+  std::vector<std::string> params;
+  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
+  params.push_back(std::move(encoded));
+  std::move(between.begin(), between.end(), std::back_inserter(params));
+  for (const int column : table.columns_beside()) {
+    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
+    params.push_back(std::move(beside));
+  }
+  return params;
+}
+
+// The rows are locked: that not each is written means that something is not as it was found.
+Pipe::Handler AllWritten(size_t wanted) {
+  return [wanted](const Result& result) {
+    return result.affected() == static_cast<int64_t>(wanted)
+               ? absl::OkStatus()
+               : absl::AbortedError("a row changed while it was being written");
+  };
+}
+
+// What unchecked statements take and do not use: times, and until when each origin was seen.
+std::vector<std::string> Unchecked(size_t rows) {
+  return {EncodeTimestamptzArray(std::vector<int64_t>(rows, INT64_MIN)),
+          EncodeTimestamptzArray({INT64_MIN})};
+}
+
+}  // namespace
+
+StandingVersion VersionOf(const StandingRow& row, const VersionQuery& query) {
+  const auto by_time = [&row](NodeId node) {
+    StandingVersion found;
+    found.stamp = {.time_us = *row.time_us, .node = node};
+    found.version = Version{.stamp = found.stamp,
+                            .origin = {.node = node, .incarnation = 0},
+                            .end_lsn = Lsn{0},
+                            .dead = false};
+    found.by_time = true;
+    return found;
+  };
+  const auto from_store = [&query] {
+    StandingVersion found;
+    if (!query.known.has_value()) return found;
+    found.stamp = query.known->stamp;
+    found.version = query.known;
+    return found;
+  };
+  const auto remote = query.node_of_roident->find(row.roident);
+  if (remote != query.node_of_roident->end()) {
+    // Of an applied row the commit time is its stamp or a little above, never below. A later
+    // version that is known belongs to a transaction that is still to be applied.
+    const bool pending = query.known.has_value() && row.time_us.has_value() &&
+                         query.known->stamp.time_us > *row.time_us;
+    return pending ? by_time(remote->second) : from_store();
+  }
+  const bool captured = query.xmin_before.has_value() && *query.xmin_before == row.xmin;
+  const bool known = query.known.has_value() && query.known->stamp.node == query.own_node &&
+                     row.time_us.has_value() && query.known->stamp.time_us >= *row.time_us;
+  if (captured || known) return from_store();
+  const bool surely_older = row.time_us.has_value() && *row.time_us + query.largest_raise_us <
+                                                           query.enough_if_older_than.time_us;
+  if (surely_older) return by_time(query.own_node);
+  StandingVersion found;
+  found.must_wait = true;
+  return found;
+}
+
+absl::Status TargetWriter::Lock(std::vector<KeyedRow> keys, StandingRows* standing) {
+  SortByKey(&keys);
+  const BoundTable& table = *table_;
+  for (size_t from = 0; from < keys.size(); from += kRowsPerStatement) {
+    const std::vector<KeyedRow> rows(
+        keys.begin() + from, keys.begin() + std::min(from + kRowsPerStatement, keys.size()));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, rows));
+    std::vector<std::string> names;
+    for (const KeyedRow& row : rows) names.push_back(row.version_key);
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, "l"), [&] { return table.FindSql(/*lock=*/true, /*with_rows=*/true); },
+        kInferred, params,
+        [standing, names](const Result& result) -> absl::Status {
+          for (int i = 0; i < result.rows(); ++i) {
+            size_t place = 0;
+            if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
+                place > names.size()) {
+              return absl::InternalError("a statement returned a place that it was not given");
+            }
+            StandingRow row;
+            row.own = result.value(i, 1) == "t";
+            row.xmin = std::string(result.value(i, 2));
+            int64_t time_us = 0;
+            if (!result.is_null(i, 3) && absl::SimpleAtoi(result.value(i, 3), &time_us)) {
+              row.time_us = time_us;
+            }
+            if (!result.is_null(i, 4)) (void)absl::SimpleAtoi(result.value(i, 4), &row.roident);
+            row.json = std::string(result.value(i, 5));
+            (*standing)[names[place - 1]] = std::move(row);
+          }
+          return absl::OkStatus();
+        }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TargetWriter::Write(TargetRows targets) {
+  RETURN_IF_ERROR(Remove(std::move(targets.remove)));
+  // Before the updates: what these rows hold may be what an updated one takes over.
+  RETURN_IF_ERROR(Rewrite(std::move(targets.rewrite)));
+  RETURN_IF_ERROR(Update(std::move(targets.update)));
+  return Insert(std::move(targets.insert));
+}
+
+absl::Status TargetWriter::Remove(std::vector<KeyedRow> rows) {
+  SortByKey(&rows);
+  const BoundTable& table = *table_;
+  for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
+    const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, part));
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred, params,
+        AllWritten(part.size())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TargetWriter::Update(std::vector<KeyedRow> all_rows) {
+  const BoundTable& table = *table_;
+  std::map<std::vector<bool>, std::vector<KeyedRow>> shapes;
+  for (KeyedRow& row : all_rows) shapes[table.Settable(*row.row)].push_back(std::move(row));
+  for (auto& [shape, rows] : shapes) {
+    SortByKey(&rows);
+    const std::vector<bool>& set = shape;
+    for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
+      const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
+      ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                       RowParams(table, part, Unchecked(part.size())));
+      if (table.has_identities()) {
+        RETURN_IF_ERROR(pipe_->Run(
+            Name(table, "R", set), [&] { return table.ReplaceSql(set, /*checked=*/false); },
+            kInferred, params, nullptr));
+      }
+      RETURN_IF_ERROR(pipe_->Run(
+          Name(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); }, kInferred,
+          params, AllWritten(part.size())));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// All in one statement, since any of them may need what any other holds.
+absl::Status TargetWriter::Rewrite(std::vector<KeyedRow> rows) {
+  if (rows.empty()) return absl::OkStatus();
+  SortByKey(&rows);
+  const BoundTable& table = *table_;
+  std::vector<bool> kept(table.table().columns.size(), false);
+  for (const KeyedRow& row : rows) {
+    for (size_t i = 0; i < kept.size(); ++i) {
+      kept[i] = kept[i] || (*row.row)[i].kind == ColumnKind::kUnchangedToast;
+    }
+  }
+  ASSIGN_OR_RETURN(std::vector<std::string> params, RowParams(table, rows, {}));
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (!kept[i]) continue;
+    std::vector<int32_t> of_row;
+    for (const KeyedRow& row : rows) {
+      of_row.push_back((*row.row)[i].kind == ColumnKind::kUnchangedToast ? 1 : 0);
+    }
+    params.push_back(EncodeInt4Array(of_row));
+  }
+  return pipe_->Run(
+      Name(table, "W", kept), [&] { return table.RewriteSql(kept); }, kInferred, params,
+      AllWritten(rows.size()));
+}
+
+absl::Status TargetWriter::Insert(std::vector<KeyedRow> rows) {
+  SortByKey(&rows);
+  const BoundTable& table = *table_;
+  for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
+    const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, part, {}));
+    RETURN_IF_ERROR(pipe_->Run(
+        Name(table, "p"), [&] { return table.PlainInsertSql(); }, kInferred, params,
+        AllWritten(part.size())));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent
