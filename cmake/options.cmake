@@ -1,5 +1,6 @@
 # How everything is compiled. A sanitizer is chosen by the presets (asan, tsan), never by a target.
 set(BDR_SANITIZE "" CACHE STRING "Sanitizers for every target, as in -fsanitize=")
+option(BDR_TEST_HOOKS "Let tests break rules and end processes on purpose (base/test_hooks.h)" OFF)
 option(BDR_FUZZERS "Build the libFuzzer targets (needs clang)" OFF)
 
 find_program(CCACHE_PROGRAM ccache)
@@ -24,6 +25,10 @@ endif()
 find_program(LLD_PROGRAM ld.lld)
 if(LLD_PROGRAM)
   add_link_options(-fuse-ld=lld)
+endif()
+
+if(BDR_TEST_HOOKS)
+  add_compile_definitions(BDR_TEST_HOOKS)
 endif()
 
 include_directories(${CMAKE_SOURCE_DIR})

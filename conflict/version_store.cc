@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/test_hooks.h"
 
 namespace bdr::conflict {
 namespace {
@@ -112,6 +113,7 @@ std::shared_ptr<rocksdb::MergeOperator> VersionStore::MergeOperator() {
 
 void VersionStore::Put(rocksdb::WriteBatch* batch, absl::string_view version_key,
                        const Version& version) const {
+  if (version.dead && BDR_RULE_BROKEN("tombstones")) return;
   // A batch in memory cannot fail.
   (void)batch->Merge(family_, ToSlice(version_key), Encode(version));
 }

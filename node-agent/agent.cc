@@ -11,6 +11,7 @@
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 #include "bdr/v1/admin.pb.h"
 #include "bdr/v1/control.pb.h"
 #include "node-agent/agent_metrics.h"
@@ -233,6 +234,10 @@ absl::Status Agent::StartDataPath() {
     ASSIGN_OR_RETURN(merged.value, DecodeU64(*merged_bytes));
   }
   merged = std::max(merged, log_->TrimmedThrough(own_).end_lsn);
+  if (BDR_RULE_BROKEN("own_merge_restart")) {
+    merged = own_end;
+    fenced_at_ = Lsn{0};
+  }
   own_changes_->Looked(own_end);
   if (merged < own_end) own_changes_->BeginReplay(merged);
   progress_->Published(log_->End(own_).end_lsn, 0);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "base/test_hooks.h"
 
 namespace bdr::agent {
 namespace {
@@ -60,15 +61,17 @@ void KeyTable::Registration::Commit(Lsn local_after) {
 
 void KeyTable::EndLocked(Registration* registration) {
   for (const std::string& key : registration->keys_) {
-    const auto found = keys_.find(key);
-    found->second.holder = 0;
     --held_;
+    const auto found = keys_.find(key);
+    if (BDR_RULE_BROKEN("keys_in_flight") && found == keys_.end()) continue;
+    found->second.holder = 0;
     if (found->second.groups == 0) keys_.erase(found);
   }
   if (exclusive_ == registration->holder_) exclusive_ = 0;
 }
 
 bool KeyTable::FreeLocked(uint64_t holder, const std::vector<std::string>& keys) {
+  if (BDR_RULE_BROKEN("keys_in_flight")) return true;
   if (exclusive_ != 0 && exclusive_ != holder) return false;
   if (exclusive_waiter_ != 0 && exclusive_waiter_ != holder) return false;
   return std::all_of(keys.begin(), keys.end(), [this](const std::string& key) {
@@ -107,7 +110,9 @@ std::pair<bool, KeyTable::Registration> KeyTable::RegisterAll(uint64_t holder, S
   const absl::Time deadline = absl::Now() + timeout;
   Registration registration;
   MutexLock lock(&mu_);
-  while (exclusive_ != 0 || held_ != 0 || (exclusive_waiter_ != 0 && exclusive_waiter_ != holder)) {
+  while (
+      !BDR_RULE_BROKEN("keys_in_flight") &&
+      (exclusive_ != 0 || held_ != 0 || (exclusive_waiter_ != 0 && exclusive_waiter_ != holder))) {
     if (exclusive_waiter_ == 0) exclusive_waiter_ = holder;
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration()) {

@@ -15,6 +15,7 @@
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 #include "node-agent/agent.h"
 #include "node-agent/agent_config.h"
 
@@ -27,6 +28,7 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(config_path));
   RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
   RETURN_IF_ERROR(SetLogFile(config.log_file));
+  RETURN_IF_ERROR(EnableTestHooks());
   LogInfo("agent", {{"state", "starting"}, {"version", BDR_VERSION}, {"node", config.node}});
 
   Agent agent(config);

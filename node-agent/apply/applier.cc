@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 
@@ -224,6 +225,7 @@ absl::Status Applier::ReadOrigins() {
                    connection_->Exec("SELECT roident, roname FROM pg_replication_origin"));
   executor_options_.origin = origin_;
   executor_options_.own_node = parts_.progress->own().node;
+  executor_options_.merges_own = merges_own();
   executor_options_.node_of_roident.clear();
   for (int row = 0; row < result.rows(); ++row) {
     uint32_t roident = 0;
@@ -340,7 +342,10 @@ absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
     WaitABit(absl::Milliseconds(20));
     return false;
   }
-  const std::optional<OriginLsn> missing = parts_.progress->FirstMissing(piece.header.waits_for);
+  std::optional<OriginLsn> missing;
+  if (!BDR_RULE_BROKEN("causal_order")) {
+    missing = parts_.progress->FirstMissing(piece.header.waits_for);
+  }
   {
     MutexLock lock(&mu_);
     tally_.held_by = missing.has_value() ? missing->origin : OriginId{};
@@ -356,7 +361,7 @@ absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
     return false;
   }
   const int64_t ahead_us = piece.header.stamp.time_us - parts_.progress->ServerClock();
-  if (ahead_us < 0) return true;
+  if (ahead_us < 0 || BDR_RULE_BROKEN("clock_wait")) return true;
   if (!pending_.empty()) return false;
   if (ahead_us > absl::ToInt64Microseconds(options_.max_clock_skew)) {
     SetHealth(Health::Level::kCritical, "held",
@@ -529,13 +534,17 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
   RETURN_IF_ERROR(
       WaitForKeys(plan.Keys(), /*all=*/plan.has_truncate(), plan.stamps(), &registration));
   FoundBefore found_before;
+  if (merges_own()) BDR_FAIL_POINT("own_merge_before");
+  if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
   RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
+  if (!merges_own()) BDR_FAIL_POINT("apply_after_versions");
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (true) {
     GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
     if (status.ok()) status = executor.Run(plan, before_);
     if (status.ok() && executor.must_wait().empty()) {
+      if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
       RETURN_IF_ERROR(Commit(plan.last(), &registration));
       Count(plan, executor.conflicts());
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
@@ -695,6 +704,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {
   RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
+  if (BDR_RULE_BROKEN("clock_wait")) return absl::OkStatus();
   return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));
 }
 
@@ -712,6 +722,7 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
                               }));
   RETURN_IF_ERROR(pipe_->Finish());
 
+  if (!merges_own()) BDR_FAIL_POINT("apply_before_commit");
   // From here on the group may be visible at any moment.
   if (!merges_own()) {
     parts_.history->Begin(origin_, last.end_lsn, last.stamp.time_us, before);
@@ -738,6 +749,8 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
     registration->Commit(Lsn{UINT64_MAX});
     return absl::UnavailableError(absl::StrCat("commit was not confirmed: ", status.message()));
   }
+  if (!merges_own()) BDR_FAIL_POINT("apply_after_commit");
+  if (merges_own()) BDR_FAIL_POINT("own_merge_after");
   registration->Commit(after);
   if (merges_own()) return absl::OkStatus();
   committed_ = last.end_lsn;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -37,10 +38,14 @@ bool Writable(const postgres::ColumnInfo& column) {
 // What an update or delete must know of the row found: it was written by this transaction, or it
 // is older than the change and the change's origin had seen it. %s: the change's time.
 std::string Check(absl::string_view older_than, absl::string_view seen) {
+  const absl::string_view own = BDR_RULE_BROKEN("own_xid")
+                                    ? "false"
+                                    : "t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid";
+  const absl::string_view no_time =
+      BDR_RULE_BROKEN("null_time") ? " OR pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NULL" : "";
   return absl::StrCat(
-      "(t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid OR"
-      " (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ",
-      older_than, " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
+      "(", own, no_time, " OR (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ", older_than,
+      " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
       ")[(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.int8"
       "::pg_catalog.int4 + 1]))");
 }

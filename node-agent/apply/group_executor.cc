@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 
 namespace bdr::agent {
 namespace {
@@ -219,7 +220,8 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
     }
     // What is older than the newest known version of its key never reaches the table.
     const std::optional<Version> newer = Before(op);
-    if (newer.has_value() && newer->stamp > op.stamp) {
+    if (newer.has_value() && newer->stamp > op.stamp &&
+        (newer->dead || !BDR_RULE_BROKEN("null_time"))) {
       if (!Seen(op, *newer)) run.dropped.push_back(&op);
       continue;
     }
@@ -396,12 +398,9 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
   ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> now, versions_->Get(keys));
   for (size_t i = 0; i < run.unresolved.size(); ++i) {
     const RowOp& op = *run.unresolved[i];
-    Decide(run, op, now[i]);
-    const bool vanished =
-        op.by_insert && !op.is_delete() && !run.found.contains(&op) &&
-        !must_wait_.contains(op.version_key) &&
-        std::find(run.insert_now.begin(), run.insert_now.end(), &op) == run.insert_now.end();
-    if (vanished) return absl::AbortedError("a row was deleted while it was being written");
+    if (Decide(run, op, now[i]) == conflict::Verdict::kVanished) {
+      return absl::AbortedError("a row was deleted while it was being written");
+    }
     const bool whole_row =
         std::find(run.insert_now.begin(), run.insert_now.end(), &op) != run.insert_now.end();
     if (whole_row && HasUnchanged(op.row)) return MissingValues(*run.ops->table);
@@ -409,67 +408,83 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
   return absl::OkStatus();
 }
 
-void GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<Version>& now) {
+conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
+                                        const std::optional<Version>& now) {
+  using conflict::Verdict;
   const auto found_at = run.found.find(&op);
+  const Found* found = found_at == run.found.end() ? nullptr : &found_at->second;
   const std::optional<Version> before = Before(op);
-  if (now.has_value() && now->stamp > op.stamp) {
-    // Captured since this group was planned.
-    KeyState state;
-    (now->dead ? state.dead : state.row.emplace()) = now->stamp;
-    Lose(run, op, now, state, found_at == run.found.end() ? "" : found_at->second.row,
-         /*local_wins=*/true, kNewerCaptured);
-    return;
+  const bool dead_before = before.has_value() && before->dead;
+  const std::optional<std::string> looks =
+      found == nullptr ? std::nullopt : std::optional<std::string>(found->xmin);
+  if (BDR_RULE_BROKEN("xid_is_no_version") && found != nullptr &&
+      found->time_us.value_or(0) > op.stamp.time_us) {
+    return Verdict::kDrop;
   }
   const auto waited = found_before_->find(op.version_key);
-  if (found_at == run.found.end()) {
-    KeyState state;
-    if (before.has_value() && before->dead) state.dead = before->stamp;
-    if (op.is_delete()) {
-      if (!op.by_insert) Lose(run, op, before, state, "", /*local_wins=*/false, kNothingStands);
-      return;
-    }
-    if (op.by_insert) return;
-    const bool capture_passed = waited != found_before_->end() && !waited->second.has_value();
-    if (state.dead == conflict::kNever && !capture_passed) {
-      // A local delete may not have been captured yet.
-      must_wait_[op.version_key] = std::nullopt;
-      return;
-    }
-    Lose(run, op, before, state, "", /*local_wins=*/false,
-         before.has_value() && before->dead ? kOlderKnown : kNothingStands);
-    run.insert_now.push_back(&op);
-    return;
-  }
 
-  const Found& found = found_at->second;
-  if (found.own) return;
-  std::optional<Version> local = before;
-  if (local.has_value() && local->dead) local.reset();
-  const char* rule = local.has_value() ? kOlderKnown : kUnknownIsOlder;
-  const auto remote = options_.node_of_roident.find(found.roident);
-  const bool local_writer = remote == options_.node_of_roident.end();
-  if (local_writer) {
-    const bool surely_older =
-        found.time_us.has_value() && *found.time_us + options_.largest_raise_us < op.stamp.time_us;
-    const bool capture_passed = waited != found_before_->end() && waited->second == found.xmin;
-    if (!surely_older && !capture_passed) {
-      must_wait_[op.version_key] = found.xmin;
-      return;
-    }
-    const bool known = local.has_value() && local->stamp.node == options_.own_node &&
-                       local->stamp.time_us >= found.time_us.value_or(0);
-    if (!known && surely_older) {
-      rule = kOlderByTime;
-      local = Version{.stamp = {.time_us = *found.time_us, .node = options_.own_node},
-                      .origin = {.node = options_.own_node, .incarnation = 0},
-                      .end_lsn = Lsn{0}};
+  conflict::Known known{.capture_passed = waited != found_before_->end() && waited->second == looks,
+                        .largest_raise_us = options_.largest_raise_us};
+  if (now.has_value()) {
+    known.newest = now->stamp;
+    known.newest_dead = now->dead;
+  }
+  if (dead_before) known.dead_before = before->stamp;
+  conflict::FoundRow row;
+  if (found != nullptr) {
+    row = {.own = found->own,
+           .local_writer = !options_.node_of_roident.contains(found->roident),
+           .time_us = found->time_us};
+  }
+  const Verdict verdict = conflict::Judge({.kind = op.kind,
+                                           .whole = op.by_insert,
+                                           .stamp = op.stamp,
+                                           .merged_again = options_.merges_own},
+                                          found == nullptr ? nullptr : &row, known);
+  KeyState state;
+  switch (verdict) {
+    case Verdict::kDrop:  // captured since this group was planned
+      (now->dead ? state.dead : state.row.emplace()) = now->stamp;
+      Lose(run, op, now, state, found == nullptr ? "" : found->row, /*local_wins=*/true,
+           kNewerCaptured);
+      break;
+    case Verdict::kNothing:
+      if (found != nullptr || op.by_insert) break;
+      if (dead_before) state.dead = before->stamp;
+      Lose(run, op, before, state, "", /*local_wins=*/false, kNothingStands);
+      break;
+    case Verdict::kWait:
+      must_wait_[op.version_key] = looks;
+      break;
+    case Verdict::kVanished:
+      break;
+    case Verdict::kInsert:
+      if (dead_before) state.dead = before->stamp;
+      Lose(run, op, before, state, "", /*local_wins=*/false,
+           dead_before ? kOlderKnown : kNothingStands);
+      run.insert_now.push_back(&op);
+      break;
+    case Verdict::kWrite: {
+      std::optional<Version> local = before;
+      if (dead_before) local.reset();
+      const char* rule = local.has_value() ? kOlderKnown : kUnknownIsOlder;
+      const bool is_known = local.has_value() && local->stamp.node == options_.own_node &&
+                            local->stamp.time_us >= found->time_us.value_or(0);
+      if (row.local_writer && !is_known &&
+          conflict::SurelyOlder(row, op.stamp, options_.largest_raise_us)) {
+        rule = kOlderByTime;
+        local = Version{.stamp = {.time_us = *found->time_us, .node = options_.own_node},
+                        .origin = {.node = options_.own_node, .incarnation = 0},
+                        .end_lsn = Lsn{0}};
+      }
+      // A row that the store does not know is older than anything that can still arrive.
+      state.row = local.has_value() ? local->stamp : conflict::kNever;
+      Lose(run, op, local, state, found->row, /*local_wins=*/false, rule);
+      (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
+      break;
     }
   }
-  KeyState state;
-  // A row that the store does not know is older than anything that can still arrive.
-  state.row = local.has_value() ? local->stamp : conflict::kNever;
-  Lose(run, op, local, state, found.row, /*local_wins=*/false, rule);
-  (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
+  return verdict;
 }
 
 void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Version>& local,

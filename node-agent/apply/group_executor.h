@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "base/lsn.h"
 #include "base/origin.h"
+#include "conflict/found_rule.h"
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/group_plan.h"
@@ -31,6 +32,7 @@ using FoundBefore = absl::flat_hash_map<std::string, std::optional<std::string>>
 struct ExecutorOptions {
   OriginId origin;  // whose transactions are applied
   NodeId own_node = 0;
+  bool merges_own = false;  // they are this node's own, merged once more
   // PostgreSQL's ids of our replication origins.
   absl::flat_hash_map<uint32_t, NodeId> node_of_roident;
   // A local row's commit time may be this much below its stamp.
@@ -94,7 +96,8 @@ class GroupExecutor {
                             bool checked);
   absl::Status QueueFind(TableRun& run, const std::vector<const RowOp*>& rows, bool lock);
   absl::Status DecideUnresolved(TableRun& run);
-  void Decide(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& now);
+  conflict::Verdict Decide(TableRun& run, const RowOp& op,
+                           const std::optional<conflict::Version>& now);
   absl::Status QueueDecided(TableRun& run);
   absl::Status QueueConflictLog(TableRun& run);
   absl::Status QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts);

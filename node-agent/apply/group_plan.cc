@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 
 namespace bdr::agent {
 namespace {
@@ -153,7 +154,7 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
         }
         if (!HasUnchanged(op.row)) op.moved_from.reset();
       }
-      RETURN_IF_ERROR(Put(ops, std::move(old)));
+      if (!BDR_RULE_BROKEN("old_key")) RETURN_IF_ERROR(Put(ops, std::move(old)));
     }
   }
   return Put(ops, std::move(op));

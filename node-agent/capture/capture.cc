@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 #include "node-agent/changelog/state.h"
 #include "postgres/connection.h"
 #include "postgres/pgoutput.h"
@@ -550,7 +551,13 @@ absl::Status Capture::Session::AfterTransaction(Lsn end_lsn) {
 }
 
 absl::Status Capture::Session::Publish() {
+  if (BDR_RULE_BROKEN("sync_before_confirm")) {
+    confirmed_ = decoded_;
+    RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
+  }
+  BDR_FAIL_POINT("capture_before_sync");
   RETURN_IF_ERROR(writer_->Flush(decoded_));
+  BDR_FAIL_POINT("capture_after_sync");
   confirmed_ = decoded_;
   last_persist_ = absl::Now();
   parts_.progress->Published(parts_.log->End(options_.own).end_lsn, writer_->last_stamp_us());
@@ -583,7 +590,7 @@ absl::Status Capture::Session::Idle() {
   }
   if (!behind && pulse.clock_us != 0) {
     const int64_t promise = parts_.clock->Promise(pulse.clock_us - kPromiseSlackUs);
-    if (promise > ceiling_us_) {
+    if (promise > ceiling_us_ && !BDR_RULE_BROKEN("promise_durable")) {
       RETURN_IF_ERROR(State(parts_.database)
                           .Put(kStateCeiling,
                                EncodeU64(static_cast<uint64_t>(promise + kCeilingStepUs)),
@@ -605,10 +612,13 @@ absl::Status Capture::Session::Idle() {
 absl::Status Capture::Session::SendFeedback(bool request_reply) {
   last_feedback_ = absl::Now();
   if (!in_transaction_) parts_.history->Fold(decoded_);
-  return connection_->SendStatus({.write = confirmed_,
-                                  .flush = confirmed_,
-                                  .apply = confirmed_,
-                                  .request_reply = request_reply});
+  BDR_FAIL_POINT("capture_before_confirm");
+  RETURN_IF_ERROR(connection_->SendStatus({.write = confirmed_,
+                                           .flush = confirmed_,
+                                           .apply = confirmed_,
+                                           .request_reply = request_reply}));
+  BDR_FAIL_POINT("capture_after_confirm");
+  return absl::OkStatus();
 }
 
 Capture::Capture(Options options, Parts parts)

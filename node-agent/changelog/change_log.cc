@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "base/test_hooks.h"
 #include "node-agent/changelog/state.h"
 
 namespace bdr::agent {
@@ -107,7 +108,8 @@ absl::Status ChangeLog::AppendOwn(absl::Span<const EncodedBlock> blocks,
       const BlockInfo& last = blocks.back().info;
       State(database_).Put(batch, StateName(kStateEnd, last.origin), EncodeCursor(last.cursor()));
     }
-    RETURN_IF_ERROR(database_->Write(batch, /*sync=*/true));
+    const bool sync = !BDR_RULE_BROKEN("sync_before_ship");
+    RETURN_IF_ERROR(database_->Write(batch, sync));
     if (!blocks.empty()) MoveEnd(blocks.back().info);
   }
   if (!blocks.empty()) Notify(blocks.back().info.origin);
@@ -145,6 +147,7 @@ absl::Status ChangeLog::AppendReceived(const EncodedBlock& block) {
     (void)batch.Put(database_->log(), BlockKey(origin, cursor.end_lsn, cursor.part), block.bytes);
     State(database_).Put(&batch, StateName(kStateEnd, origin), EncodeCursor(cursor));
     RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
+    BDR_FAIL_POINT("receive_after_write");
     MoveEnd(block.info);
   }
   Notify(origin);
