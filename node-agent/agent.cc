@@ -272,7 +272,10 @@ absl::Status Agent::StartDataPath() {
                      .log = log_.get(),
                      .progress = progress_.get(),
                      .capture = capture_.get(),
-                     .own_changes = own_changes_.get()});
+                     .own_changes = own_changes_.get(),
+                     .clock = clock_.get(),
+                     .history = history_.get(),
+                     .stable_xid = &stable_xid_});
   peers_ = std::make_unique<Peers>(
       Peers::Options{
           .self = own_.node,
@@ -297,6 +300,7 @@ absl::Status Agent::StartDataPath() {
                  .progress = progress_.get(),
                  .clock = clock_.get(),
                  .keys = keys_.get(),
+                 .stable_xid = &stable_xid_,
                  .barrier = barrier_.get(),
                  .versions_rebuilt = nullptr,
                  .rewound = nullptr});

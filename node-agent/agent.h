@@ -95,6 +95,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<StampClock> clock_;
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<KeyTable> keys_;
+  StableXid stable_xid_;
   std::unique_ptr<OwnChanges> own_changes_;
   Lsn fenced_at_;  // local WAL when no earlier session could commit any more
   std::unique_ptr<Capture> capture_;

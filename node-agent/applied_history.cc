@@ -56,6 +56,17 @@ void AppliedHistory::AddPromise(OriginId origin, Lsn origin_lsn, int64_t promise
   promises.push_back({.origin_lsn = origin_lsn, .time_us = promise_us});
 }
 
+int64_t AppliedHistory::NewestStamp() const {
+  MutexLock lock(&mu_);
+  int64_t newest_us = 0;
+  for (const auto& [id, origin] : origins_) {
+    newest_us = std::max(newest_us, origin.stamp_us);
+    // Stamps of an origin rise with its positions.
+    if (!origin.groups.empty()) newest_us = std::max(newest_us, origin.groups.back().stamp_us);
+  }
+  return newest_us;
+}
+
 AppliedHistory::Snapshot AppliedHistory::At(Lsn local_commit_lsn) {
   MutexLock lock(&mu_);
   Snapshot snapshot;

@@ -40,6 +40,9 @@ class AppliedHistory {
   // `promise_us`.
   void AddPromise(OriginId origin, Lsn origin_lsn, int64_t promise_us);
 
+  // The newest stamp of all groups that were announced here, of every origin; 0 if none were.
+  int64_t NewestStamp() const;
+
   struct Snapshot {
     std::vector<OriginLsn> waits_for;
     std::vector<SeenUntil> seen;
@@ -72,7 +75,7 @@ class AppliedHistory {
     std::deque<Promise> promises;  // likewise
   };
 
-  Mutex mu_;
+  mutable Mutex mu_;
   std::map<OriginId, Origin> origins_ ABSL_GUARDED_BY(mu_);
 };
 

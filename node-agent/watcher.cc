@@ -75,13 +75,19 @@ absl::Status Watcher::Look() {
   ASSIGN_OR_RETURN(
       const postgres::Result result,
       connection_->Exec("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8, "
-                        "pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn()"));
+                        "pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), "
+                        "pg_snapshot_xmin(pg_current_snapshot())"));
   Pulse pulse;
   if (!absl::SimpleAtoi(result.value(0, 0), &pulse.clock_us)) {
     return absl::InternalError("the server's clock is no number");
   }
   ASSIGN_OR_RETURN(pulse.insert_lsn, ParseLsn(result.value(0, 1)));
   ASSIGN_OR_RETURN(pulse.flush_lsn, ParseLsn(result.value(0, 2)));
+  uint64_t xid = 0;  // of 64 bits; a row's xmin has the lower half
+  if (!absl::SimpleAtoi(result.value(0, 3), &xid)) {
+    return absl::InternalError("the server's oldest running xid is no number");
+  }
+  parts_.stable_xid->Seen(static_cast<uint32_t>(xid), pulse.insert_lsn, pulse.clock_us);
   parts_.progress->SetServerClock(pulse.clock_us);
   parts_.capture->SetPulse(pulse);
   {
@@ -123,11 +129,17 @@ absl::Status Watcher::RestartFlushing() {
     local_after = position.local_after;
   }
   parts_.progress->RestartFlushing(visible, local_after);
+  parts_.stable_xid->Reset();
   return absl::OkStatus();
 }
 
 absl::Status Watcher::Forget() {
-  parts_.database->SetStableTime(parts_.progress->StableTime());
+  const int64_t stable_us = parts_.progress->StableTime();
+  parts_.database->SetStableTime(stable_us);
+  // Capture's position before the stamps: what it had passed by then is among them.
+  const Lsn captured = parts_.capture->counters().captured;
+  parts_.stable_xid->Advance(
+      captured, std::max(parts_.clock->Newest(), parts_.history->NewestStamp()), stable_us);
   for (const OriginId& origin : parts_.log->Origins()) {
     Lsn stable = parts_.progress->StableLsn(origin);
     // Own changes that may have to be merged again are read from there after a crash.

@@ -16,6 +16,7 @@
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
 #include "node-agent/progress.h"
+#include "node-agent/stable_xid.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -35,6 +36,9 @@ class Watcher {
     Progress* progress;
     Capture* capture;
     OwnChanges* own_changes;
+    StampClock* clock;
+    const AppliedHistory* history;
+    StableXid* stable_xid;
   };
   struct Seen {
     bool reachable = false;

@@ -38,7 +38,8 @@ constexpr char kSessionSql[] =
     "SET idle_in_transaction_session_timeout = 0; SET DateStyle = 'ISO'; SET TimeZone = 'UTC';"
     "SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 3;"
     "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off;"
-    "SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off";
+    "SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off;"
+    "SET bdr.stable_xid = '2'";  // kFrozenXid: nothing, until it is known
 
 std::string TimestampSql(int64_t time_us) {
   return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
@@ -175,6 +176,7 @@ absl::Status Applier::Connect() {
                         .application_name = absl::StrCat("bdr apply ", ToString(origin_))}));
   SetConnection(std::move(connection));
   RETURN_IF_ERROR(connection_->Exec(kSessionSql).status());
+  stable_xid_ = kFrozenXid;
   // Apply is to be the victim of a deadlock, not the user; whoever looks first is.
   const absl::Status timeout = connection_->Exec("SET deadlock_timeout = '20ms'").status();
   if (!timeout.ok() && !warned_timeout_) {
@@ -703,6 +705,10 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
 }
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {
+  if (const uint32_t stable = parts_.stable_xid->Get(); stable != stable_xid_) {
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SET ", kStableXidSetting, " = '", stable, "'")));
+    stable_xid_ = stable;
+  }
   RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
   if (BDR_RULE_BROKEN("clock_wait")) return absl::OkStatus();
   return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));

@@ -43,6 +43,7 @@
 #include "node-agent/key_table.h"
 #include "node-agent/own_changes.h"
 #include "node-agent/progress.h"
+#include "node-agent/stable_xid.h"
 #include "node-agent/table_cache.h"
 #include "postgres/connection.h"
 
@@ -75,6 +76,7 @@ struct ApplyParts {
   Progress* progress;
   StampClock* clock;
   KeyTable* keys;
+  const StableXid* stable_xid;
   CaptureBarrier* barrier;
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.
   std::function<bool(OriginId origin, absl::Duration timeout)> versions_rebuilt;
@@ -149,6 +151,7 @@ class Applier {
   std::unique_ptr<Pipe> pipe_;
   TransactionReader reader_;
   Lsn committed_;
+  uint32_t stable_xid_ = 0;   // as the session was told
   uint64_t server_life_ = 0;  // see Progress::Committed()
   ExecutorOptions executor_options_;
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied

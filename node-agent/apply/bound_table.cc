@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "node-agent/stable_xid.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -36,7 +37,8 @@ bool Writable(const postgres::ColumnInfo& column) {
 }
 
 // What an update or delete must know of the row found: it was written by this transaction, or it
-// is older than the change and the change's origin had seen it. %s: the change's time.
+// is older than the change and the change's origin had seen it: by its commit time, or where
+// PostgreSQL has forgotten that by its xid.
 std::string Check(absl::string_view older_than, absl::string_view seen) {
   const absl::string_view own = BDR_RULE_BROKEN("own_xid")
                                     ? "false"
@@ -47,7 +49,8 @@ std::string Check(absl::string_view older_than, absl::string_view seen) {
       "(", own, no_time, " OR (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ", older_than,
       " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
       ")[(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.int8"
-      "::pg_catalog.int4 + 1]))");
+      "::pg_catalog.int4 + 1]) OR (pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NULL AND ",
+      WrittenByStableXidSql(), "))");
 }
 
 void AppendInt32(std::string* out, uint32_t value) {
@@ -398,8 +401,11 @@ std::string BoundTable::DeleteSql(bool checked) const {
 std::string BoundTable::FindSql(bool lock, bool with_rows) const {
   return absl::StrCat(
       "SELECT r.n, t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid, t.xmin,"
+      " CASE WHEN pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NOT NULL THEN"
       " (EXTRACT(epoch FROM pg_catalog.pg_xact_commit_timestamp(t.xmin)) * 1000000)"
-      "::pg_catalog.int8,"
+      "::pg_catalog.int8 WHEN ",
+      WrittenByStableXidSql(),
+      " THEN 0 END,"
       " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident, ",
       with_rows ? "pg_catalog.to_jsonb(t)" : "NULL", " FROM ", KeysFrom(/*with_times=*/false),
       " JOIN ", Only(), " AS t ON ", KeyEquals(), lock ? " FOR UPDATE OF t" : "");

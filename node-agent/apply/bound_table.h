@@ -73,7 +73,7 @@ class BoundTable {
   // Parameters: $1.. one array for each key column, then as $2 and $3 above (if checked).
   std::string DeleteSql(bool checked) const;
   // The rows with these keys: place, written by this transaction, xmin, commit time (µs since 1970
-  // or null), replication origin, and with `with_rows` the row as jsonb.
+  // or null; 0: forgotten, but stable), replication origin, and with `with_rows` the row as jsonb.
   std::string FindSql(bool lock, bool with_rows) const;
   // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs,
   // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, text[]

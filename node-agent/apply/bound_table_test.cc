@@ -160,7 +160,8 @@ class BoundTableTest : public ::testing::Test {
     ASSERT_OK(
         target_->Exec("SET session_replication_role = replica; SET search_path = pg_catalog;"
                       "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;"
-                      "SET enable_hashjoin = off; SET enable_mergejoin = off"));
+                      "SET enable_hashjoin = off; SET enable_mergejoin = off;"
+                      "SET bdr.stable_xid = '2'"));
   }
 
   // What happens at the origin, statement by statement, as its slot tells it.

@@ -13,6 +13,7 @@ int64_t StampClock::Next(int64_t commit_us, int64_t newest_applied_us) {
   MutexLock lock(&mu_);
   const int64_t stamp = std::max({commit_us, last_us_ + 1, newest_applied_us + 1});
   last_us_ = stamp;
+  newest_us_ = stamp;
   if (const int64_t raise = stamp - commit_us; raise > 0) {
     if (!raises_.empty() && raises_.back().stamp_us / kSecondUs == stamp / kSecondUs) {
       raises_.back().stamp_us = stamp;
@@ -22,6 +23,16 @@ int64_t StampClock::Next(int64_t commit_us, int64_t newest_applied_us) {
     }
   }
   return stamp;
+}
+
+int64_t StampClock::Newest() const {
+  MutexLock lock(&mu_);
+  return newest_us_;
+}
+
+int64_t StampClock::Floor() const {
+  MutexLock lock(&mu_);
+  return last_us_;
 }
 
 int64_t StampClock::Promise(int64_t promise_us) {

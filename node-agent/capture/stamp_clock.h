@@ -18,11 +18,18 @@ namespace bdr::agent {
 class StampClock {
  public:
   // Nothing it gives out is at or below `floor_us`: the last stamp and the ceiling of what was
-  // promised before the agent stopped.
-  explicit StampClock(int64_t floor_us) : last_us_(floor_us) {}
+  // promised before the agent stopped. `newest_us`: that last stamp.
+  explicit StampClock(int64_t floor_us, int64_t newest_us = 0)
+      : last_us_(floor_us), newest_us_(newest_us) {}
 
   // The stamp of the next transaction in WAL order, all in µs since 1970.
   int64_t Next(int64_t commit_us, int64_t newest_applied_us);
+
+  // The last stamp that was given to a transaction; promises do not count.
+  int64_t Newest() const;
+
+  // Every stamp yet to come is later: the last one, or the last promise.
+  int64_t Floor() const;
 
   // Raises the floor: from now on every stamp is later than `promise_us`. Returns the promise,
   // which is later if stamps are.
@@ -37,8 +44,9 @@ class StampClock {
     int64_t stamp_us = 0;
     int64_t raise_us = 0;
   };
-  Mutex mu_;
+  mutable Mutex mu_;
   int64_t last_us_ ABSL_GUARDED_BY(mu_);
+  int64_t newest_us_ ABSL_GUARDED_BY(mu_);
   std::deque<Raise> raises_ ABSL_GUARDED_BY(mu_);  // one for each second in which there was one
 };
 
