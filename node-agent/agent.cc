@@ -115,19 +115,23 @@ absl::Status Agent::Open() {
     MutexLock lock(&mu_);
     membership_ = known;
   }
-  ASSIGN_OR_RETURN(control_, ControlClient::Start(
-                                 {.node = config_.node,
-                                  .servers = config_.control,
-                                  .security = config_.security,
-                                  .metrics = &metrics_},
-                                 [this](v1::ReportRequest* report) {
-                                   report->set_cluster_id(membership().cluster_id);
-                                   if (!data_path_) return;
-                                   report->set_incarnation(own_.incarnation);
-                                   report->set_captures(joined_);
-                                   FillStatus(report->mutable_status());
-                                 },
-                                 [this](const Membership& changed) { SetMembership(changed); }));
+  ASSIGN_OR_RETURN(control_,
+                   ControlClient::Start(
+                       {.node = config_.node,
+                        .servers = config_.control,
+                        .security = config_.security,
+                        .metrics = &metrics_},
+                       [this](v1::ReportRequest* report) {
+                         report->set_cluster_id(membership().cluster_id);
+                         if (!data_path_) return;
+                         report->set_incarnation(own_.incarnation);
+                         report->set_captures(joined_);
+                         if (joined_) {
+                           report->set_settings_ready(settings_->Ready(progress_->StableTime()));
+                         }
+                         FillStatus(report->mutable_status());
+                       },
+                       [this](const Membership& changed) { SetMembership(changed); }));
   return absl::OkStatus();
 }
 
@@ -205,6 +209,7 @@ absl::Status Agent::Fence() {
   ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection));
   for (const AppliedPosition& position : applied) {
     history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
+    newest_applied_us_ = std::max(newest_applied_us_, position.stamp_us);
   }
   ASSIGN_OR_RETURN(const std::string lsn,
                    connection->QueryValue("SELECT pg_current_wal_insert_lsn()"));
@@ -225,6 +230,8 @@ absl::Status Agent::StartDataPath() {
   progress_ = std::make_unique<Progress>(own_, log_.get(), history_.get());
   clock_ = std::make_unique<StampClock>(floor_us);
   tables_ = std::make_unique<TableCache>(sql);
+  settings_ = std::make_unique<Settings>();
+  RETURN_IF_ERROR(TakeSettings(membership()));
   keys_ = std::make_unique<KeyTable>();
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
@@ -240,7 +247,7 @@ absl::Status Agent::StartDataPath() {
   }
   own_changes_->Looked(own_end);
   if (merged < own_end) own_changes_->BeginReplay(merged);
-  progress_->Published(log_->End(own_).end_lsn, 0);
+  progress_->Published(log_->End(own_).end_lsn, 0, {});
 
   const std::string slot = SlotName(config_.node);
   capture_ = std::make_unique<Capture>(
@@ -258,7 +265,8 @@ absl::Status Agent::StartDataPath() {
                      .progress = progress_.get(),
                      .clock = clock_.get(),
                      .keys = keys_.get(),
-                     .own_changes = own_changes_.get()});
+                     .own_changes = own_changes_.get(),
+                     .settings = settings_.get()});
   barrier_ = std::make_unique<CaptureBarrier>(
       sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
         return capture->WaitThrough(lsn, timeout);
@@ -301,6 +309,7 @@ absl::Status Agent::StartDataPath() {
                  .clock = clock_.get(),
                  .keys = keys_.get(),
                  .stable_xid = &stable_xid_,
+                 .settings = settings_.get(),
                  .barrier = barrier_.get(),
                  .versions_rebuilt = nullptr,
                  .rewound = nullptr});
@@ -360,8 +369,7 @@ absl::Status Agent::Follow() {
       const absl::Status status = peers_->Set(known);
       if (status.ok()) {
         taken = known;
-        RETURN_IF_ERROR(
-            State(database_.get()).Put(kStateMembership, Serialize(known), /*sync=*/true));
+        RETURN_IF_ERROR(TakeSettings(known));
       } else {
         LogWarning("agent", {{"node", config_.node}},
                    absl::StrCat("cannot take up the members yet: ", status.message()));
@@ -373,6 +381,21 @@ absl::Status Agent::Follow() {
     if (stopping_) return absl::OkStatus();
     membership_changed_ = false;
   }
+}
+
+// Written down first: what is kept for them from now on must still be kept after a crash.
+absl::Status Agent::TakeSettings(const Membership& known) {
+  State state(database_.get());
+  RETURN_IF_ERROR(state.Put(kStateMembership, Serialize(known), /*sync=*/true));
+  // Another node's transactions may have told of more than bdr-server did.
+  ASSIGN_OR_RETURN(const auto active, state.Get(kStateSettingsActive));
+  settings_->Take(known,
+                  std::max({progress_->ServerClock(), clock_->Promise(0), newest_applied_us_}));
+  if (active.has_value()) {
+    ASSIGN_OR_RETURN(const uint64_t version, DecodeU64(*active));
+    if (version > settings_->active()) settings_->RaiseActive(version);
+  }
+  return absl::OkStatus();
 }
 
 // In the order opposite to coming to life: first nobody asks any more, then nothing comes in, then

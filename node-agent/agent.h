@@ -35,6 +35,7 @@
 #include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
+#include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
 #include "node-agent/table_cache.h"
 #include "node-agent/watcher.h"
@@ -77,6 +78,7 @@ class Agent : public AgentBackend {
   void RefreshMetrics();
   Membership membership() const;
   void SetMembership(const Membership& membership);
+  absl::Status TakeSettings(const Membership& known);
 
   const AgentConfig config_;
   HealthCell health_{"starting"};
@@ -93,11 +95,13 @@ class Agent : public AgentBackend {
   std::unique_ptr<AppliedHistory> history_;
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<StampClock> clock_;
+  std::unique_ptr<Settings> settings_;
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<KeyTable> keys_;
   StableXid stable_xid_;
   std::unique_ptr<OwnChanges> own_changes_;
-  Lsn fenced_at_;  // local WAL when no earlier session could commit any more
+  int64_t newest_applied_us_ = 0;  // before this agent began: no stamp applied was later
+  Lsn fenced_at_;                  // local WAL when no earlier session could commit any more
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<CaptureBarrier> barrier_;
   std::unique_ptr<Watcher> watcher_;

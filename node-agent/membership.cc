@@ -34,6 +34,15 @@ std::string Serialize(const Membership& membership) {
     out->set_agent_address(member.address);
     out->set_incarnation(member.incarnation);
     out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
+    out->set_settings_ready(member.settings_ready);
+  }
+  message.set_settings_version(membership.settings_version);
+  message.set_settings_active(membership.settings_active);
+  for (const Setting& setting : membership.settings) {
+    v1::Setting* out = message.add_settings();
+    out->set_key(setting.key);
+    out->set_value(setting.value);
+    out->set_version(setting.version);
   }
   return message.SerializeAsString();
 }
@@ -57,7 +66,14 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
                                   .name = member.name(),
                                   .address = member.agent_address(),
                                   .incarnation = member.incarnation(),
-                                  .active = member.state() == v1::Member::ACTIVE});
+                                  .active = member.state() == v1::Member::ACTIVE,
+                                  .settings_ready = member.settings_ready()});
+  }
+  membership.settings_version = message.settings_version();
+  membership.settings_active = message.settings_active();
+  for (const v1::Setting& setting : message.settings()) {
+    membership.settings.push_back(
+        {.key = setting.key(), .value = setting.value(), .version = setting.version()});
   }
   return membership;
 }

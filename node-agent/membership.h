@@ -15,11 +15,21 @@ namespace bdr::agent {
 struct Member {
   NodeId id = 0;
   std::string name = "";
-  std::string address = "";  // host:port of the agent's gRPC listener
-  uint32_t incarnation = 0;  // 0: it has not reported one yet
-  bool active = false;       // false while it joins
+  std::string address = "";     // host:port of the agent's gRPC listener
+  uint32_t incarnation = 0;     // 0: it has not reported one yet
+  bool active = false;          // false while it joins
+  uint64_t settings_ready = 0;  // the newest settings that it is ready for
 
   friend bool operator==(const Member&, const Member&) = default;
+};
+
+// One value that a setting of the cluster has had (bdr.v1.Setting).
+struct Setting {
+  std::string key = "";
+  std::string value = "";
+  uint64_t version = 0;
+
+  friend bool operator==(const Setting&, const Setting&) = default;
 };
 
 struct Membership {
@@ -27,6 +37,9 @@ struct Membership {
   std::string cluster_name = "";
   uint64_t epoch = 0;  // grows with every change; 0: none known
   std::vector<Member> members = {};
+  uint64_t settings_version = 0;       // of the newest setting
+  uint64_t settings_active = 0;        // in force: every member is ready for it
+  std::vector<Setting> settings = {};  // every value ever set, by version
 
   // Null if there is none.
   const Member* Find(NodeId id) const;

@@ -26,19 +26,26 @@ std::vector<OriginId> Progress::Peers() const {
   return peers_;
 }
 
-void Progress::Published(Lsn published, int64_t promise_us) {
+void Progress::Published(Lsn published, int64_t promise_us, const std::vector<SeenUntil>& seen) {
   MutexLock lock(&mu_);
   published_ = std::max(published_, published);
   promise_us_ = std::max(promise_us_, promise_us);
+  int64_t settled_us = promise_us_;
+  for (const OriginId& peer : peers_) {
+    const auto found = std::find_if(seen.begin(), seen.end(),
+                                    [&](const SeenUntil& s) { return s.node == peer.node; });
+    settled_us = std::min(settled_us, found == seen.end() ? 0 : found->time_us);
+  }
+  settled_us_ = std::max(settled_us_, settled_us);
   if (!promises_.empty() && promises_.back().lsn == published_) {
-    promises_.back().time_us = promise_us_;
+    promises_.back().time_us = settled_us_;
   } else if (promises_.size() < kMaxPromises) {
-    promises_.push_back({.lsn = published_, .time_us = promise_us_});
+    promises_.push_back({.lsn = published_, .time_us = settled_us_});
   } else {
     // A member is far behind: keep what is there thinly, and the newest.
     promises_[kMaxPromises / 2] = promises_.back();
     promises_.resize(kMaxPromises / 2 + 1);
-    promises_.push_back({.lsn = published_, .time_us = promise_us_});
+    promises_.push_back({.lsn = published_, .time_us = settled_us_});
   }
   UpdateOwnStableLocked();
 }

@@ -38,8 +38,8 @@ class Progress : public StreamBackend {
 
   // --- capture ---
   // Own blocks up to `published` can be read from the log, and every stamp yet to come is later
-  // than `promise_us`.
-  void Published(Lsn published, int64_t promise_us);
+  // than `promise_us`. What is still to be published has seen the other nodes at least so far.
+  void Published(Lsn published, int64_t promise_us, const std::vector<SeenUntil>& seen);
   // The clock of this node's PostgreSQL, as last read, with the time that has passed since.
   void SetServerClock(int64_t clock_us);
   int64_t ServerClock() const;
@@ -73,7 +73,8 @@ class Progress : public StreamBackend {
   // --- stability ---
   // All members have it durable: what ends at or before may be forgotten.
   Lsn StableLsn(OriginId origin) const;
-  // Nothing older than this can still arrive here; 0 while it is not known.
+  // Nothing older than this can still arrive here, and whatever still arrives had seen everything
+  // older than this; 0 while it is not known.
   int64_t StableTime() const;
 
   // What an origin itself says of its newest position; 0/0 before its first heartbeat.
@@ -117,6 +118,7 @@ class Progress : public StreamBackend {
   std::map<NodeId, Lsn> own_durable_at_ ABSL_GUARDED_BY(mu_);
   Lsn published_ ABSL_GUARDED_BY(mu_);
   int64_t promise_us_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t settled_us_ ABSL_GUARDED_BY(mu_) = 0;         // promised, and seen by all that is to come
   std::deque<Promised> promises_ ABSL_GUARDED_BY(mu_);  // own, not yet stable
   Lsn own_stable_ ABSL_GUARDED_BY(mu_);
   int64_t own_stable_us_ ABSL_GUARDED_BY(mu_) = 0;

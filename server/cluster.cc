@@ -35,14 +35,21 @@ absl::StatusOr<ClusterState> Decode(const std::string& bytes) {
   ClusterState state{.id = membership.cluster_id(),
                      .name = membership.cluster_name(),
                      .epoch = membership.epoch(),
-                     .last_node_id = static_cast<NodeId>(message.last_node_id())};
+                     .last_node_id = static_cast<NodeId>(message.last_node_id()),
+                     .settings_version = membership.settings_version(),
+                     .settings_active = membership.settings_active()};
+  for (const v1::Setting& setting : membership.settings()) {
+    state.settings.push_back(
+        {.key = setting.key(), .value = setting.value(), .version = setting.version()});
+  }
   for (const v1::Member& member : membership.members()) {
     state.members.push_back({.id = static_cast<NodeId>(member.node_id()),
                              .name = member.name(),
                              .address = member.agent_address(),
                              .active = member.state() == v1::Member::ACTIVE,
                              .incarnation = member.incarnation(),
-                             .added_us = member.added_us()});
+                             .added_us = member.added_us(),
+                             .settings_ready = member.settings_ready()});
   }
   return state;
 }
@@ -95,6 +102,7 @@ void ToProto(const ClusterMember& member, v1::Member* out) {
   out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
   out->set_incarnation(member.incarnation);
   out->set_added_us(member.added_us);
+  out->set_settings_ready(member.settings_ready);
 }
 
 void ToProto(const ClusterState& state, v1::Membership* out) {
@@ -102,6 +110,14 @@ void ToProto(const ClusterState& state, v1::Membership* out) {
   out->set_cluster_name(state.name);
   out->set_epoch(state.epoch);
   for (const ClusterMember& member : state.members) ToProto(member, out->add_members());
+  out->set_settings_version(state.settings_version);
+  out->set_settings_active(state.settings_active);
+  for (const ClusterSetting& setting : state.settings) {
+    v1::Setting* added = out->add_settings();
+    added->set_key(setting.key);
+    added->set_value(setting.value);
+    added->set_version(setting.version);
+  }
 }
 
 }  // namespace bdr::server

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/config.h"
 #include "base/status_macros.h"
@@ -29,12 +30,28 @@ absl::Status CheckAddressIsFree(const ClusterState& state, const NewNode& node) 
   return absl::OkStatus();
 }
 
+// What every member is ready for comes into force. A member that joins later learns what is in
+// force before it captures anything.
+void ActivateSettings(ClusterState* state) {
+  uint64_t ready = state->settings_version;
+  for (const ClusterMember& member : state->members) {
+    ready = std::min(ready, member.settings_ready);
+  }
+  state->settings_active = std::max(state->settings_active, ready);
+}
+
 }  // namespace
 
 const ClusterMember* ClusterState::Find(absl::string_view node) const {
   const auto found = std::find_if(members.begin(), members.end(),
                                   [&](const ClusterMember& m) { return m.name == node; });
   return found == members.end() ? nullptr : &*found;
+}
+
+const ClusterSetting* ClusterState::FindSetting(absl::string_view key) const {
+  const auto found = std::find_if(settings.rbegin(), settings.rend(),
+                                  [&](const ClusterSetting& s) { return s.key == key; });
+  return found == settings.rend() ? nullptr : &*found;
 }
 
 absl::Status CheckName(absl::string_view what, absl::string_view name) {
@@ -119,7 +136,31 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
   const ClusterMember before = member;
   member.incarnation = std::max(member.incarnation, report.incarnation);
   member.active = member.active || report.captures;
+  member.settings_ready =
+      std::max(member.settings_ready, std::min(report.settings_ready, state.settings_version));
   if (!(member == before)) ++state.epoch;
+  ActivateSettings(&state);
+  return state;
+}
+
+absl::StatusOr<ClusterState> SetSetting(ClusterState state, absl::string_view key,
+                                        absl::string_view value) {
+  RETURN_IF_ERROR(CheckInitialised(state));
+  constexpr absl::string_view kKinds[] = {"policy/", "foreign_key/"};
+  const bool known = std::any_of(std::begin(kKinds), std::end(kKinds), [&](absl::string_view kind) {
+    return absl::StartsWith(key, kind) && key.size() > kind.size();
+  });
+  if (!known) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no setting \"", key, "\"; is bdrctl newer than bdr-server?"));
+  }
+  const ClusterSetting* present = state.FindSetting(key);
+  if (present == nullptr ? value.empty() : present->value == value) return state;
+  ++state.epoch;
+  ++state.settings_version;
+  state.settings.push_back(
+      {.key = std::string(key), .value = std::string(value), .version = state.settings_version});
+  ActivateSettings(&state);
   return state;
 }
 

@@ -21,10 +21,20 @@ struct ClusterMember {
   std::string name = "";
   std::string address = "";
   bool active = false;
-  uint32_t incarnation = 0;  // as its agent reported; 0: not yet
-  int64_t added_us = 0;      // µs since 1970
+  uint32_t incarnation = 0;     // as its agent reported; 0: not yet
+  int64_t added_us = 0;         // µs since 1970
+  uint64_t settings_ready = 0;  // the newest settings that its agent is ready for
 
   friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
+};
+
+// One value that a setting has had.
+struct ClusterSetting {
+  std::string key = "";
+  std::string value = "";
+  uint64_t version = 0;
+
+  friend bool operator==(const ClusterSetting&, const ClusterSetting&) = default;
 };
 
 struct ClusterState {
@@ -33,8 +43,13 @@ struct ClusterState {
   uint64_t epoch = 0;
   NodeId last_node_id = 0;  // ids are given out upwards and never again
   std::vector<ClusterMember> members = {};
+  uint64_t settings_version = 0;              // of the newest setting
+  uint64_t settings_active = 0;               // in force; never falls
+  std::vector<ClusterSetting> settings = {};  // every value ever set, by version
 
   const ClusterMember* Find(absl::string_view node) const;
+  // The newest value that was set; nullptr if there is none.
+  const ClusterSetting* FindSetting(absl::string_view key) const;
 
   friend bool operator==(const ClusterState&, const ClusterState&) = default;
 };
@@ -61,9 +76,16 @@ struct NodeReport {
   std::string cluster_id = "";  // as the agent has it; empty: none yet
   uint32_t incarnation = 0;     // 0: not known yet
   bool captures = false;
+  uint64_t settings_ready = 0;
 };
 // kNotFound if no such node was added; kFailedPrecondition if the agent belongs to another cluster,
 // or reports an older incarnation than before (its data folder went back in time).
 absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& report);
+
+// Sets one of the cluster's settings. It comes into force once every member is ready for it: at
+// once if there are none. kFailedPrecondition before InitCluster, kInvalidArgument for a key of
+// another kind than those that agents know.
+absl::StatusOr<ClusterState> SetSetting(ClusterState state, absl::string_view key,
+                                        absl::string_view value);
 
 }  // namespace bdr::server

@@ -111,5 +111,41 @@ TEST(ClusterStateTest, ReportsThatCannotBeOursAreRefused) {
             StatusCode::kFailedPrecondition);
 }
 
+TEST(ClusterStateTest, ASettingComesIntoForceOnceEveryMemberIsReadyForIt) {
+  ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
+  ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", "delta"));
+  EXPECT_EQ(state.settings_version, 1u);
+  EXPECT_EQ(state.settings_active, 0u);
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .settings_ready = 1}));
+  EXPECT_EQ(state.settings_active, 0u);
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "b", .settings_ready = 9}));
+  EXPECT_EQ(state.settings_active, 1u);
+  EXPECT_EQ(state.Find("b")->settings_ready, 1u);
+  // Whoever is added later learns what is in force before it begins; the next waits for it, too.
+  state = With(state, "c", "h:3");
+  EXPECT_EQ(state.settings_active, 1u);
+  ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", ""));
+  for (const char* node : {"a", "b"}) {
+    ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = node, .settings_ready = 2}));
+  }
+  EXPECT_EQ(state.settings_active, 1u);
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "c", .settings_ready = 2}));
+  EXPECT_EQ(state.settings_active, 2u);
+  EXPECT_EQ(state.FindSetting("policy/public.t")->version, 2u);
+}
+
+TEST(ClusterStateTest, SettingWhatIsSetChangesNothing) {
+  ClusterState state = Initialised();
+  ASSERT_OK_AND_ASSIGN(const ClusterState same, SetSetting(state, "policy/public.t", ""));
+  EXPECT_EQ(same, state);
+  ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", "delta"));
+  EXPECT_EQ(state.settings_active, 1u);  // nobody has to be waited for
+  ASSERT_OK_AND_ASSIGN(const ClusterState again, SetSetting(state, "policy/public.t", "delta"));
+  EXPECT_EQ(again, state);
+  EXPECT_EQ(SetSetting(state, "colour", "red").status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(SetSetting({}, "policy/public.t", "x").status().code(),
+            StatusCode::kFailedPrecondition);
+}
+
 }  // namespace
 }  // namespace bdr::server

@@ -22,6 +22,14 @@ namespace {
 int64_t NowUs() { return absl::ToUnixMicros(absl::Now()); }
 
 void LogChange(const ClusterState& before, const ClusterState& after) {
+  if (before.settings_version != after.settings_version) {
+    LogInfo("settings", {{"state", "set"},
+                         {"key", after.settings.back().key},
+                         {"version", after.settings_version}});
+  }
+  if (before.settings_active != after.settings_active) {
+    LogInfo("settings", {{"state", "in_force"}, {"version", after.settings_active}});
+  }
   if (before.epoch == after.epoch) return;
   for (const ClusterMember& member : after.members) {
     const ClusterMember* old = before.Find(member.name);
@@ -79,7 +87,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       return ApplyReport(std::move(present), {.name = request->name(),
                                               .cluster_id = request->cluster_id(),
                                               .incarnation = request->incarnation(),
-                                              .captures = request->captures()});
+                                              .captures = request->captures(),
+                                              .settings_ready = request->settings_ready()});
     });
     if (state.ok()) {
       statuses_->Set(request->name(),
@@ -90,6 +99,16 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       ToProto(*state, response->mutable_membership());
     }
     return Finish(context, "Report", state.status());
+  }
+
+  grpc::ServerUnaryReactor* SetSetting(grpc::CallbackServerContext* context,
+                                       const v1::SetSettingRequest* request,
+                                       v1::SetSettingResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return server::SetSetting(std::move(present), request->key(), request->value());
+    });
+    if (state.ok()) ToProto(*state, response->mutable_membership());
+    return Finish(context, "SetSetting", state.status());
   }
 
   grpc::ServerUnaryReactor* ClusterStatus(grpc::CallbackServerContext* context,

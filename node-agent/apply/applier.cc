@@ -362,6 +362,8 @@ absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
     }
     return false;
   }
+  ASSIGN_OR_RETURN(const bool knows, KnowsSettings(piece.header));
+  if (!knows) return false;
   const int64_t ahead_us = piece.header.stamp.time_us - parts_.progress->ServerClock();
   if (ahead_us < 0 || BDR_RULE_BROKEN("clock_wait")) return true;
   if (!pending_.empty()) return false;
@@ -377,6 +379,28 @@ absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
     WaitABit(absl::Microseconds(std::min<int64_t>(ahead_us + 100, 50'000)));
   }
   return false;
+}
+
+// What a transaction is merged by must be known. bdr-server lets nobody go by a setting before all
+// members have it, so that only a node which lost its data can be behind.
+absl::StatusOr<bool> Applier::KnowsSettings(const TransactionHeader& header) {
+  if (header.settings_version <= parts_.settings->active()) return true;
+  if (header.settings_version > parts_.settings->taken()) {
+    if (!pending_.empty()) return false;
+    SetHealth(
+        Health::Level::kCritical, "held",
+        absl::StrCat("a transaction of origin ", ToString(origin_), " at ",
+                     ToString(header.end_lsn), " was made under version ", header.settings_version,
+                     " of the cluster's settings, and only ", parts_.settings->taken(),
+                     " is known here; let this agent reach bdr-server"));
+    WaitABit(absl::Milliseconds(100));
+    return false;
+  }
+  RETURN_IF_ERROR(State(parts_.database)
+                      .Put(kStateSettingsActive, EncodeU64(header.settings_version),
+                           /*sync=*/true));
+  parts_.settings->RaiseActive(header.settings_version);
+  return true;
 }
 
 // Takes what is ready from the log, up to a group. True if there is something to apply.

@@ -43,6 +43,7 @@
 #include "node-agent/key_table.h"
 #include "node-agent/own_changes.h"
 #include "node-agent/progress.h"
+#include "node-agent/settings.h"
 #include "node-agent/stable_xid.h"
 #include "node-agent/table_cache.h"
 #include "postgres/connection.h"
@@ -77,6 +78,7 @@ struct ApplyParts {
   StampClock* clock;
   KeyTable* keys;
   const StableXid* stable_xid;
+  Settings* settings;
   CaptureBarrier* barrier;
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.
   std::function<bool(OriginId origin, absl::Duration timeout)> versions_rebuilt;
@@ -122,6 +124,7 @@ class Applier {
   absl::StatusOr<bool> GatherOwn();
   bool merges_own() const { return options_.own_changes != nullptr; }
   absl::StatusOr<bool> Ready(const Piece& piece);
+  absl::StatusOr<bool> KnowsSettings(const TransactionHeader& header);
   absl::Status ApplyPending();
   absl::Status ApplyGroup(size_t pieces);
   absl::Status ApplyLarge();

@@ -391,7 +391,8 @@ TransactionHeader Capture::Session::MakeHeader(Lsn commit_lsn, Lsn end_lsn,
           .stamp = {.time_us = parts_.clock->Next(commit_time_us, applied.newest_stamp_us),
                     .node = options_.own.node},
           .waits_for = std::move(applied.waits_for),
-          .seen = std::move(applied.seen)};
+          .seen = std::move(applied.seen),
+          .settings_version = parts_.settings->active()};
 }
 
 absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
@@ -560,7 +561,9 @@ absl::Status Capture::Session::Publish() {
   BDR_FAIL_POINT("capture_after_sync");
   confirmed_ = decoded_;
   last_persist_ = absl::Now();
-  parts_.progress->Published(parts_.log->End(options_.own).end_lsn, writer_->last_stamp_us());
+  // What is published from now on was committed at or beyond what is decoded.
+  parts_.progress->Published(parts_.log->End(options_.own).end_lsn, writer_->last_stamp_us(),
+                             parts_.history->At(decoded_).seen);
   capture_->PublishThrough(decoded_);
   MutexLock lock(&capture_->mu_);
   capture_->counters_.transactions += writer_->transactions() - counted_transactions_;
@@ -597,7 +600,8 @@ absl::Status Capture::Session::Idle() {
                                /*sync=*/true));
       ceiling_us_ = promise + kCeilingStepUs;
     }
-    parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise);
+    parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise,
+                               parts_.history->At(decoded_).seen);
   }
   if (decoded_ > confirmed_ && now - last_persist_ > kPersistInterval) {
     RETURN_IF_ERROR(writer_->Flush(decoded_));

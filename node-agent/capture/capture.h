@@ -27,6 +27,7 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/health.h"
 #include "node-agent/progress.h"
+#include "node-agent/settings.h"
 #include "node-agent/table_cache.h"
 #include "postgres/replication.h"
 
@@ -62,6 +63,7 @@ class Capture {
     StampClock* clock;
     KeyTable* keys;
     OwnChanges* own_changes;
+    Settings* settings;
   };
   struct Counters {
     uint64_t transactions = 0;

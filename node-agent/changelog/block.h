@@ -58,6 +58,9 @@ struct TransactionHeader {
   std::vector<OriginLsn> waits_for = {};
   // What it had surely seen, rounded down: tells a conflict from a successor.
   std::vector<SeenUntil> seen = {};
+  // Which settings of the cluster were in force at the origin (settings_active): what the change is
+  // merged by, on every node alike.
+  uint64_t settings_version = 0;
 };
 
 // A block without its payload.

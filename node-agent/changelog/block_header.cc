@@ -125,6 +125,9 @@ std::string EncodeHeader(const TransactionHeader& header, const TransactionHeade
                                        static_cast<uint64_t>(before.stamp.time_us)));
   AppendList(header.waits_for, before.waits_for, &body);
   AppendList(header.seen, before.seen, &body);
+  if (header.settings_version != before.settings_version) {
+    AppendVarint(&body, EncodeDifference(header.settings_version, before.settings_version));
+  }
   return body;
 }
 
@@ -132,8 +135,15 @@ absl::Status DecodeHeader(absl::string_view body, NodeId stamp_node, Transaction
   uint64_t end_lsn = 0;
   uint64_t time = 0;
   if (!TakeVarint(&body, &end_lsn) || !TakeVarint(&body, &time) ||
-      !TakeList(&body, &header->waits_for) || !TakeList(&body, &header->seen) || !body.empty()) {
+      !TakeList(&body, &header->waits_for) || !TakeList(&body, &header->seen)) {
     return absl::DataLossError("malformed transaction header in a block");
+  }
+  if (!body.empty()) {
+    uint64_t settings = 0;
+    if (!TakeVarint(&body, &settings) || !body.empty()) {
+      return absl::DataLossError("malformed transaction header in a block");
+    }
+    header->settings_version = DecodeDifference(settings, header->settings_version);
   }
   header->end_lsn.value = DecodeDifference(end_lsn, header->end_lsn.value);
   header->stamp.time_us =

@@ -6,7 +6,8 @@
 // The body of a 'T' record: differences of end_lsn and of the stamp's time, then waits_for, then
 // seen. Either list is the number of entries that are new or changed (each: node, incarnation,
 // difference of the value to the same entry before, or to 0), and the number of entries that
-// vanished (each: node, incarnation). The stamp's node is the block's origin.
+// vanished (each: node, incarnation). The stamp's node is the block's origin. At the end the
+// difference of settings_version, left out where it is zero.
 #pragma once
 
 #include <string>

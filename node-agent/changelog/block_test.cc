@@ -34,7 +34,7 @@ struct Record {
 bool operator==(const Record& a, const Record& b) {
   return a.kind == b.kind && a.bytes == b.bytes && a.header.end_lsn == b.header.end_lsn &&
          a.header.stamp == b.header.stamp && a.header.waits_for == b.header.waits_for &&
-         a.header.seen == b.header.seen;
+         a.header.seen == b.header.seen && a.header.settings_version == b.header.settings_version;
 }
 
 absl::StatusOr<std::vector<Record>> ReadRecords(absl::string_view bytes) {
@@ -92,6 +92,7 @@ RC_GTEST_PROP(BlockTest, WhatIsWrittenIsReadBack, ()) {
     // Often the same as before, as in real life.
     if (*rc::gen::inRange(0, 3) > 0) header.waits_for = *GenWaitsFor();
     if (*rc::gen::inRange(0, 3) > 0) header.seen = *GenSeen();
+    if (*rc::gen::inRange(0, 3) == 0) header.settings_version = *rc::gen::arbitrary<uint64_t>();
     builder.BeginTransaction(header);
     expected.push_back({.kind = 'T', .bytes = "", .header = header});
     for (const auto& [kind, body] :
