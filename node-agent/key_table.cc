@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
+#include "conflict/version_store.h"
 #include "base/test_hooks.h"
 
 namespace bdr::agent {
@@ -17,6 +19,22 @@ StampRange Union(const StampRange& a, const StampRange& b) {
           .newest_us = std::max(a.newest_us, b.newest_us)};
 }
 
+// Each table's name once: what every version key of its rows begins with.
+std::vector<std::string> TablesOf(const std::vector<std::string>& keys,
+                                  const std::vector<uint32_t>& more) {
+  std::vector<std::string> tables;
+  for (const uint32_t oid : more) tables.push_back(conflict::VersionKey(oid, ""));
+  const size_t prefix = conflict::VersionKey(0, "").size();
+  for (const std::string& key : keys) {
+    // Keys come sorted as a rule, so that most repeat the table before.
+    if (!tables.empty() && absl::StartsWith(key, tables.back())) continue;
+    tables.push_back(key.substr(0, prefix));
+  }
+  std::sort(tables.begin(), tables.end());
+  tables.erase(std::unique(tables.begin(), tables.end()), tables.end());
+  return tables;
+}
+
 }  // namespace
 
 KeyTable::Registration& KeyTable::Registration::operator=(Registration&& other) noexcept {
@@ -26,6 +44,7 @@ KeyTable::Registration& KeyTable::Registration::operator=(Registration&& other) 
   all_ = other.all_;
   stamps_ = other.stamps_;
   keys_ = std::move(other.keys_);
+  tables_ = std::move(other.tables_);
   return *this;
 }
 
@@ -34,6 +53,7 @@ void KeyTable::Registration::Release() {
   {
     MutexLock lock(&table_->mu_);
     table_->EndLocked(this);
+    table_->ForgetTablesLocked(tables_);
   }
   table_->released_.NotifyAll();
   table_ = nullptr;
@@ -53,7 +73,8 @@ void KeyTable::Registration::Commit(Lsn local_after) {
                                .local_after = local_after,
                                .all = all_,
                                .stamps = stamps_,
-                               .keys = std::move(keys_)});
+                               .keys = std::move(keys_),
+                               .tables = std::move(tables_)});
   }
   table_->released_.NotifyAll();
   table_ = nullptr;
@@ -70,6 +91,13 @@ void KeyTable::EndLocked(Registration* registration) {
   if (exclusive_ == registration->holder_) exclusive_ = 0;
 }
 
+void KeyTable::ForgetTablesLocked(const std::vector<std::string>& tables) {
+  for (const std::string& table : tables) {
+    const auto found = tables_.find(table);
+    if (--found->second.groups == 0) tables_.erase(found);
+  }
+}
+
 bool KeyTable::FreeLocked(uint64_t holder, const std::vector<std::string>& keys) {
   if (BDR_RULE_BROKEN("keys_in_flight")) return true;
   if (exclusive_ != 0 && exclusive_ != holder) return false;
@@ -83,9 +111,11 @@ bool KeyTable::FreeLocked(uint64_t holder, const std::vector<std::string>& keys)
 std::pair<bool, KeyTable::Registration> KeyTable::Register(uint64_t holder,
                                                            std::vector<std::string> keys,
                                                            StampRange stamps,
-                                                           absl::Duration timeout) {
+                                                           absl::Duration timeout,
+                                                           const std::vector<uint32_t>& tables) {
   const absl::Time deadline = absl::Now() + timeout;
   Registration registration;
+  std::vector<std::string> touched = TablesOf(keys, tables);
   MutexLock lock(&mu_);
   while (!FreeLocked(holder, keys)) {
     const absl::Duration left = deadline - absl::Now();
@@ -98,10 +128,17 @@ std::pair<bool, KeyTable::Registration> KeyTable::Register(uint64_t holder,
     known.held = stamps;
   }
   held_ += keys.size();
+  for (const std::string& table : touched) {
+    KnownTable& known = tables_[table];
+    known.oldest_us =
+        known.groups == 0 ? stamps.oldest_us : std::min(known.oldest_us, stamps.oldest_us);
+    ++known.groups;
+  }
   registration.table_ = this;
   registration.holder_ = holder;
   registration.stamps_ = stamps;
   registration.keys_ = std::move(keys);
+  registration.tables_ = std::move(touched);
   return {true, std::move(registration)};
 }
 
@@ -152,6 +189,16 @@ bool KeyTable::Touches(absl::string_view key, bool gone, int64_t commit_us,
          (known.groups > 0 && Misled(known.recent, gone, commit_us, stamp_us));
 }
 
+bool KeyTable::TouchesTable(uint32_t table_oid, int64_t stamp_us) const {
+  MutexLock lock(&mu_);
+  if (exclusive_ != 0) return true;
+  for (const Recent& recent : recent_) {
+    if (recent.all && recent.stamps.oldest_us < stamp_us) return true;
+  }
+  const auto found = tables_.find(conflict::VersionKey(table_oid, ""));
+  return found != tables_.end() && found->second.oldest_us < stamp_us;
+}
+
 void KeyTable::Forget(Lsn captured_through) {
   MutexLock lock(&mu_);
   std::erase_if(recent_, [&](const Recent& recent) {
@@ -160,6 +207,7 @@ void KeyTable::Forget(Lsn captured_through) {
       const auto found = keys_.find(key);
       if (--found->second.groups == 0 && found->second.holder == 0) keys_.erase(found);
     }
+    ForgetTablesLocked(recent.tables);
     return true;
   });
 }

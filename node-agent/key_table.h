@@ -7,7 +7,8 @@
 // A local write may have been committed before such a group and captured after it: the group then
 // decided without knowing it. So keys stay known here until capture has passed the group's commit,
 // and capture asks, once a local change's version is in the store, whether it touches one. Since
-// appliers register before they read the store, one of the two always sees the other.
+// appliers register before they read the store, one of the two always sees the other. A local
+// TRUNCATE names no keys: capture asks about its tables, so groups are counted by table as well.
 #pragma once
 
 #include <cstdint>
@@ -54,12 +55,15 @@ class KeyTable {
     bool all_ = false;
     StampRange stamps_;
     std::vector<std::string> keys_;
+    std::vector<std::string> tables_;  // of keys_ and those given, each once
   };
 
   // Waits until no other holder has any of `keys` (version keys), then registers them all. False
-  // on timeout.
+  // on timeout. `tables`: OIDs of tables in which rows without a key are written; these are only
+  // remembered, and kept from nobody.
   std::pair<bool, Registration> Register(uint64_t holder, std::vector<std::string> keys,
-                                         StampRange stamps, absl::Duration timeout);
+                                         StampRange stamps, absl::Duration timeout,
+                                         const std::vector<uint32_t>& tables = {});
 
   // Waits until nobody else has any key, then registers all there could be: for a transaction too
   // large to name its keys beforehand. Others wait meanwhile.
@@ -75,6 +79,9 @@ class KeyTable {
   // about changes stamped between that and its stamp.
   bool Touches(absl::string_view key, bool gone, int64_t commit_us, int64_t stamp_us) const;
 
+  // The same of a local TRUNCATE: an applier may have written rows of the table that it must kill.
+  bool TouchesTable(uint32_t table_oid, int64_t stamp_us) const;
+
   // Capture has passed this position, and has asked about everything before.
   void Forget(Lsn captured_through);
 
@@ -85,6 +92,12 @@ class KeyTable {
     bool all = false;
     StampRange stamps;
     std::vector<std::string> keys;
+    std::vector<std::string> tables;
+  };
+  // Groups that touch a table; `oldest_us` is only lowered until none does any more.
+  struct KnownTable {
+    int groups = 0;  // that hold or wrote rows of it
+    int64_t oldest_us = 0;
   };
   struct Known {
     uint64_t holder = 0;  // 0: nobody holds it, it was written
@@ -95,10 +108,14 @@ class KeyTable {
   bool FreeLocked(uint64_t holder, const std::vector<std::string>& keys)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void EndLocked(Registration* registration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ForgetTablesLocked(const std::vector<std::string>& tables)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;
   CondVar released_;
   absl::flat_hash_map<std::string, Known> keys_ ABSL_GUARDED_BY(mu_);
+  // By the first bytes of their version keys.
+  absl::flat_hash_map<std::string, KnownTable> tables_ ABSL_GUARDED_BY(mu_);
   size_t held_ ABSL_GUARDED_BY(mu_) = 0;  // keys with a holder
   uint64_t exclusive_ ABSL_GUARDED_BY(mu_) = 0;
   // Who waits for everything; nobody else begins meanwhile, or it might wait for ever.

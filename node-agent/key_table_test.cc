@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "conflict/version_store.h"
 
 namespace bdr::agent {
 namespace {
@@ -108,6 +109,37 @@ TEST(KeyTableTest, WhoWaitsForEverythingDoesNotStarve) {
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(table.RegisterAll(9, kStamps, kLong).first);
   done = true;
   for (std::thread& other : others) other.join();
+}
+
+// A local TRUNCATE names no keys. Any row of its table counts that an applier holds, or wrote before
+// capture came by, and whose change is older.
+TEST(KeyTableTest, ATruncateTouchesEveryRowOfItsTableUntilCaptureHasPassed) {
+  KeyTable table;
+  const std::string row = conflict::VersionKey(7, "row");
+  EXPECT_FALSE(table.TouchesTable(7, 500));
+  auto [first, held] = table.Register(1, {row}, kStamps, kShort);
+  ASSERT_TRUE(first);
+  EXPECT_TRUE(table.TouchesTable(7, 500));
+  EXPECT_FALSE(table.TouchesTable(8, 500));
+  EXPECT_FALSE(table.TouchesTable(7, 100));  // everything in the group is newer
+  held.Commit(Lsn{50});
+  EXPECT_TRUE(table.TouchesTable(7, 500));
+  table.Forget(Lsn{49});
+  EXPECT_TRUE(table.TouchesTable(7, 500));
+  table.Forget(Lsn{50});
+  EXPECT_FALSE(table.TouchesTable(7, 500));
+}
+
+TEST(KeyTableTest, RowsWithoutAKeyAreRememberedByTableAndKeptFromNobody) {
+  KeyTable table;
+  auto [first, one] = table.Register(1, {}, kStamps, kShort, {9});
+  auto [second, other] = table.Register(2, {}, kStamps, kShort, {9});
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(second);
+  one.Release();  // rolled back
+  EXPECT_TRUE(table.TouchesTable(9, 500));
+  other.Release();
+  EXPECT_FALSE(table.TouchesTable(9, 500));
 }
 
 TEST(KeyTableTest, ManyHoldersOfRandomKeysNeitherMeetNorHang) {

@@ -144,8 +144,8 @@ absl::Status BlockWriter::AddTruncate(
   RETURN_IF_ERROR(SplitIfFull());
   for (const std::shared_ptr<const CapturedRelation>& relation : relations) {
     IncludeRelation(*relation);
-    if (!relation->columns.has_value()) continue;
-    versions_->PutTruncate(&batch_, relation->columns->table().oid,
+    // The server that describes the relation is our own: so is its OID.
+    versions_->PutTruncate(&batch_, relation->message.relation_oid,
                            {.stamp = current_.stamp,
                             .origin = options_.own,
                             .end_lsn = current_.end_lsn,
@@ -154,7 +154,8 @@ absl::Status BlockWriter::AddTruncate(
     if (suspect_header_ == nullptr) {
       suspect_header_ = std::make_shared<const TransactionHeader>(current_);
     }
-    suspects_.push_back({.version_key = conflict::VersionKey(relation->columns->table().oid, ""),
+    suspects_.push_back({.truncate = true,
+                         .version_key = "",
                          .gone = true,
                          .commit_us = commit_us_,
                          .header = suspect_header_,
@@ -214,11 +215,12 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
 void BlockWriter::LookForTouched() {
   if (BDR_RULE_BROKEN("own_merge")) suspects_.clear();
   for (Suspect& suspect : suspects_) {
-    if (suspect.header->end_lsn > options_.touched_through &&
-        !keys_->Touches(suspect.version_key, suspect.gone, suspect.commit_us,
-                        suspect.header->stamp.time_us)) {
-      continue;
-    }
+    const int64_t stamp_us = suspect.header->stamp.time_us;
+    const bool touched =
+        suspect.truncate
+            ? keys_->TouchesTable(suspect.relation->message.relation_oid, stamp_us)
+            : keys_->Touches(suspect.version_key, suspect.gone, suspect.commit_us, stamp_us);
+    if (suspect.header->end_lsn > options_.touched_through && !touched) continue;
     OwnChange own{.header = *suspect.header,
                   .relation = suspect.relation->raw,
                   .relation_message = suspect.relation->message,

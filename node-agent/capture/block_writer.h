@@ -112,7 +112,8 @@ class BlockWriter {
   TransactionHeader current_;
   int64_t commit_us_ = 0;  // of the current one, by the server's clock
   struct Suspect {
-    std::string version_key;
+    bool truncate = false;
+    std::string version_key;  // of a row
     bool gone = false;
     int64_t commit_us = 0;
     std::shared_ptr<const TransactionHeader> header;
