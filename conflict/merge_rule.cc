@@ -59,6 +59,8 @@ absl::string_view ToString(ConflictKind kind) {
       return "delete_origin_differs";
     case ConflictKind::kDeleteMissing:
       return "delete_missing";
+    case ConflictKind::kTruncateOriginDiffers:
+      return "truncate_origin_differs";
   }
   return "none";
 }

@@ -30,7 +30,7 @@ enum class Action {
   kDrop,    // a newer version is known: nothing changes
 };
 
-// As PostgreSQL 18 names them in pg_stat_subscription_stats; delete_deleted and *_older are ours.
+// As PostgreSQL 18 names them in pg_stat_subscription_stats; truncate_* is ours.
 enum class ConflictKind {
   kNone,
   kInsertExists,
@@ -40,6 +40,8 @@ enum class ConflictKind {
   kInsertDeleted,
   kDeleteOriginDiffers,
   kDeleteMissing,
+  // A truncate met rows that its origin had not seen: the older died, the newer stay.
+  kTruncateOriginDiffers,
 };
 
 absl::string_view ToString(ConflictKind kind);

@@ -75,10 +75,10 @@ inline std::string DeleteBytes(uint32_t oid, const Row& old, char old_kind = 'K'
   AppendTuple(&out, old);
   return out;
 }
-inline std::string TruncateBytes(const std::vector<uint32_t>& oids, bool cascade = false) {
+inline std::string TruncateBytes(const std::vector<uint32_t>& oids, bool restart_identity = false) {
   std::string out = "T";
   postgres::AppendNumber(&out, static_cast<uint32_t>(oids.size()));
-  out.push_back(cascade ? 1 : 0);
+  out.push_back(restart_identity ? 2 : 0);
   for (const uint32_t oid : oids) postgres::AppendNumber(&out, oid);
   return out;
 }

@@ -4,8 +4,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
-#include "conflict/version_store.h"
 #include "base/test_hooks.h"
+#include "conflict/version_store.h"
 
 namespace bdr::agent {
 namespace {

@@ -111,8 +111,8 @@ TEST(KeyTableTest, WhoWaitsForEverythingDoesNotStarve) {
   for (std::thread& other : others) other.join();
 }
 
-// A local TRUNCATE names no keys. Any row of its table counts that an applier holds, or wrote before
-// capture came by, and whose change is older.
+// A local TRUNCATE names no keys. Any row of its table counts that an applier holds, or wrote
+// before capture came by, and whose change is older.
 TEST(KeyTableTest, ATruncateTouchesEveryRowOfItsTableUntilCaptureHasPassed) {
   KeyTable table;
   const std::string row = conflict::VersionKey(7, "row");

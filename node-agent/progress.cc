@@ -186,6 +186,23 @@ int64_t Progress::StableTime() const {
   return stable_us;
 }
 
+int64_t Progress::PromisedByOthers(OriginId origin) const {
+  MutexLock lock(&mu_);
+  int64_t promised_us = promise_us_;
+  for (const OriginId& peer : peers_) {
+    if (peer == origin) continue;
+    int64_t one_us = 0;
+    if (const auto found = remotes_.find(peer); found != remotes_.end()) {
+      for (const Promised& promise : found->second.promises) {
+        if (promise.lsn > found->second.committed.value_or(Lsn{0})) break;
+        one_us = promise.time_us;
+      }
+    }
+    promised_us = std::min(promised_us, one_us);
+  }
+  return promised_us;
+}
+
 Lsn Progress::PublishedLsn(OriginId origin) const {
   MutexLock lock(&mu_);
   if (origin == own_) return published_;
@@ -227,9 +244,26 @@ void Progress::OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) {
     Remote& remote = remotes_[origin.origin];
     if (origin.origin.node == peer) {
       remote.published = std::max(remote.published, origin.published_lsn);
+      AddPromiseLocked(&remote, {.lsn = origin.published_lsn, .time_us = origin.promise_us});
     }
     remote.stable = std::max(remote.stable, origin.stable_lsn);
     remote.stable_us = std::max(remote.stable_us, origin.stable_us);
+  }
+}
+
+void Progress::AddPromiseLocked(Remote* remote, const Promised& promise) {
+  std::deque<Promised>& promises = remote->promises;
+  // Once the next is in force the one before says nothing more.
+  while (promises.size() > 1 && promises[1].lsn <= remote->committed.value_or(Lsn{0})) {
+    promises.pop_front();
+  }
+  if (!promises.empty() && promises.back().time_us >= promise.time_us) return;
+  if (!promises.empty() && promises.back().lsn >= promise.lsn) {
+    promises.back().time_us = promise.time_us;
+  } else {
+    // Those of an origin that is not applied for long are kept thinly.
+    if (promises.size() >= kMaxPromises) promises.pop_back();
+    promises.push_back(promise);
   }
 }
 

@@ -77,6 +77,10 @@ class Progress : public StreamBackend {
   // older than this; 0 while it is not known.
   int64_t StableTime() const;
 
+  // Every change of another node than `origin`, this one included, that is not yet here or in the
+  // version store is later than this; 0 while it is not known.
+  int64_t PromisedByOthers(OriginId origin) const;
+
   // What an origin itself says of its newest position; 0/0 before its first heartbeat.
   Lsn PublishedLsn(OriginId origin) const;
 
@@ -87,6 +91,10 @@ class Progress : public StreamBackend {
   void OnAcks(NodeId subscriber, const std::vector<AckInfo>& acks) override;
 
  private:
+  struct Promised {
+    Lsn lsn;
+    int64_t time_us = 0;
+  };
   struct Flushable {
     Lsn local_after;
     Lsn origin_lsn;
@@ -99,11 +107,11 @@ class Progress : public StreamBackend {
     Lsn published;
     Lsn stable;
     int64_t stable_us = 0;
+    // Promises for whoever has committed the origin's changes up to there; the first is in force
+    // or comes next.
+    std::deque<Promised> promises;
   };
-  struct Promised {
-    Lsn lsn;
-    int64_t time_us = 0;
-  };
+  static void AddPromiseLocked(Remote* remote, const Promised& promise);
   void UpdateOwnStableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const OriginId own_;

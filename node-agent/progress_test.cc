@@ -195,6 +195,28 @@ TEST_F(ProgressTest, APromiseWhileIdleMovesTheStableTime) {
   EXPECT_EQ(progress_->StableTime(), 8000);
 }
 
+TEST_F(ProgressTest, OthersHavePromisedWhatIsInForceWhereTheyAreApplied) {
+  progress_->SetPeers({kPeer, kOther});
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->ResetCommitted(kOther, Lsn{0});
+  const auto promise = [&](OriginId origin, Lsn lsn, int64_t time_us) {
+    progress_->OnHeartbeat(
+        origin.node, Heartbeat({{.origin = origin, .published_lsn = lsn, .promise_us = time_us}}));
+  };
+  progress_->Published(Lsn{5}, 9000);
+  promise(kPeer, Lsn{100}, 5000);
+  promise(kPeer, Lsn{200}, 6000);
+  promise(kPeer, Lsn{200}, 7000);
+  EXPECT_EQ(progress_->PromisedByOthers(kOther), 0);  // nothing of the peer is applied
+  progress_->Committed(kPeer, Lsn{100}, Lsn{1}, progress_->ServerLife());
+  EXPECT_EQ(progress_->PromisedByOthers(kOther), 5000);
+  EXPECT_EQ(progress_->PromisedByOthers(kPeer), 0);  // the other has promised nothing
+  progress_->Committed(kPeer, Lsn{200}, Lsn{1}, progress_->ServerLife());
+  EXPECT_EQ(progress_->PromisedByOthers(kOther), 7000);
+  promise(kPeer, Lsn{200}, 20000);
+  EXPECT_EQ(progress_->PromisedByOthers(kOther), 9000);  // our own
+}
+
 TEST_F(ProgressTest, AHeartbeatCarriesOwnPromisesAndOnlyDurableBlocksOfOthers) {
   progress_->Published(Lsn{100}, 5000, kAllSeen);
   Append(kPeer, Lsn{70});

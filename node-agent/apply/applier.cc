@@ -461,14 +461,16 @@ absl::Status Applier::ApplyPending() {
   bool fresh = false;  // shapes of tables were read again for this attempt
   while (!pending_.empty() && !stopping_) {
     size = std::min(size, pending_.size());
+    const size_t waiting = pending_.size();
     const absl::Time begun = absl::Now();
     const absl::Status status =
         pending_.front()->last || merges_own() ? ApplyGroup(size) : ApplyLarge();
     if (status.ok()) {
       const absl::Duration took = absl::Now() - begun;
-      group_transactions_.Observe(static_cast<double>(size));
+      const size_t applied = waiting - pending_.size();
+      group_transactions_.Observe(static_cast<double>(applied));
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
-      FitGroups(size, took);
+      FitGroups(applied, took);
       MutexLock lock(&mu_);
       retry_ = false;
       continue;
@@ -535,12 +537,13 @@ void Applier::FitGroups(size_t transactions, absl::Duration took) {
   }
 }
 
-absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all, StampRange stamps,
+absl::Status Applier::WaitForKeys(const std::vector<std::string>& keys,
+                                  const std::vector<uint32_t>& tables, bool all, StampRange stamps,
                                   KeyTable::Registration* registration) {
   while (!stopping_ && !rewind_) {
     auto [registered, held] =
         all ? parts_.keys->RegisterAll(origin_.node, stamps, absl::Seconds(1))
-            : parts_.keys->Register(origin_.node, keys, stamps, absl::Seconds(1));
+            : parts_.keys->Register(origin_.node, keys, stamps, absl::Seconds(1), tables);
     if (registered) {
       *registration = std::move(held);
       return absl::OkStatus();
@@ -551,19 +554,57 @@ absl::Status Applier::WaitForKeys(std::vector<std::string> keys, bool all, Stamp
   return absl::UnavailableError("the applier was told to stop");
 }
 
-absl::Status Applier::ApplyGroup(size_t pieces) {
+absl::Status Applier::WaitForCapture() {
+  // Whatever transaction is older than all that run now has ended, and is captured after this.
+  RETURN_IF_ERROR(pipe_->Exec(
+      "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid",
+      [this](const Result& result) {
+        executor_options_.captured_xid = std::string(result.value(0, 0));
+        return absl::OkStatus();
+      }));
+  RETURN_IF_ERROR(pipe_->Finish());
+  return parts_.barrier->Pass(kBarrierTimeout);
+}
+
+// A row of a table without a key has no version, only its commit time, which is its group's newest
+// stamp. A TRUNCATE from elsewhere must not fall in between: such a row is in a group by itself, or
+// in one so old that every truncate which could is known.
+absl::StatusOr<bool> Applier::MayShareGroup(const Piece& piece, int64_t promised_us) {
+  if (piece.header.stamp.time_us <= promised_us) return true;
+  for (const RemoteChange& change : piece.changes) {
+    if (change.relation == nullptr) continue;
+    ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, Resolver()(change.relation));
+    if (!table->table().has_key) return false;
+  }
+  return true;
+}
+
+// How many of the first `pieces` may be one group.
+absl::StatusOr<size_t> Applier::SizeOfGroup(size_t pieces) {
+  if (merges_own()) return pieces;  // nothing of such tables is merged again
+  const int64_t promised_us = parts_.progress->PromisedByOthers(origin_);
+  for (size_t i = 0; i < pieces; ++i) {
+    ASSIGN_OR_RETURN(const bool may_share, MayShareGroup(*pending_[i], promised_us));
+    if (!may_share) return std::max<size_t>(i, 1);
+  }
+  return pieces;
+}
+
+absl::Status Applier::ApplyGroup(size_t wanted) {
+  ASSIGN_OR_RETURN(const size_t pieces, SizeOfGroup(wanted));
   GroupPlan plan(/*keyed_only=*/merges_own());
   for (size_t i = 0; i < pieces; ++i) {
     RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
   }
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(
-      WaitForKeys(plan.Keys(), /*all=*/plan.has_truncate(), plan.stamps(), &registration));
+  RETURN_IF_ERROR(WaitForKeys(plan.Keys(), plan.KeylessTables(), /*all=*/plan.has_truncate(),
+                              plan.stamps(), &registration));
   FoundBefore found_before;
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
   RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
   if (!merges_own()) BDR_FAIL_POINT("apply_after_versions");
+  executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (true) {
     GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
@@ -584,7 +625,7 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
     if (stopping_ || rewind_) return absl::UnavailableError("the applier was told to stop");
     if (status.ok()) {
       // Nothing is locked now. Once capture is past this moment, the version store tells.
-      RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
+      RETURN_IF_ERROR(WaitForCapture());
       for (const auto& [key, xmin] : executor.must_wait()) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
@@ -602,13 +643,14 @@ absl::Status Applier::ApplyGroup(size_t pieces) {
 // bounded whatever its size. Its keys are not known beforehand, so nobody else writes meanwhile.
 absl::Status Applier::ApplyLarge() {
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(WaitForKeys({}, /*all=*/true,
+  RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true,
                               {.oldest_us = pending_.front()->header.stamp.time_us,
                                .newest_us = pending_.front()->header.stamp.time_us},
                               &registration));
   FoundBefore found_before;
   ConflictCounts conflicts;
   uint64_t changes = 0;
+  executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (!stopping_ && !rewind_) {
     // From its beginning, also when it is tried again.
@@ -658,7 +700,7 @@ absl::Status Applier::ApplyLarge() {
     if (connection_->broken()) return status;
     Rollback();
     if (status.ok()) {
-      RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
+      RETURN_IF_ERROR(WaitForCapture());
       // Earlier parts' rows were decided with what was found before; they will be again.
       for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
@@ -686,6 +728,9 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
       const uint32_t oid = ops.table->table().oid;
       if (!truncates.contains(oid)) {
         ASSIGN_OR_RETURN(truncates[oid], parts_.versions->GetTruncate(oid));
+      }
+      if (!ops.table->table().has_key && truncates[oid].has_value()) {
+        (*before)[conflict::VersionKey(oid, "")] = *truncates[oid];
       }
       for (const RowOp& op : ops.rows) {
         if (op.version_key.empty()) continue;

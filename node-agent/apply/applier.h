@@ -126,7 +126,9 @@ class Applier {
   absl::StatusOr<bool> Ready(const Piece& piece);
   absl::StatusOr<bool> KnowsSettings(const TransactionHeader& header);
   absl::Status ApplyPending();
-  absl::Status ApplyGroup(size_t pieces);
+  absl::StatusOr<bool> MayShareGroup(const Piece& piece, int64_t promised_us);
+  absl::StatusOr<size_t> SizeOfGroup(size_t pieces);
+  absl::Status ApplyGroup(size_t wanted);
   absl::Status ApplyLarge();
   absl::Status Attempt(GroupPlan& plan, FoundBefore* found_before, bool* done);
   absl::Status RecordVersions(GroupPlan& plan,
@@ -138,8 +140,10 @@ class Applier {
   void WaitABit(absl::Duration duration);
   void SetConnection(std::unique_ptr<postgres::Connection> connection);
   void FitGroups(size_t transactions, absl::Duration took);
-  absl::Status WaitForKeys(std::vector<std::string> keys, bool all, StampRange stamps,
+  absl::Status WaitForKeys(const std::vector<std::string>& keys,
+                           const std::vector<uint32_t>& tables, bool all, StampRange stamps,
                            KeyTable::Registration* registration);
+  absl::Status WaitForCapture();
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
   void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
   GroupPlan::Resolve Resolver();

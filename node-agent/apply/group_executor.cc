@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "node-agent/apply/truncate.h"
 
 namespace bdr::agent {
 namespace {
@@ -215,7 +216,9 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
   };
   for (const RowOp& op : ops.rows) {
     if (op.version_key.empty()) {
-      plain.push_back(&op);
+      // The rows of such a table have no versions, but it has its newest truncate.
+      const auto truncate = before_->find(conflict::VersionKey(ops.table->table().oid, ""));
+      if (truncate == before_->end() || truncate->second.stamp <= op.stamp) plain.push_back(&op);
       continue;
     }
     // What is older than the newest known version of its key never reaches the table.
@@ -614,41 +617,14 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
       Name(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params, nullptr);
 }
 
-// Kills what is older than its stamp. TRUNCATE itself is quick and exact only where nothing newer
-// stands in the table, which its exclusive lock lets us see.
 absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
-  std::vector<std::string> names;
-  for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
-    names.push_back(table->Only());
+  Truncater truncater(options_, pipe_, versions_, found_before_);
+  RETURN_IF_ERROR(truncater.Run(truncate));
+  must_wait_.insert(truncater.must_wait().begin(), truncater.must_wait().end());
+  if (truncater.conflicts() > 0) {
+    conflicts_.by_kind[ConflictKind::kTruncateOriginDiffers] += truncater.conflicts();
   }
-  const std::string time =
-      absl::StrCat("('epoch'::pg_catalog.timestamptz + ", truncate.stamp.time_us,
-                   " * '1 microsecond'::pg_catalog.interval)");
-  bool newer = false;
-  for (const std::string& name : names) {
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("LOCK TABLE ", name, " IN ACCESS EXCLUSIVE MODE")));
-    RETURN_IF_ERROR(pipe_->Exec(
-        absl::StrCat("SELECT EXISTS (SELECT FROM ", name,
-                     " AS t WHERE pg_catalog.pg_xact_commit_timestamp(t.xmin) > ", time, ")"),
-        [&newer](const Result& result) {
-          newer |= result.value(0, 0) == "t";
-          return absl::OkStatus();
-        }));
-  }
-  RETURN_IF_ERROR(pipe_->Finish());
-  if (!newer) {
-    std::string all;
-    for (const std::string& name : names) absl::StrAppend(&all, all.empty() ? "" : ", ", name);
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("TRUNCATE ", all)));
-    return pipe_->Finish();
-  }
-  for (const std::string& name : names) {
-    // Rows that this transaction wrote have no time yet; they come from before the truncate.
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
-        "DELETE FROM ", name,
-        " AS t WHERE COALESCE(pg_catalog.pg_xact_commit_timestamp(t.xmin) <= ", time, ", true)")));
-  }
-  return pipe_->Finish();
+  return absl::OkStatus();
 }
 
 }  // namespace bdr::agent

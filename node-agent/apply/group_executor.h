@@ -37,6 +37,8 @@ struct ExecutorOptions {
   absl::flat_hash_map<uint32_t, NodeId> node_of_roident;
   // A local row's commit time may be this much below its stamp.
   int64_t largest_raise_us = 0;
+  // Transactions before this one had ended when capture was last waited for; "" if it was not.
+  std::string captured_xid = {};
 };
 
 struct ConflictCounts {

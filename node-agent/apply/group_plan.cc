@@ -163,8 +163,11 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
 absl::Status GroupPlan::AddTruncate(const RemoteChange& change, const TransactionHeader* header,
                                     const Resolve& resolve) {
   const auto& message = std::get<postgres::TruncateMessage>(change.message);
-  TruncateOp truncate{
-      .tables = {}, .cascade = message.cascade, .stamp = header->stamp, .end_lsn = header->end_lsn};
+  TruncateOp truncate{.tables = {},
+                      .restart_identity = message.restart_identity,
+                      .stamp = header->stamp,
+                      .end_lsn = header->end_lsn,
+                      .header = header};
   for (const std::shared_ptr<const RemoteRelation>& relation : change.truncated) {
     ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> table, resolve(relation));
     truncate.tables.push_back(std::move(table));
@@ -175,6 +178,16 @@ absl::Status GroupPlan::AddTruncate(const RemoteChange& change, const Transactio
   table_places_.clear();
   row_places_.clear();
   return absl::OkStatus();
+}
+
+std::vector<uint32_t> GroupPlan::KeylessTables() const {
+  std::vector<uint32_t> oids;
+  for (const Segment& segment : segments_) {
+    for (const TableOps& ops : segment.tables) {
+      if (!ops.table->table().has_key && !ops.rows.empty()) oids.push_back(ops.table->table().oid);
+    }
+  }
+  return oids;
 }
 
 std::vector<std::string> GroupPlan::Keys() const {

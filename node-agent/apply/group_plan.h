@@ -49,9 +49,10 @@ struct TableOps {
 
 struct TruncateOp {
   std::vector<std::shared_ptr<const BoundTable>> tables;
-  bool cascade = false;
+  bool restart_identity = false;
   conflict::Stamp stamp;
   Lsn end_lsn;
+  const TransactionHeader* header = nullptr;
 };
 
 // Tables in the order of their first touch: any other order deadlocks with users who run the same
@@ -89,6 +90,8 @@ class GroupPlan {
   absl::string_view Own(std::string bytes) { return owned_.emplace_back(std::move(bytes)); }
   // Every version key in it, sorted, each once.
   std::vector<std::string> Keys() const;
+  // Tables without a key into which it inserts.
+  std::vector<uint32_t> KeylessTables() const;
 
  private:
   absl::Status AddChange(const RemoteChange& change, const TransactionHeader* header,

@@ -268,13 +268,13 @@ TEST_F(GroupPlanTest, EqualKeysOfTwoTablesAreTwoRows) {
 TEST_F(GroupPlanTest, ATruncateEndsASegment) {
   EXPECT_FALSE(plan_.has_truncate());
   Add({InsertBytes(t_, {Int(1), Int(1), Null()})});
-  Add({TruncateBytes({t_, u_}, /*cascade=*/true), InsertBytes(t_, {Int(1), Int(2), Null()})});
+  Add({TruncateBytes({t_, u_}, /*restart_identity=*/true), InsertBytes(t_, {Int(1), Int(2), Null()})});
   EXPECT_TRUE(plan_.has_truncate());
   ASSERT_EQ(plan_.segments().size(), 2);
   const Segment& first = plan_.segments()[0];
   ASSERT_TRUE(first.truncate.has_value());
   EXPECT_EQ(first.truncate->tables.size(), 2);
-  EXPECT_TRUE(first.truncate->cascade);
+  EXPECT_TRUE(first.truncate->restart_identity);
   EXPECT_EQ(first.truncate->stamp.time_us, 2);
   EXPECT_EQ(ToRow(Rows(0)[0].row)[1], Int(1));
   EXPECT_EQ(ToRow(Rows(1)[0].row)[1], Int(2));

@@ -86,6 +86,12 @@ constexpr char kIdentityAlways[] = R"sql(
                                                 ELSE i.indisprimary END)
     ORDER BY 1)sql";
 
+// With publish_via_partition_root pgoutput leaves the TRUNCATE of a partition out.
+constexpr char kPartitions[] = R"sql(
+    SELECT format('table %s is partitioned: TRUNCATE of one of its partitions does not replicate, '
+                  'of the whole table it does; DELETE replicates always', w.oid::regclass), ''
+    FROM wanted w JOIN pg_class c ON c.oid = w.oid WHERE c.relkind = 'p' ORDER BY 1)sql";
+
 // Asked of the TOAST table's size rather than of the column types: text columns are everywhere,
 // values that are stored out of line are not.
 constexpr char kToast[] = R"sql(
@@ -123,8 +129,9 @@ constexpr char kSubscriptions[] = R"sql(
 }  // namespace
 
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings) {
-  for (const char* sql : {kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kUnlogged,
-                          kIdentityAlways, kToast, kSequences, kLargeObjects, kSubscriptions}) {
+  for (const char* sql :
+       {kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kUnlogged, kIdentityAlways,
+        kPartitions, kToast, kSequences, kLargeObjects, kSubscriptions}) {
     ASSIGN_OR_RETURN(const postgres::Result rows,
                      connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes, sql)));
     for (int i = 0; i < rows.rows(); ++i) {

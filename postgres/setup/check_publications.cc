@@ -15,16 +15,16 @@ constexpr char kSync[] = "SELECT bdr.sync_publications()";
 
 absl::Status CheckPublication(postgres::Connection& connection, const std::string& name,
                               bool inserts_only, Findings& findings) {
-  const std::string options =
-      absl::StrCat("(publish = '", inserts_only ? "insert" : "insert, update, delete, truncate",
-                   "', publish_via_partition_root = true)");
+  const std::string options = absl::StrCat(
+      "(publish = '", inserts_only ? "insert, truncate" : "insert, update, delete, truncate",
+      "', publish_via_partition_root = true)");
   const postgres::Param params[] = {{.data = name}};
-  ASSIGN_OR_RETURN(
-      const postgres::Result row,
-      connection.ExecParams("SELECT puballtables, pubinsert, pubupdate OR pubdelete OR pubtruncate,"
-                            "       pubupdate AND pubdelete AND pubtruncate, pubviaroot "
-                            "FROM pg_publication WHERE pubname = $1",
-                            params));
+  ASSIGN_OR_RETURN(const postgres::Result row,
+                   connection.ExecParams(
+                       "SELECT puballtables, pubinsert AND pubtruncate, pubupdate OR pubdelete,"
+                       "       pubupdate AND pubdelete, pubviaroot "
+                       "FROM pg_publication WHERE pubname = $1",
+                       params));
   if (row.rows() == 0) {
     findings.Error(absl::StrCat("publication ", name, " does not exist"),
                    absl::StrCat("CREATE PUBLICATION ", name, " WITH ", options));
@@ -101,8 +101,7 @@ absl::Status CheckPlaces(postgres::Connection& connection, const std::string& ro
   ASSIGN_OR_RETURN(const auto no_truncate,
                    Tables(connection,
                           "SELECT format('%I.%I', nspname, relname) FROM wanted, pg_roles r "
-                          "WHERE r.rolname = $1 AND publication = 'bdr_keyed' "
-                          "AND wanted.oid IN (SELECT oid FROM present) "
+                          "WHERE r.rolname = $1 AND wanted.oid IN (SELECT oid FROM present) "
                           "AND NOT has_table_privilege(r.oid, wanted.oid, 'TRUNCATE') ORDER BY 1",
                           params));
   if (!no_truncate.empty()) {

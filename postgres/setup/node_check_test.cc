@@ -111,10 +111,10 @@ TEST_F(NodeCheckTest, PublicationsAreMendedByStatement) {
                "publish_via_partition_root = true)");
   ExpectMended("ALTER PUBLICATION bdr_insert_only SET (publish_via_partition_root = false)",
                Level::kError,
-               "ALTER PUBLICATION bdr_insert_only SET (publish = 'insert', "
+               "ALTER PUBLICATION bdr_insert_only SET (publish = 'insert, truncate', "
                "publish_via_partition_root = true)");
   ExpectMended("DROP PUBLICATION bdr_insert_only", Level::kError,
-               "CREATE PUBLICATION bdr_insert_only WITH (publish = 'insert', "
+               "CREATE PUBLICATION bdr_insert_only WITH (publish = 'insert, truncate', "
                "publish_via_partition_root = true)");
 }
 

@@ -69,8 +69,8 @@ END $bdr$;
 CREATE SCHEMA IF NOT EXISTS bdr AUTHORIZATION @ROLE@;
 ALTER SCHEMA bdr OWNER TO @ROLE@;
 
--- Tables with a key travel with all their changes. Of tables without one only inserts travel:
--- publishing more would make the users' own UPDATE and DELETE on them fail.
+-- Tables with a key travel with all their changes. Of tables without one only INSERT and TRUNCATE
+-- do: publishing more would make the users' own UPDATE and DELETE on them fail.
 DO $bdr$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = 'bdr_keyed') THEN
@@ -87,7 +87,8 @@ BEGIN
 END $bdr$;
 ALTER PUBLICATION bdr_keyed
     SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
-ALTER PUBLICATION bdr_insert_only SET (publish = 'insert', publish_via_partition_root = true);
+ALTER PUBLICATION bdr_insert_only
+    SET (publish = 'insert, truncate', publish_via_partition_root = true);
 
 -- Puts every user table into the publication that fits it, takes out what fits no more, and lets
 -- the agent truncate what is published. Run it again after tables or keys were added:

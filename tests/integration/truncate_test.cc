@@ -21,8 +21,9 @@ class TruncateTest : public ClusterTest {
   void SignalCapture(const std::string& node, int signal) {
     ASSERT_OK_AND_ASSIGN(
         const std::string pid,
-        cluster_->QueryValue(node, "SELECT pid FROM pg_stat_replication WHERE application_name = "
-                                   "'bdr capture'"));
+        cluster_->QueryValue(node,
+                             "SELECT pid FROM pg_stat_replication WHERE application_name = "
+                             "'bdr capture'"));
     int process = 0;
     ASSERT_TRUE(absl::SimpleAtoi(pid, &process)) << pid;
     ASSERT_EQ(kill(process, signal), 0);
@@ -38,17 +39,81 @@ class TruncateTest : public ClusterTest {
 TEST_F(TruncateTest, RowsThatAppliersWroteBehindAnOwnTruncateDie) {
   Start(2,
         "CREATE TABLE t (id int PRIMARY KEY, v text);"
+        "CREATE TABLE log (v text);"
         "INSERT INTO t SELECT i, 'old' FROM generate_series(1, 10) i;");
   if (HasFatalFailure()) return;
   CutLink("n2", "n1");
-  BDR_EXEC("n2", "INSERT INTO t VALUES (100, 'older than the truncate')");
+  BDR_EXEC("n2", "INSERT INTO t VALUES (100, 'older'); INSERT INTO log VALUES ('older')");
   ASSERT_NO_FATAL_FAILURE(SignalCapture("n1", SIGSTOP));
-  BDR_EXEC("n1", "TRUNCATE t");
+  BDR_EXEC("n1", "TRUNCATE t; TRUNCATE log");
   cluster_->Heal();
   ASSERT_OK(cluster_->WaitForValue("n1", "SELECT count(*) FROM t WHERE id = 100", "1", kDeadline));
   ASSERT_NO_FATAL_FAILURE(SignalCapture("n1", SIGCONT));
   BDR_CONVERGE();
-  ExpectEverywhere("SELECT count(*) FROM t", "0");
+  ExpectEverywhere("SELECT (SELECT count(*) FROM t) + (SELECT count(*) FROM log)", "0");
+}
+
+// Two nodes write on while they are cut off, and one truncates in between: what lies before the
+// truncate dies everywhere, what lies behind it stays, in tables with a key and without one.
+TEST_F(TruncateTest, WhatIsOlderDiesAndWhatIsNewerStaysOnEveryNode) {
+  Start(2,
+        "CREATE TABLE t (id int PRIMARY KEY, v text);"
+        "CREATE TABLE log (v text);"
+        "CREATE TABLE parent (id int PRIMARY KEY);"
+        "CREATE TABLE child (id serial PRIMARY KEY, parent int REFERENCES parent);"
+        "CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+        "CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (100);"
+        "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200);"
+        "INSERT INTO t SELECT i, 'old' FROM generate_series(1, 10) i;"
+        "INSERT INTO log VALUES ('old');"
+        "INSERT INTO parent VALUES (1), (2);"
+        "INSERT INTO child (parent) SELECT 1 FROM generate_series(1, 5);"
+        "INSERT INTO part VALUES (1), (101);");
+  if (HasFatalFailure()) return;
+  // Refers to a replicated table on one node only, where TRUNCATE is refused for it.
+  BDR_EXEC("n2", "CREATE UNLOGGED TABLE here_only (parent int REFERENCES parent)");
+  cluster_->Partition("n1", "n2");
+  // Three transactions in a row, so that they are applied as a group where they may be.
+  BDR_EXEC("n2", "INSERT INTO t VALUES (20, 'older'), (21, 'older')");
+  BDR_EXEC("n2", "INSERT INTO log VALUES ('older')");
+  BDR_EXEC("n2", "INSERT INTO part VALUES (2), (102)");
+  BDR_EXEC("n1",
+           "BEGIN; INSERT INTO t VALUES (30, 'same transaction, before');"
+           "INSERT INTO log VALUES ('same transaction, before'); TRUNCATE t, log;"
+           "INSERT INTO t VALUES (31, 'same transaction, after');"
+           "INSERT INTO log VALUES ('same transaction, after'); COMMIT");
+  BDR_EXEC("n1", "TRUNCATE parent RESTART IDENTITY CASCADE");
+  BDR_EXEC("n1", "TRUNCATE part");
+  BDR_EXEC("n2", "INSERT INTO log VALUES ('newer')");
+  BDR_EXEC("n2", "INSERT INTO t VALUES (40, 'newer'); UPDATE t SET v = 'newer' WHERE id = 21");
+  BDR_EXEC("n2", "UPDATE t SET v = 'newer' WHERE id = 3");
+  BDR_EXEC("n2", "INSERT INTO part VALUES (103)");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT string_agg(id || ' ' || v, ', ' ORDER BY id) FROM t",
+                   "3 newer, 21 newer, 31 same transaction, after, 40 newer");
+  ExpectEverywhere("SELECT string_agg(v, ', ' ORDER BY v) FROM log",
+                   "newer, same transaction, after");
+  ExpectEverywhere("SELECT string_agg(id::text, ', ') FROM part", "103");
+  ExpectEverywhere("SELECT (SELECT count(*) FROM parent) + (SELECT count(*) FROM child)", "0");
+  ExpectEverywhere("SELECT last_value || ' ' || is_called FROM child_id_seq", "1 false");
+  // One entry for each table, whatever the number of rows.
+  ASSERT_OK(cluster_->WaitForValue(
+      "n2",
+      "SELECT count(*) FROM bdr.conflict_log WHERE kind = 'truncate_origin_differs' AND relation = "
+      "'public.t' AND (local_row->>'rows_kept')::int = 3",
+      "1", kDeadline));
+
+  // The TRUNCATE of one partition stays where it ran (node check says so); DELETE travels.
+  BDR_EXEC("n1", "INSERT INTO part VALUES (5)");
+  BDR_CONVERGE();
+  BDR_EXEC("n1", "TRUNCATE part_1");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (50, 'a sign')");
+  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT count(*) FROM t WHERE id = 50", "1", kDeadline));
+  EXPECT_EQ(Value("n2", "SELECT count(*) FROM part_1"), "1");
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult check,
+                       cluster_->Bdrctl({"node", "check", "n1"}));
+  EXPECT_THAT(check.out, ::testing::HasSubstr("TRUNCATE of one of its partitions"));
 }
 
 }  // namespace

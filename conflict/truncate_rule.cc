@@ -1,0 +1,21 @@
+#include "conflict/truncate_rule.h"
+
+namespace bdr::conflict {
+
+TruncateVerdict JudgeTruncated(Stamp truncate, const RowMet& row, NodeId own_node,
+                               const std::optional<Stamp>& newest) {
+  const bool known_local = newest.has_value() && newest->node == own_node &&
+                           row.time_us.has_value() && newest->time_us >= *row.time_us;
+  if (row.local_writer && !row.captured && !known_local) {
+    // A local stamp is never below the commit time.
+    const bool surely_newer =
+        row.time_us.has_value() && Stamp{.time_us = *row.time_us, .node = own_node} > truncate;
+    return surely_newer ? TruncateVerdict::kStays : TruncateVerdict::kWait;
+  }
+  // What the store does not know is older than anything that can still arrive. Equal stamps are one
+  // transaction, and what it wrote before its TRUNCATE is gone: this came after it.
+  return newest.has_value() && *newest >= truncate ? TruncateVerdict::kStays
+                                                   : TruncateVerdict::kDies;
+}
+
+}  // namespace bdr::conflict
