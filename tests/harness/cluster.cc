@@ -270,7 +270,8 @@ absl::Status Cluster::StartServer() {
                  });
 }
 
-absl::Status Cluster::StartAgent(absl::string_view name) {
+absl::Status Cluster::StartAgent(
+    absl::string_view name, const std::vector<std::pair<std::string, std::string>>& environment) {
   Node& node = Find(name);
   node.agent.reset();  // kills what might still run: two agents on one folder prove nothing
   ProcessOptions options = {
@@ -281,6 +282,9 @@ absl::Status Cluster::StartAgent(absl::string_view name) {
   if (node.crash != nullptr) options.environment = node.crash->environment();
   if (node.clock != nullptr && options_.fake_agent_clocks) {
     options.environment = Merge(std::move(options.environment), node.clock->environment());
+  }
+  for (const auto& more : {options_.agent_environment, environment}) {
+    options.environment = Merge(std::move(options.environment), more);
   }
   ASSIGN_OR_RETURN(node.agent, ChildProcess::Start(std::move(options)));
   MutexLock lock(&mu_);

@@ -48,8 +48,10 @@ struct ClusterOptions {
   bool fake_clocks = false;    // every node's PostgreSQL and agent go by a clock() of the node
   bool fake_agent_clocks = true;  // with fake_clocks; false: only PostgreSQL does
   std::string agent_config = {};  // more lines of agent.yaml
-  std::string folder = {};        // empty: a temporary one
-  int first_port = 0;             // 0: any; else first_port, +1 for the server, +10 * i for nodes
+  // Added to every agent's environment (base/test_hooks.h).
+  std::vector<std::pair<std::string, std::string>> agent_environment = {};
+  std::string folder = {};  // empty: a temporary one
+  int first_port = 0;       // 0: any; else first_port, +1 for the server, +10 * i for nodes
   int parent_death_signal = SIGKILL;  // 0: everything outlives us, see Detach()
   absl::Duration start_deadline = absl::Seconds(60);
 };
@@ -115,7 +117,10 @@ class Cluster {
   std::vector<std::string> BdrctlCommand() const;
 
   // After Terminate() or Kill9() of the process.
-  absl::Status StartAgent(absl::string_view node);
+  absl::Status StartAgent(absl::string_view node) { return StartAgent(node, {}); }
+  // With more in its environment, for this start alone: BDR_FAIL_POINT, say.
+  absl::Status StartAgent(absl::string_view node,
+                          const std::vector<std::pair<std::string, std::string>>& environment);
   absl::Status StartServer();
   // kill -9 of the agent, and its data folder loses what it had not synced. The number of bytes.
   absl::StatusOr<int64_t> CrashAgentMachine(absl::string_view node);

@@ -279,6 +279,18 @@ absl::Status PostgresServer::Kill9() {
   return absl::OkStatus();
 }
 
+absl::Status PostgresServer::Pause() {
+  // The postmaster first: it starts no new children then.
+  RETURN_IF_ERROR(process_->Pause());
+  for (const pid_t child : ChildrenOf(process_->pid())) kill(child, SIGSTOP);
+  return absl::OkStatus();
+}
+
+absl::Status PostgresServer::Resume() {
+  for (const pid_t child : ChildrenOf(process_->pid())) kill(child, SIGCONT);
+  return process_->Resume();
+}
+
 bool PostgresServer::Running() { return process_ && process_->Running(); }
 
 void PostgresServer::Detach() {

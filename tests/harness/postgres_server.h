@@ -59,6 +59,9 @@ class PostgresServer {
   absl::Status Restart(StopMode mode = StopMode::kFast);
   // SIGKILL for the postmaster and all its children at once.
   absl::Status Kill9();
+  // SIGSTOP for all of them, as if the machine hung; SIGCONT.
+  absl::Status Pause();
+  absl::Status Resume();
   bool Running();
 
   // For libpq, over TCP.

@@ -1,0 +1,149 @@
+#include "tests/chaos/checks.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+
+namespace bdr::chaos {
+namespace {
+
+using Numbers = absl::flat_hash_set<int64_t>;
+
+absl::StatusOr<Numbers> ReadNumbers(const harness::Cluster& cluster, const std::string& node,
+                                    const std::string& sql) {
+  ASSIGN_OR_RETURN(const auto connection, cluster.Connect(node));
+  ASSIGN_OR_RETURN(const postgres::Result result, connection->Exec(sql));
+  Numbers numbers;
+  for (int i = 0; i < result.rows(); ++i) {
+    int64_t number = 0;
+    if (absl::SimpleAtoi(result.value(i, 0), &number)) numbers.insert(number);
+  }
+  return numbers;
+}
+
+// The writes that some node's conflict log names as losers. Of a unique value both rows may be
+// gone: the one that was unseated, and what stood there.
+std::string LosersSql(const std::string& table) {
+  return absl::StrCat(
+      "SELECT CASE winner WHEN 'local' THEN remote_row ELSE local_row END ->> 'w' "
+      "FROM bdr.conflict_log WHERE relation LIKE '%.",
+      table, "%'");
+}
+
+struct Known {
+  const Write* write = nullptr;
+  const JournaledTransaction* transaction = nullptr;
+};
+
+std::string Describe(const Plan& plan, const harness::Cluster& cluster, const Known& known) {
+  return absl::StrCat(known.write->deletes ? "delete " : "write ", known.write->number, " of ",
+                      plan.tables[static_cast<size_t>(known.write->table)].name, " (transaction ",
+                      known.transaction->number, " on ",
+                      cluster.names()[static_cast<size_t>(known.transaction->node)], " at ",
+                      absl::FormatTime("%H:%M:%E3S", known.transaction->ended, absl::UTCTimeZone()),
+                      ", saw ", known.write->saw, ")");
+}
+
+}  // namespace
+
+absl::Status CheckJournal(const Plan& plan, const harness::Cluster& cluster, const Journal& journal,
+                          Findings* findings) {
+  const std::vector<std::string> nodes = cluster.names();
+  const std::vector<JournaledTransaction> transactions = journal.transactions();
+  ASSIGN_OR_RETURN(const Numbers committed,
+                   ReadNumbers(cluster, nodes.front(), "SELECT number FROM chaos_txn"));
+
+  std::vector<absl::flat_hash_map<int64_t, Known>> writes(plan.tables.size());
+  std::vector<absl::flat_hash_map<int64_t, Known>> replaced(plan.tables.size());  // by whom
+  std::vector<absl::Time> truncated(plan.tables.size(), absl::InfinitePast());    // the last
+  for (const JournaledTransaction& transaction : transactions) {
+    if (!committed.contains(transaction.number)) {
+      if (transaction.acknowledged) {
+        findings->Add(absl::StrCat("acknowledged and lost: transaction ", transaction.number,
+                                   " on ", nodes[static_cast<size_t>(transaction.node)]));
+      }
+      continue;
+    }
+    for (const Write& write : transaction.writes) {
+      const Known known{.write = &write, .transaction = &transaction};
+      const auto table = static_cast<size_t>(write.table);
+      writes[table][write.number] = known;
+      if (write.saw != 0) replaced[table][write.saw] = known;
+    }
+    for (const int table : transaction.truncated) {
+      truncated[static_cast<size_t>(table)] =
+          std::max(truncated[static_cast<size_t>(table)], transaction.ended);
+    }
+  }
+
+  for (size_t table = 0; table < plan.tables.size(); ++table) {
+    const std::string& name = plan.tables[table].name;
+    ASSIGN_OR_RETURN(const Numbers standing,
+                     ReadNumbers(cluster, nodes.front(), absl::StrCat("SELECT w FROM ", name)));
+    Numbers losers;
+    for (const std::string& node : nodes) {
+      ASSIGN_OR_RETURN(const Numbers logged, ReadNumbers(cluster, node, LosersSql(name)));
+      losers.insert(logged.begin(), logged.end());
+    }
+    for (const int64_t number : standing) {
+      const auto by = replaced[table].find(number);
+      if (by != replaced[table].end()) {
+        findings->Add(absl::StrCat(name, " shows write ", number, ", which was replaced by ",
+                                   Describe(plan, cluster, by->second)));
+      }
+      if (!writes[table].contains(number)) {
+        findings->Add(absl::StrCat(name, " shows write ", number, ", which nobody committed"));
+      }
+    }
+    for (const auto& [number, known] : writes[table]) {
+      if (known.write->deletes || standing.contains(number) || losers.contains(number) ||
+          replaced[table].contains(number)) {
+        continue;
+      }
+      // What a truncate removed is counted, not named.
+      if (known.transaction->begun <= truncated[table] + absl::Seconds(6)) continue;
+      findings->Add(absl::StrCat("lost without a word: ", Describe(plan, cluster, known)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Looks at the rows alone, since an index that lies is what we look for.
+absl::Status CheckUnique(const harness::Cluster& cluster, Findings* findings) {
+  for (const std::string& node : cluster.names()) {
+    ASSIGN_OR_RETURN(const auto connection, cluster.Connect(node));
+    RETURN_IF_ERROR(connection
+                        ->Exec("SET enable_indexscan = off; SET enable_indexonlyscan = off; "
+                               "SET enable_bitmapscan = off")
+                        .status());
+    ASSIGN_OR_RETURN(
+        const postgres::Result indexes,
+        connection->Exec("SELECT c.oid::regclass::text, i.indexrelid::regclass::text, "
+                         "string_agg(pg_get_indexdef(i.indexrelid, k, false), ', ' ORDER BY k), "
+                         "coalesce(pg_get_expr(i.indpred, i.indrelid), 'true') "
+                         "FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid "
+                         "CROSS JOIN generate_series(1, i.indnkeyatts) AS k "
+                         "WHERE i.indisunique AND c.relkind = 'r' AND c.relname LIKE 'chaos\\_%' "
+                         "GROUP BY c.oid, i.indexrelid, i.indpred, i.indrelid"));
+    for (int i = 0; i < indexes.rows(); ++i) {
+      const std::string columns(indexes.value(i, 2));
+      ASSIGN_OR_RETURN(const std::string twice,
+                       connection->QueryValue(absl::StrCat(
+                           "SELECT count(*) FROM (SELECT FROM ", std::string(indexes.value(i, 0)),
+                           " WHERE ", std::string(indexes.value(i, 3)), " AND num_nulls(", columns,
+                           ") = 0 GROUP BY ", columns, " HAVING count(*) > 1) AS twice")));
+      if (twice == "0") continue;
+      findings->Add(absl::StrCat(node, ": ", twice, " values of unique index ",
+                                 std::string(indexes.value(i, 1)), " stand there more than once"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::chaos

@@ -1,0 +1,121 @@
+// What a seed decides before a run begins: how many nodes, which tables, what users do to them, and
+// what goes wrong meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "tests/chaos/random.h"
+
+namespace bdr::chaos {
+
+// A column that carries a value and nothing else.
+struct ValueColumn {
+  std::string name;
+  std::string type;
+  std::string RandomValue(Random& random) const;  // a literal, or an expression
+};
+
+// A table that everybody fights over. Beside its key and values each row holds `w`, the number of
+// the write that made it, unique in the run, and `prev`, the number of the write that this one saw.
+struct TableSpec {
+  std::string name;
+  std::string ddl;
+  std::vector<std::string> key;  // columns
+  // Of a number that is written $: what is written, and what finds it again.
+  std::string key_expression;
+  std::string key_lookup;
+  std::vector<ValueColumn> values;
+  // Each key has a number. The first `hot_keys` are fought over; from kBulkKeys on lies what bulk
+  // writes touch.
+  int hot_keys = 6;
+  std::string KeyExpression(const std::string& number) const;  // comma-separated, of SQL
+  std::string KeyColumns() const;
+  std::string KeyCondition(int64_t number) const;
+};
+inline constexpr int64_t kBulkKeys = 1000;
+
+enum class FaultKind {
+  kPartition,
+  kIsolate,
+  kOneWayLoss,
+  kDelay,
+  kStall,
+  kReset,
+  kBandwidth,
+  kAgentKill,
+  kAgentPause,
+  kAgentFailPoint,
+  kAgentMachineCrash,
+  kPostgresKill,
+  kPostgresPause,
+  kServerKill,
+  kServerPause,
+  kBackendsKill,
+  kDiskFull,
+  kClockStep,
+  kClockRate,
+  kFreeze,
+  kCheckpoints,
+  kRowLocks,
+  kRewrite,
+};
+absl::string_view ToString(FaultKind kind);
+
+enum class Operation {
+  kUpsert,
+  kUpdate,
+  kInsert,
+  kDelete,
+  kKeyChange,
+  kTruncate,
+  kBulkUpsert,
+  kBulkDelete,
+};
+
+// A kind of run: what happens how often. The weights are relative.
+struct Profile {
+  std::string name;
+  std::string about;
+  int nodes = 0;  // 0: the seed decides
+  std::map<FaultKind, int> faults;
+  std::map<Operation, int> operations;
+  int hot_keys = 0;  // 0: the seed decides
+  int workers = 0;   // of each node; 0: the seed decides
+  int tables = 0;
+  bool clocks = false;      // nodes have clocks of their own
+  std::string habits = {};  // BDR_STRESS of the agents
+  absl::Duration fault_max = absl::Seconds(3);
+};
+const std::vector<Profile>& Profiles();
+// kNotFound with the names that there are.
+absl::StatusOr<Profile> FindProfile(absl::string_view name);
+
+struct Options {
+  uint64_t seed = 1;
+  int seconds = 30;  // of load and faults, without start and checks
+  int nodes = 0;     // 0: the profile, or the seed, decides
+  std::string profile = "everything";
+  std::string broken;  // rules of base/test_hooks.h that the agents break
+  bool keep = false;   // the folder, also where nothing went wrong
+  bool verbose = false;
+};
+
+struct Plan {
+  Options options;
+  Profile profile;
+  int nodes = 2;
+  int workers = 2;  // of each node
+  std::vector<TableSpec> tables;
+  std::string agent_config;
+  bool machine_crash = false;
+  bool small_disks = false;
+};
+absl::StatusOr<Plan> MakePlan(const Options& options);
+
+}  // namespace bdr::chaos

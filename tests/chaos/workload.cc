@@ -1,0 +1,292 @@
+#include "tests/chaos/workload.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/status_macros.h"
+
+namespace bdr::chaos {
+namespace {
+
+constexpr int64_t kMostBulkRows = 1500;
+
+int64_t ToNumber(const postgres::Result& result, int row, int column) {
+  int64_t number = 0;
+  if (!result.is_null(row, column)) (void)absl::SimpleAtoi(result.value(row, column), &number);
+  return number;
+}
+
+}  // namespace
+
+std::string Workload::Schema() {
+  return "CREATE TABLE chaos_txn (number bigint PRIMARY KEY, node text NOT NULL);\n";
+}
+
+// One session of one node.
+class Workload::User {
+ public:
+  User(const Plan& plan, int node, Random random, Client client, Journal* journal,
+       Findings* findings)
+      : plan_(plan),
+        node_(node),
+        random_(std::move(random)),
+        client_(std::move(client)),
+        journal_(journal),
+        findings_(findings) {}
+
+  void Run(const std::atomic<bool>& stop) {
+    while (!stop && client_.Get() != nullptr) {
+      const absl::Status status = OneTransaction();
+      if (!status.ok() && !IsExpected(status)) {
+        findings_->Add(absl::StrCat("a user of ", client_.node(), " met ", status.ToString()));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(random_.Below(20)));  // He thinks.
+    }
+  }
+
+ private:
+  absl::Status OneTransaction() {
+    transaction_ = {.number = journal_->TakeTransaction(),
+                    .node = node_,
+                    .acknowledged = false,
+                    .begun = absl::Now(),
+                    .ended = absl::InfiniteFuture(),
+                    .writes = {},
+                    .truncated = {}};
+    absl::Status status = client_.Exec("BEGIN").status();
+    if (status.ok()) status = Statements();
+    const bool give_up = random_.OneIn(20);
+    if (!status.ok() || give_up) {
+      client_.Exec("ROLLBACK").IgnoreError();
+      return status;
+    }
+    status = client_.Exec("COMMIT").status();
+    transaction_.acknowledged = status.ok();
+    transaction_.ended = absl::Now();
+    // Not acknowledged, it may have been committed all the same: chaos_txn tells.
+    journal_->Add(std::move(transaction_));
+    return status;
+  }
+
+  absl::Status Statements() {
+    RETURN_IF_ERROR(client_
+                        .Exec(absl::StrCat("INSERT INTO chaos_txn VALUES (", transaction_.number,
+                                           ", '", client_.node(), "')"))
+                        .status());
+    const int64_t operations = random_.Between(1, 5);
+    for (int64_t i = 0; i < operations; ++i) {
+      if (random_.OneIn(30)) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(random_.Below(400)));  // He is slow.
+      }
+      if (random_.OneIn(5)) {
+        RETURN_IF_ERROR(InSavepoint());
+      } else {
+        RETURN_IF_ERROR(OneOperation());
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status InSavepoint() {
+    const size_t before = transaction_.writes.size();
+    const size_t truncated = transaction_.truncated.size();
+    RETURN_IF_ERROR(client_.Exec("SAVEPOINT s").status());
+    const absl::Status status = OneOperation();
+    const bool refused = postgres::Sqlstate(status) == "23505";
+    if (!status.ok() && !refused) return status;
+    if (refused || random_.OneIn(3)) {
+      transaction_.writes.resize(before);
+      transaction_.truncated.resize(truncated);
+      return client_.Exec("ROLLBACK TO s").status();
+    }
+    return client_.Exec("RELEASE s").status();
+  }
+
+  absl::Status OneOperation() {
+    table_ = static_cast<int>(random_.Below(static_cast<int64_t>(plan_.tables.size())));
+    const TableSpec& table = plan_.tables[table_];
+    const int64_t key = random_.Below(table.hot_keys);
+    switch (RandomOperation()) {
+      case Operation::kUpsert:
+        return Upsert(table, key);
+      case Operation::kUpdate:
+        return Update(table, key);
+      case Operation::kInsert:
+        return Insert(table, key);
+      case Operation::kDelete:
+        return Delete(table, table.KeyCondition(key));
+      case Operation::kKeyChange:
+        return ChangeKey(table, key);
+      case Operation::kTruncate:
+        return Truncate(table);
+      case Operation::kBulkUpsert:
+        return BulkUpsert(table);
+      case Operation::kBulkDelete:
+        // By what the rows hold, as no index knows it.
+        return Delete(table, absl::StrCat("w % 3 = ", random_.Below(3), " AND prev IS NULL"));
+    }
+    return absl::OkStatus();
+  }
+
+  Operation RandomOperation() {
+    int total = 0;
+    for (const auto& [operation, weight] : plan_.profile.operations) total += weight;
+    int64_t dice = random_.Below(total);
+    for (const auto& [operation, weight] : plan_.profile.operations) {
+      if (dice < weight) return operation;
+      dice -= weight;
+    }
+    return Operation::kUpsert;
+  }
+
+  // "w, v0, v1, large", and values for them: all, or some.
+  std::pair<std::string, std::string> Values(const TableSpec& table, const std::string& number,
+                                             bool all) {
+    std::vector<std::string> columns = {"w"};
+    std::vector<std::string> values = {number};
+    for (const ValueColumn& column : table.values) {
+      // What is large is left alone most of the time: that is when it does not travel.
+      if (!all && !random_.OneIn(column.type == "large" ? 6 : 2)) continue;
+      columns.push_back(column.name);
+      values.push_back(column.RandomValue(random_));
+    }
+    return {absl::StrJoin(columns, ", "), absl::StrJoin(values, ", ")};
+  }
+
+  std::string Excluded(const std::string& columns) {
+    return absl::StrCat("(prev, ", columns, ") = ROW(t.w, excluded.",
+                        absl::StrJoin(absl::StrSplit(columns, ", "), ", excluded."), ")");
+  }
+
+  absl::Status Upsert(const TableSpec& table, int64_t key) {
+    const int64_t number = journal_->TakeNumbers(1);
+    const auto [columns, values] = Values(table, absl::StrCat(number), /*all=*/true);
+    ASSIGN_OR_RETURN(
+        const postgres::Result result,
+        client_.Exec(absl::StrCat("INSERT INTO ", table.name, " AS t (", table.KeyColumns(), ", ",
+                                  columns, ") VALUES (", table.KeyExpression(absl::StrCat(key)),
+                                  ", ", values, ") ON CONFLICT (", table.KeyColumns(),
+                                  ") DO UPDATE SET ", Excluded(columns), " RETURNING w, prev")));
+    Wrote(result);
+    return absl::OkStatus();
+  }
+
+  absl::Status Update(const TableSpec& table, int64_t key) {
+    const int64_t number = journal_->TakeNumbers(1);
+    const auto [columns, values] = Values(table, absl::StrCat(number), /*all=*/false);
+    ASSIGN_OR_RETURN(const postgres::Result result,
+                     client_.Exec(absl::StrCat("UPDATE ", table.name, " SET (prev, ", columns,
+                                               ") = ROW(w, ", values, ") WHERE ",
+                                               table.KeyCondition(key), " RETURNING w, prev")));
+    Wrote(result);
+    return absl::OkStatus();
+  }
+
+  absl::Status Insert(const TableSpec& table, int64_t key) {
+    const int64_t number = journal_->TakeNumbers(1);
+    const auto [columns, values] = Values(table, absl::StrCat(number), /*all=*/true);
+    ASSIGN_OR_RETURN(
+        const postgres::Result result,
+        client_.Exec(absl::StrCat("INSERT INTO ", table.name, " (", table.KeyColumns(), ", ",
+                                  columns, ") VALUES (", table.KeyExpression(absl::StrCat(key)),
+                                  ", ", values, ") ON CONFLICT DO NOTHING RETURNING w, prev")));
+    Wrote(result);
+    return absl::OkStatus();
+  }
+
+  absl::Status Delete(const TableSpec& table, const std::string& condition) {
+    ASSIGN_OR_RETURN(const postgres::Result result,
+                     client_.Exec(absl::StrCat("DELETE FROM ", table.name, " WHERE ", condition,
+                                               " RETURNING w")));
+    const int64_t first = journal_->TakeNumbers(result.rows());
+    for (int i = 0; i < result.rows(); ++i) {
+      transaction_.writes.push_back(
+          {.table = table_, .number = first + i, .saw = ToNumber(result, i, 0), .deletes = true});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ChangeKey(const TableSpec& table, int64_t key) {
+    const int64_t number = journal_->TakeNumbers(1);
+    const int64_t to = random_.Below(table.hot_keys);
+    const auto [columns, values] = Values(table, absl::StrCat(number), /*all=*/false);
+    ASSIGN_OR_RETURN(const postgres::Result result,
+                     client_.Exec(absl::StrCat(
+                         "UPDATE ", table.name, " SET (", table.KeyColumns(), ", prev, ", columns,
+                         ") = ROW(", table.KeyExpression(absl::StrCat(to)), ", w, ", values,
+                         ") WHERE ", table.KeyCondition(key), " RETURNING w, prev")));
+    Wrote(result);
+    return absl::OkStatus();
+  }
+
+  absl::Status Truncate(const TableSpec& table) {
+    RETURN_IF_ERROR(client_.Exec(absl::StrCat("TRUNCATE ", table.name)).status());
+    transaction_.truncated.push_back(table_);
+    return absl::OkStatus();
+  }
+
+  absl::Status BulkUpsert(const TableSpec& table) {
+    const int64_t rows = random_.Between(100, kMostBulkRows);
+    const int64_t first = journal_->TakeNumbers(rows);
+    const auto [columns, values] = Values(table, absl::StrCat(first, " + i"), /*all=*/true);
+    ASSIGN_OR_RETURN(
+        const postgres::Result result,
+        client_.Exec(absl::StrCat(
+            "INSERT INTO ", table.name, " AS t (", table.KeyColumns(), ", ", columns, ") SELECT ",
+            table.KeyExpression(absl::StrCat(kBulkKeys, " + i")), ", ", values,
+            " FROM generate_series(0, ", rows - 1, ") AS i ON CONFLICT (", table.KeyColumns(),
+            ") DO UPDATE SET ", Excluded(columns), " RETURNING w, prev")));
+    Wrote(result);
+    return absl::OkStatus();
+  }
+
+  // Rows of (w, prev).
+  void Wrote(const postgres::Result& result) {
+    for (int i = 0; i < result.rows(); ++i) {
+      transaction_.writes.push_back({.table = table_,
+                                     .number = ToNumber(result, i, 0),
+                                     .saw = ToNumber(result, i, 1),
+                                     .deletes = false});
+    }
+  }
+
+  const Plan& plan_;
+  const int node_;
+  Random random_;
+  Client client_;
+  Journal* const journal_;
+  Findings* const findings_;
+  int table_ = 0;
+  JournaledTransaction transaction_;
+};
+
+Workload::Workload(const Plan& plan, const harness::Cluster* cluster, Journal* journal,
+                   Findings* findings)
+    : plan_(plan) {
+  const std::vector<std::string> names = cluster->names();
+  for (int node = 0; node < plan.nodes; ++node) {
+    for (int i = 0; i < plan.workers; ++i) {
+      const uint64_t stream = 1000 + static_cast<uint64_t>(node) * 100 + static_cast<uint64_t>(i);
+      threads_.emplace_back([this, cluster, journal, findings, node, stream,
+                             name = names[static_cast<size_t>(node)]] {
+        User(plan_, node, Random(plan_.options.seed, stream), Client(cluster, name, &stop_),
+             journal, findings)
+            .Run(stop_);
+      });
+    }
+  }
+}
+
+Workload::~Workload() { Stop(); }
+
+void Workload::Stop() {
+  stop_ = true;
+  for (std::thread& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
+}  // namespace bdr::chaos
