@@ -126,7 +126,13 @@ absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
   return FromRocksDb(db_->Write(options, batch), "cannot write to the change log");
 }
 
-absl::Status Database::Sync() { return FromRocksDb(db_->SyncWAL(), "cannot sync the change log"); }
+// Not SyncWAL(): after a write that failed it ends the process, where a write reports the error.
+// A synced write syncs everything before it; an empty one would not reach the file.
+absl::Status Database::Sync() {
+  rocksdb::WriteBatch batch;
+  (void)batch.PutLogData("sync");
+  return Write(&batch, /*sync=*/true);
+}
 
 absl::Status Database::Reclaim() {
   const rocksdb::CompactRangeOptions options;

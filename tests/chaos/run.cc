@@ -27,7 +27,7 @@
 namespace bdr::chaos {
 namespace {
 
-constexpr absl::Duration kHealed = absl::Seconds(90);
+constexpr absl::Duration kHealed = absl::Seconds(60);
 constexpr char kDiskSize[] = "size=256m";
 
 // What a run did, line by line, in its folder and, if wanted, on the screen.
@@ -171,6 +171,7 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
         findings.Add(absl::StrCat("does not come up again: ", healed.ToString()));
       }
       workload.Stop();
+      witnesses.StopWriters();
       log.Line("healed, nobody writes any more");
       // Readers look on while the rest arrives.
       CheckAll(used, cluster->get(), journal, &findings);

@@ -54,26 +54,34 @@ Witnesses::Witnesses(const Plan& plan, const harness::Cluster* cluster, Findings
     : plan_(plan), cluster_(cluster), findings_(findings) {
   int node = 0;
   for (const std::string& name : cluster->names()) {
-    threads_.emplace_back([this, name, node] { Write(node, name); });
-    threads_.emplace_back([this, name] { Read(name); });
+    writers_.emplace_back([this, name, node] { Write(node, name); });
+    readers_.emplace_back([this, name] { Read(name); });
     ++node;
   }
 }
 
 Witnesses::~Witnesses() { Stop(); }
 
+void Witnesses::StopWriters() {
+  stop_writers_ = true;
+  for (std::thread& thread : writers_) {
+    if (thread.joinable()) thread.join();
+  }
+}
+
 void Witnesses::Stop() {
   stop_ = true;
-  for (std::thread& thread : threads_) {
+  StopWriters();
+  for (std::thread& thread : readers_) {
     if (thread.joinable()) thread.join();
   }
 }
 
 void Witnesses::Write(int node, const std::string& name) {
-  Client client(cluster_, name, &stop_);
+  Client client(cluster_, name, &stop_writers_);
   Random random(plan_.options.seed, 5000 + static_cast<uint64_t>(node));
   const std::string owner = absl::StrCat("owner = '", name, "'");
-  for (int64_t round = 1; !stop_ && client.Get() != nullptr; ++round) {
+  for (int64_t round = 1; !stop_writers_ && client.Get() != nullptr; ++round) {
     // Whether it was committed does not matter: the next one asks the table again.
     const absl::StatusOr<std::string> newest =
         client.Get() == nullptr ? absl::CancelledError("stopped")

@@ -24,7 +24,8 @@ class Witnesses {
   static std::string Schema(const std::vector<std::string>& nodes);
 
   Witnesses(const Plan& plan, const harness::Cluster* cluster, Findings* findings);
-  ~Witnesses();  // stops
+  ~Witnesses();        // stops
+  void StopWriters();  // readers look on
   void Stop();
   // How often somebody looked.
   int64_t looks() const { return looks_; }
@@ -40,7 +41,9 @@ class Witnesses {
   std::atomic<bool> stop_{false};
   std::atomic<int64_t> looks_{0};
   std::atomic<int64_t> chain_{0};
-  std::vector<std::thread> threads_;
+  std::atomic<bool> stop_writers_{false};
+  std::vector<std::thread> writers_;
+  std::vector<std::thread> readers_;
 };
 
 }  // namespace bdr::chaos
