@@ -61,6 +61,8 @@ absl::string_view ToString(ConflictKind kind) {
       return "delete_missing";
     case ConflictKind::kTruncateOriginDiffers:
       return "truncate_origin_differs";
+    case ConflictKind::kUniqueClaimed:
+      return "unique_claimed";
   }
   return "none";
 }

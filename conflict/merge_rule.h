@@ -42,6 +42,9 @@ enum class ConflictKind {
   kDeleteMissing,
   // A truncate met rows that its origin had not seen: the older died, the newer stay.
   kTruncateOriginDiffers,
+  // Another row has claimed one of its unique values later. Not a matter of Decide(), see
+  // claim_rule.h.
+  kUniqueClaimed,
 };
 
 absl::string_view ToString(ConflictKind kind);

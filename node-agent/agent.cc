@@ -109,6 +109,7 @@ absl::Status Agent::Open() {
                                  .memory_bytes = static_cast<uint64_t>(config_.memory_limit) / 4}));
   ASSIGN_OR_RETURN(log_, ChangeLog::Open(database_.get()));
   versions_ = std::make_unique<conflict::VersionStore>(database_->db(), database_->versions());
+  claims_ = std::make_unique<conflict::ClaimStore>(database_->db(), database_->claims());
   ASSIGN_OR_RETURN(const auto cached, State(database_.get()).Get(kStateMembership));
   if (cached.has_value()) {
     ASSIGN_OR_RETURN(const Membership known, ParseMembership(*cached));
@@ -260,6 +261,7 @@ absl::Status Agent::StartDataPath() {
       Capture::Parts{.database = database_.get(),
                      .log = log_.get(),
                      .versions = versions_.get(),
+                     .claims = claims_.get(),
                      .tables = tables_.get(),
                      .history = history_.get(),
                      .progress = progress_.get(),
@@ -303,6 +305,7 @@ absl::Status Agent::StartDataPath() {
       ApplyParts{.database = database_.get(),
                  .log = log_.get(),
                  .versions = versions_.get(),
+                 .claims = claims_.get(),
                  .tables = tables_.get(),
                  .history = history_.get(),
                  .progress = progress_.get(),

@@ -88,6 +88,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<Database> database_;
   std::unique_ptr<ChangeLog> log_;
   std::unique_ptr<conflict::VersionStore> versions_;
+  std::unique_ptr<conflict::ClaimStore> claims_;
   std::unique_ptr<ControlClient> control_;
 
   // From the identity on.

@@ -199,6 +199,13 @@ bool KeyTable::TouchesTable(uint32_t table_oid, int64_t stamp_us) const {
   return found != tables_.end() && found->second.oldest_us < stamp_us;
 }
 
+bool KeyTable::TouchesClaim(absl::string_view key) const {
+  MutexLock lock(&mu_);
+  if (exclusive_ != 0 || keys_.contains(key)) return true;
+  return std::any_of(recent_.begin(), recent_.end(),
+                     [](const Recent& recent) { return recent.all; });
+}
+
 void KeyTable::Forget(Lsn captured_through) {
   MutexLock lock(&mu_);
   std::erase_if(recent_, [&](const Recent& recent) {

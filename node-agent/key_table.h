@@ -82,6 +82,11 @@ class KeyTable {
   // The same of a local TRUNCATE: an applier may have written rows of the table that it must kill.
   bool TouchesTable(uint32_t table_oid, int64_t stamp_us) const;
 
+  // Whether an applier has taken, or is about to take, a unique value that a local version claims
+  // as well. Whichever of the two is later, neither has reckoned with the other, and the applier's
+  // claim may not show in any row.
+  bool TouchesClaim(absl::string_view key) const;
+
   // Capture has passed this position, and has asked about everything before.
   void Forget(Lsn captured_through);
 

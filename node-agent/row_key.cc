@@ -5,6 +5,15 @@
 #include "base/status_macros.h"
 
 namespace bdr::agent {
+namespace {
+
+void AppendPart(const std::string& canonical, std::string* key) {
+  const uint32_t size = static_cast<uint32_t>(canonical.size());
+  for (int shift = 24; shift >= 0; shift -= 8) key->push_back(static_cast<char>(size >> shift));
+  *key += canonical;
+}
+
+}  // namespace
 
 absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relation,
                                           std::shared_ptr<const postgres::TableInfo> table,
@@ -62,9 +71,24 @@ absl::StatusOr<std::string> ColumnMap::Key(const postgres::Tuple& tuple) const {
                                                        "\" comes without its key column \"",
                                                        column.name, "\""));
     }
-    const uint32_t size = static_cast<uint32_t>(canonical.size());
-    for (int shift = 24; shift >= 0; shift -= 8) key.push_back(static_cast<char>(size >> shift));
-    key += canonical;
+    AppendPart(canonical, &key);
+  }
+  return key;
+}
+
+absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
+                                     const std::vector<postgres::ColumnValue>& row) {
+  std::string key;
+  for (const int local : table.key) {
+    const postgres::ColumnValue& value = row[static_cast<size_t>(local)];
+    if (value.kind != postgres::ColumnKind::kBinary) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a row of \"", table.DisplayName(), "\" comes without its key column \"",
+                       table.columns[local].name, "\" in binary form"));
+    }
+    ASSIGN_OR_RETURN(const std::string canonical,
+                     postgres::CanonicalKeyValue(*table.columns[local].type, value.data));
+    AppendPart(canonical, &key);
   }
   return key;
 }

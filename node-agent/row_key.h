@@ -21,6 +21,7 @@ class ColumnMap {
                                         bool every_column);
 
   const postgres::TableInfo& table() const { return *table_; }
+  const std::shared_ptr<const postgres::TableInfo>& shared_table() const { return table_; }
   // For each column of the message, its index in table().columns.
   const std::vector<int>& local_of_remote() const { return local_of_remote_; }
   // For each column of the table, its index in the message, or -1.
@@ -34,5 +35,9 @@ class ColumnMap {
   std::vector<int> local_of_remote_;
   std::vector<int> remote_of_local_;
 };
+
+// The same for a row by the local table's columns, its key in binary form.
+absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
+                                     const std::vector<postgres::ColumnValue>& row);
 
 }  // namespace bdr::agent

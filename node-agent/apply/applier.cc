@@ -24,6 +24,10 @@ constexpr absl::Duration kPingInterval = absl::Seconds(1);
 constexpr absl::Duration kRetryInterval = absl::Seconds(30);
 constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
+// A unique value that a user's transaction took just now is seen at the next attempt. What goes on
+// colliding is no race.
+constexpr int kMaxCollisions = 20;
+constexpr absl::Duration kCollisionWait = absl::Milliseconds(10);
 // The clock has not passed a change's time: what the server's function raises.
 constexpr absl::string_view kClockBehind = "BD001";
 
@@ -46,6 +50,12 @@ std::string TimestampSql(int64_t time_us) {
                       " * '1 microsecond'::pg_catalog.interval)");
 }
 
+// unique_violation, exclusion_violation
+bool IsCollision(const absl::Status& status) {
+  const std::string sqlstate = postgres::Sqlstate(status);
+  return sqlstate == "23505" || sqlstate == "23P01";
+}
+
 bool RefusedSchema(absl::string_view schema) {
   return schema == "bdr" || schema == "information_schema" || absl::StartsWith(schema, "pg_");
 }
@@ -60,7 +70,9 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       reader_(parts_.log, origin),
       group_limit_(options_.group_max_transactions),
       group_transactions_(options_.group_transactions),
-      group_seconds_(options_.group_seconds) {}
+      group_seconds_(options_.group_seconds),
+      claim_reader_({.conninfo = options_.conninfo,
+                     .application_name = absl::StrCat("bdr claims ", ToString(origin))}) {}
 
 Applier::~Applier() { Stop(); }
 
@@ -263,7 +275,9 @@ absl::Status Applier::RebuildVersions() {
     GroupPlan plan;
     RETURN_IF_ERROR(plan.Add(piece, Resolver()));
     absl::flat_hash_map<std::string, conflict::Version> before;
-    RETURN_IF_ERROR(RecordVersions(plan, &before, piece->last));
+    GroupClaims claims;
+    RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
+    RETURN_IF_ERROR(RecordVersions(plan, claims, &before, piece->last));
     if (piece->last) known = piece->header.end_lsn;
   }
   return absl::OkStatus();
@@ -471,6 +485,7 @@ absl::Status Applier::ApplyPending() {
       group_transactions_.Observe(static_cast<double>(applied));
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
       FitGroups(applied, took);
+      collisions_ = 0;
       MutexLock lock(&mu_);
       retry_ = false;
       continue;
@@ -489,6 +504,15 @@ absl::Status Applier::ApplyPending() {
       size = std::max<size_t>(1, size / 2);
       continue;
     }
+    // A user's transaction has just taken a unique value, or one that is checked was added: both
+    // show once all is looked up again.
+    if (IsCollision(status) && ++collisions_ <= kMaxCollisions) {
+      size = std::max<size_t>(1, size / 2);
+      bound_.clear();
+      parts_.tables->ForgetAll();
+      WaitABit(kCollisionWait);
+      continue;
+    }
     // A table's shape may have changed since it was looked up.
     bound_.clear();
     parts_.tables->ForgetAll();
@@ -498,6 +522,7 @@ absl::Status Applier::ApplyPending() {
       continue;
     }
     fresh = false;
+    collisions_ = 0;
     if (merges_own()) {
       // The table was changed or dropped since: what was committed here is not to be undone.
       LogWarning("apply", {{"origin", ToString(origin_)}},
@@ -596,21 +621,27 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   for (size_t i = 0; i < pieces; ++i) {
     RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
   }
+  GroupClaims claims;
+  RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(WaitForKeys(plan.Keys(), plan.KeylessTables(), /*all=*/plan.has_truncate(),
-                              plan.stamps(), &registration));
+  absl::flat_hash_set<std::string> registered;
+  std::vector<std::string> further;  // keys of rows that hold what the group claims
+  RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
   FoundBefore found_before;
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
-  RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
+  RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
   if (!merges_own()) BDR_FAIL_POINT("apply_after_versions");
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (true) {
+    RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
     GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
+    executor.SetClaims(&claims, plan.has_truncate() ? nullptr : &registered);
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
     if (status.ok()) status = executor.Run(plan, before_);
-    if (status.ok() && executor.must_wait().empty()) {
+    if (status.ok() && executor.must_wait().empty() && executor.must_register().empty()) {
+      RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
       RETURN_IF_ERROR(Commit(plan.last(), &registration));
       Count(plan, executor.conflicts());
@@ -623,6 +654,17 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     if (connection_->broken()) return status;
     Rollback();
     if (stopping_ || rewind_) return absl::UnavailableError("the applier was told to stop");
+    if (!executor.must_register().empty() && status.ok()) {
+      // Nothing is locked now. Others may be about to write these rows.
+      further.insert(further.end(), executor.must_register().begin(),
+                     executor.must_register().end());
+      registration.Release();
+      RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
+      if (executor.must_wait().empty()) {
+        RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
+        continue;
+      }
+    }
     if (status.ok()) {
       // Nothing is locked now. Once capture is past this moment, the version store tells.
       RETURN_IF_ERROR(WaitForCapture());
@@ -633,7 +675,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     } else {
       return status;
     }
-    RETURN_IF_ERROR(RecordVersions(plan, &before_, /*ends_here=*/true));
+    RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
     MutexLock lock(&mu_);
     ++tally_.retries;
   }
@@ -674,12 +716,17 @@ absl::Status Applier::ApplyLarge() {
       GroupPlan plan;
       absl::flat_hash_map<std::string, conflict::Version> before;
       GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
+      GroupClaims claims;
       status = plan.Add(piece, Resolver());
-      if (status.ok()) status = RecordVersions(plan, &before, piece->last);
+      if (status.ok()) status = claims.Read(plan, &claim_reader_);
+      if (status.ok()) status = RecordVersions(plan, claims, &before, piece->last);
+      if (status.ok()) status = claims.LookUp(*parts_.claims, &claim_reader_);
+      executor.SetClaims(&claims, /*registered=*/nullptr);
       if (status.ok() && !begun) status = QueueBegin(last.stamp.time_us);
       begun = true;
       if (status.ok()) status = executor.Run(plan, before);
       must_wait = executor.must_wait();
+      if (status.ok() && must_wait.empty()) status = RecordDead(executor);
       for (const auto& [kind, count] : executor.conflicts().by_kind) {
         conflicts.by_kind[kind] += count;
       }
@@ -712,9 +759,37 @@ absl::Status Applier::ApplyLarge() {
   return absl::UnavailableError("the applier was told to stop");
 }
 
-// Writes the group's versions to the store, before anything is sent, and fills `before` with what
-// stood there. On a repeated call only what has become newer meanwhile is taken over.
-absl::Status Applier::RecordVersions(GroupPlan& plan,
+// A group's rows and the unique values that they claim: whoever writes the one or takes the other
+// has to wait.
+absl::Status Applier::RegisterKeys(const GroupPlan& plan, const GroupClaims& claims,
+                                   const std::vector<std::string>& further,
+                                   absl::flat_hash_set<std::string>* registered,
+                                   KeyTable::Registration* registration) {
+  std::vector<std::string> keys = plan.Keys();
+  const std::vector<std::string> values = claims.InFlightKeys();
+  keys.insert(keys.end(), values.begin(), values.end());
+  keys.insert(keys.end(), further.begin(), further.end());
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  registered->clear();
+  registered->insert(keys.begin(), keys.end());
+  return WaitForKeys(keys, plan.KeylessTables(), /*all=*/plan.has_truncate(), plan.stamps(),
+                     registration);
+}
+
+// Versions that died of a claim die with their own stamps: a later one of the same row may live.
+absl::Status Applier::RecordDead(const GroupExecutor& executor) {
+  if (executor.unseated().empty()) return absl::OkStatus();
+  rocksdb::WriteBatch batch;
+  for (const auto& [key, version] : executor.unseated()) {
+    parts_.versions->Put(&batch, key, version);
+  }
+  return parts_.database->Write(&batch, /*sync=*/false);
+}
+
+// Writes the group's versions and claims to the store, before anything is sent, and fills `before`
+// with what stood there. On a repeated call only what has become newer meanwhile is taken over.
+absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
                                      absl::flat_hash_map<std::string, conflict::Version>* before,
                                      bool ends_here) {
   const std::vector<std::string> keys = plan.Keys();
@@ -765,6 +840,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan,
   // Of an own change capture has written the version before.
   if (merges_own()) return absl::OkStatus();
   recorded_.insert(keys.begin(), keys.end());
+  claims.Record(*parts_.claims, &batch);
   if (ends_here) {
     State(parts_.database)
         .Put(&batch, absl::StrCat(kStateVersions, EncodeOrigin(origin_)),

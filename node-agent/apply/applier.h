@@ -28,10 +28,13 @@
 #include "absl/time/time.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
+#include "conflict/claim_store.h"
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/applied_history.h"
 #include "node-agent/apply/capture_barrier.h"
+#include "node-agent/apply/claim_reader.h"
+#include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
 #include "node-agent/apply/pipe.h"
@@ -72,6 +75,7 @@ struct ApplyParts {
   Database* database;
   ChangeLog* log;
   const conflict::VersionStore* versions;
+  const conflict::ClaimStore* claims;
   TableCache* tables;
   AppliedHistory* history;
   Progress* progress;
@@ -131,7 +135,12 @@ class Applier {
   absl::Status ApplyGroup(size_t wanted);
   absl::Status ApplyLarge();
   absl::Status Attempt(GroupPlan& plan, FoundBefore* found_before, bool* done);
-  absl::Status RecordVersions(GroupPlan& plan,
+  absl::Status RegisterKeys(const GroupPlan& plan, const GroupClaims& claims,
+                            const std::vector<std::string>& further,
+                            absl::flat_hash_set<std::string>* registered,
+                            KeyTable::Registration* registration);
+  absl::Status RecordDead(const GroupExecutor& executor);
+  absl::Status RecordVersions(GroupPlan& plan, const GroupClaims& claims,
                               absl::flat_hash_map<std::string, conflict::Version>* before,
                               bool ends_here);
   absl::Status QueueBegin(int64_t newest_us);
@@ -167,9 +176,11 @@ class Applier {
   // before ours, and for which keys ours were written.
   absl::flat_hash_map<std::string, conflict::Version> before_;
   absl::flat_hash_set<std::string> recorded_;
+  int collisions_ = 0;  // attempts in a row that met a value which somebody holds
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
   Histogram group_transactions_;
   Histogram group_seconds_;
+  ClaimReader claim_reader_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
   bool replaying_ = false;  // own changes are read from the log

@@ -36,8 +36,6 @@ class BoundTable {
   const ColumnMap& columns() const { return columns_; }
   // Unique among all ever made: prepared statements are named by it.
   uint64_t id() const { return id_; }
-  // Changes must keep their source order: a further unique constraint sees what lies between.
-  bool in_source_order() const { return table().other_unique_constraints > 0; }
 
   // kDataLoss if the tuple has another number of columns than its relation.
   absl::StatusOr<LocalRow> ToLocal(const postgres::Tuple& tuple) const;

@@ -60,14 +60,18 @@ void SortByKey(std::vector<const RowOp*>* rows) {
 }
 
 absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
-                                                   const std::vector<const RowOp*>& ops) {
+                                                   const std::vector<const LocalRow*>& rows) {
   std::vector<std::string> params;
-  const std::vector<const LocalRow*> rows = RowsOf(ops);
   for (size_t i = 0; i < table.key_columns(); ++i) {
     ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(i, rows));
     params.push_back(std::move(param));
   }
   return params;
+}
+
+absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
+                                                   const std::vector<const RowOp*>& ops) {
+  return KeyParams(table, RowsOf(ops));
 }
 
 absl::StatusOr<std::vector<std::string>> RowParams(const BoundTable& table,
@@ -106,9 +110,20 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
                                 const absl::flat_hash_map<std::string, Version>& before) {
   before_ = &before;
   first_ = &plan.first();
+  claimed_context_ = {.pipe = pipe_,
+                      .versions = versions_,
+                      .own_node = options_.own_node,
+                      .merges_own = options_.merges_own,
+                      .node_of_roident = &options_.node_of_roident,
+                      .largest_raise_us = options_.largest_raise_us,
+                      .own_stamp = first_->stamp,
+                      .written = &written_,
+                      .before = before_,
+                      .found_before = found_before_,
+                      .registered = registered_};
   for (Segment& segment : plan.segments()) {
     RETURN_IF_ERROR(RunSegment(plan, segment));
-    if (!must_wait_.empty()) return absl::OkStatus();
+    if (!must_wait_.empty() || !must_register_.empty()) return absl::OkStatus();
   }
   return absl::OkStatus();
 }
@@ -116,13 +131,24 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
 absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   RETURN_IF_ERROR(FetchMoved(plan, segment));
   std::deque<TableRun> runs;
+  bool claimed = false;
   for (const TableOps& ops : segment.tables) {
-    runs.emplace_back().ops = &ops;
-    RETURN_IF_ERROR(QueueFirst(runs.back()));
+    TableRun& run = runs.emplace_back();
+    run.ops = &ops;
+    const TableClaims* claims = claims_ == nullptr ? nullptr : claims_->Of(ops);
+    if (claims == nullptr) continue;
+    claimed = true;
+    run.claimed.emplace(claimed_context_, &ops, claims);
+    RETURN_IF_ERROR(run.claimed->QueueHolders());
+  }
+  // Locks nothing yet: that is done in the order of the tables.
+  if (claimed) RETURN_IF_ERROR(pipe_->Finish());
+  for (TableRun& run : runs) {
+    RETURN_IF_ERROR(run.claimed.has_value() ? run.claimed->QueueLock() : QueueFirst(run));
   }
   RETURN_IF_ERROR(pipe_->Finish());
 
-  bool again = false;
+  bool again = claimed;
   for (TableRun& run : runs) {
     if (run.unresolved.empty()) continue;
     again = true;
@@ -130,9 +156,13 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   }
   if (again) {
     RETURN_IF_ERROR(pipe_->Finish());
-    for (TableRun& run : runs) RETURN_IF_ERROR(DecideUnresolved(run));
-    if (!must_wait_.empty()) return absl::OkStatus();
-    for (TableRun& run : runs) RETURN_IF_ERROR(QueueDecided(run));
+    for (TableRun& run : runs) {
+      RETURN_IF_ERROR(run.claimed.has_value() ? DecideClaimed(run) : DecideUnresolved(run));
+    }
+    if (!must_wait_.empty() || !must_register_.empty()) return absl::OkStatus();
+    for (TableRun& run : runs) {
+      RETURN_IF_ERROR(run.claimed.has_value() ? run.claimed->QueueWrites() : QueueDecided(run));
+    }
   }
   for (TableRun& run : runs) {
     for (const RowOp* op : run.dropped) {
@@ -151,6 +181,30 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   return segment.truncate.has_value() ? Truncate(*segment.truncate) : absl::OkStatus();
 }
 
+absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
+  ClaimedTable& table = *run.claimed;
+  RETURN_IF_ERROR(table.Decide());
+  must_wait_.insert(table.must_wait().begin(), table.must_wait().end());
+  must_register_.insert(must_register_.end(), table.unregistered().begin(),
+                        table.unregistered().end());
+  unseated_.insert(unseated_.end(), table.unseated().begin(), table.unseated().end());
+  for (const ClaimedLoss& loss : table.losses()) {
+    if (!loss.by_claim) {
+      Lose(run, *loss.op, loss.local, loss.state, loss.local_row, loss.local_wins, loss.rule);
+      continue;
+    }
+    ++conflicts_.by_kind[ConflictKind::kUniqueClaimed];
+    run.lost.push_back({.op = loss.op,
+                        .key = loss.key,
+                        .kind = ConflictKind::kUniqueClaimed,
+                        .local = loss.local,
+                        .local_row = loss.local_row,
+                        .local_wins = loss.local_wins,
+                        .rule = loss.rule});
+  }
+  return absl::OkStatus();
+}
+
 // A row whose key changed comes without the large values that did not; they still stand in the row
 // of the old key. So they do in the row itself, where they cannot be left out.
 absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
@@ -164,7 +218,8 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
       }
       RowOp old = op;
       old.row = op.moved_from.value_or(op.row);
-      ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, {&old}));
+      ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                       KeyParams(*ops.table, std::vector<const RowOp*>{&old}));
       std::vector<bool> shape(op.row.size(), false);
       for (const int column : columns) shape[column] = true;
       const BoundTable& table = *ops.table;
@@ -202,18 +257,6 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
   std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
   std::vector<const RowOp*> log;
 
-  const auto flush = [&]() -> absl::Status {
-    SortByKey(&deletes);
-    SortByKey(&inserts);
-    RETURN_IF_ERROR(QueueBatch(run, Batch::kDelete, std::exchange(deletes, {})));
-    for (auto& [shape, rows] : updates) {
-      SortByKey(&rows);
-      RETURN_IF_ERROR(QueueBatch(run, Batch::kUpdate, std::move(rows)));
-    }
-    updates.clear();
-    RETURN_IF_ERROR(QueueBatch(run, Batch::kInsert, std::exchange(inserts, {})));
-    return QueueBatch(run, Batch::kPlainInsert, std::exchange(plain, {}));
-  };
   for (const RowOp& op : ops.rows) {
     if (op.version_key.empty()) {
       // The rows of such a table have no versions, but it has its newest truncate.
@@ -236,9 +279,16 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
     } else {
       updates[ops.table->Settable(op.row)].push_back(&op);
     }
-    if (ops.table->in_source_order()) RETURN_IF_ERROR(flush());
   }
-  RETURN_IF_ERROR(flush());
+  SortByKey(&deletes);
+  SortByKey(&inserts);
+  RETURN_IF_ERROR(QueueBatch(run, Batch::kDelete, std::move(deletes)));
+  for (auto& [shape, rows] : updates) {
+    SortByKey(&rows);
+    RETURN_IF_ERROR(QueueBatch(run, Batch::kUpdate, std::move(rows)));
+  }
+  RETURN_IF_ERROR(QueueBatch(run, Batch::kInsert, std::move(inserts)));
+  RETURN_IF_ERROR(QueueBatch(run, Batch::kPlainInsert, std::move(plain)));
   return run.dropped.empty() ? absl::OkStatus() : QueueFind(run, run.dropped, /*lock=*/false);
 }
 
@@ -361,7 +411,6 @@ bool GroupExecutor::Seen(const RowOp& op, const Version& version) const {
 absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const RowOp*>& all_rows,
                                       bool lock) {
   const BoundTable& table = *run.ops->table;
-  // A key may stand there more than once where source order is kept; one look is enough.
   std::vector<const RowOp*> sorted = all_rows;
   SortByKey(&sorted);
   for (size_t from = 0; from < sorted.size(); from += kRowsPerStatement) {
@@ -500,6 +549,7 @@ void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Ver
   if (local.has_value() ? Seen(op, *local) : !against_nothing) return;
   ++conflicts_.by_kind[kind];
   run.lost.push_back({.op = &op,
+                      .key = nullptr,
                       .kind = kind,
                       .local = local,
                       .local_row = local_row,
@@ -561,7 +611,7 @@ absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
 
 absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts) {
   const BoundTable& table = *run.ops->table;
-  std::vector<const RowOp*> ops;
+  std::vector<const LocalRow*> keys;
   std::vector<const LocalRow*> rows;
   std::vector<std::string> kinds;
   std::vector<std::string> local_rows;
@@ -576,7 +626,7 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
   std::vector<std::string> remote_lsns;
   std::vector<std::string> absent;
   for (const Lost& lost : conflicts) {
-    ops.push_back(lost.op);
+    keys.push_back(lost.key != nullptr ? lost.key : &lost.op->row);
     rows.push_back(lost.op->is_delete() ? nullptr : &lost.op->row);
     kinds.emplace_back(conflict::ToString(lost.kind));
     local_rows.push_back(lost.local_row);
@@ -592,7 +642,7 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
     remote_lsns.push_back(ToString(lost.op->end_lsn));
     absent.push_back(lost.op->is_delete() ? "" : table.AbsentColumns(lost.op->row));
   }
-  ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, ops));
+  ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, keys));
   params.push_back(EncodeTextArray(kinds));
   params.push_back(EncodeTextArray(local_rows));
   params.push_back(EncodeInt8Array(local_us));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/lsn.h"
@@ -20,6 +21,8 @@
 #include "conflict/found_rule.h"
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
+#include "node-agent/apply/claimed_table.h"
+#include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
 #include "node-agent/apply/pipe.h"
 
@@ -52,6 +55,13 @@ class GroupExecutor {
                 const FoundBefore* found_before)
       : options_(options), pipe_(pipe), versions_(versions), found_before_(found_before) {}
 
+  // For tables with further unique constraints; `registered` holds the keys that this group has
+  // registered, and is null if nobody else writes. To be called before Run().
+  void SetClaims(const GroupClaims* claims, const absl::flat_hash_set<std::string>* registered) {
+    claims_ = claims;
+    registered_ = registered;
+  }
+
   // Writes what the plan holds. `before`: for each key, the version that was known before this
   // group's own was recorded. kAborted: roll back and come again at once. After OK see must_wait().
   absl::Status Run(GroupPlan& plan,
@@ -60,6 +70,12 @@ class GroupExecutor {
   // Not empty: roll back, wait until capture has passed the present end of the WAL, and come again
   // with this as `found_before`.
   const FoundBefore& must_wait() const { return must_wait_; }
+  // Not empty: roll back, register these keys as well, and come again.
+  const std::vector<std::string>& must_register() const { return must_register_; }
+  // Versions of rows that lost a unique value, as dead ones: to be written to the version store.
+  const std::vector<std::pair<std::string, conflict::Version>>& unseated() const {
+    return unseated_;
+  }
   const ConflictCounts& conflicts() const { return conflicts_; }
 
  private:
@@ -73,14 +89,16 @@ class GroupExecutor {
   };
   struct Lost {  // for the conflict log
     const RowOp* op;
-    conflict::ConflictKind kind;
+    const LocalRow* key = nullptr;  // the row concerned, if not op's own
+    conflict::ConflictKind kind = conflict::ConflictKind::kNone;
     std::optional<conflict::Version> local;
     std::string local_row;
-    bool local_wins;
-    const char* rule;  // what decided, for "bdrctl conflict explain"
+    bool local_wins = false;
+    const char* rule = "";  // what decided, for "bdrctl conflict explain"
   };
   struct TableRun {
     const TableOps* ops = nullptr;
+    std::optional<ClaimedTable> claimed;  // then all but `lost` is its affair
     std::vector<const RowOp*> unresolved;
     std::vector<const RowOp*> dropped;  // by the version store, to be logged
     std::vector<const RowOp*> update_now;
@@ -101,6 +119,7 @@ class GroupExecutor {
   conflict::Verdict Decide(TableRun& run, const RowOp& op,
                            const std::optional<conflict::Version>& now);
   absl::Status QueueDecided(TableRun& run);
+  absl::Status DecideClaimed(TableRun& run);
   absl::Status QueueConflictLog(TableRun& run);
   absl::Status QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts);
   absl::Status Truncate(const TruncateOp& truncate);
@@ -120,6 +139,13 @@ class GroupExecutor {
   const FoundBefore* const found_before_;
   const absl::flat_hash_map<std::string, conflict::Version>* before_ = nullptr;
   const TransactionHeader* first_ = nullptr;
+  const GroupClaims* claims_ = nullptr;
+  const absl::flat_hash_set<std::string>* registered_ = nullptr;
+  ClaimedContext claimed_context_{};
+  // Rows that this group has written so far, with their stamps.
+  absl::flat_hash_map<std::string, conflict::Stamp> written_;
+  std::vector<std::string> must_register_;
+  std::vector<std::pair<std::string, conflict::Version>> unseated_;
   FoundBefore must_wait_;
   ConflictCounts conflicts_;
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "node-agent/apply/claim_reader.h"
 
 namespace bdr::agent {
 namespace {
@@ -53,25 +54,12 @@ TableOps& GroupPlan::OpsFor(const std::shared_ptr<const BoundTable>& table) {
     row_places_.clear();
     return OpsFor(table);
   }
-  if (is_new) segment.tables.push_back({.table = table, .rows = {}});
+  if (is_new) segment.tables.push_back({.table = table, .rows = {}, .superseded = {}});
   return segment.tables[place->second];
 }
 
 absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
-  if (op.version_key.empty() || ops.table->in_source_order()) {
-    if (!op.version_key.empty()) {
-      const auto [place, is_new] = row_places_.try_emplace(op.version_key, ops.rows.size());
-      // So that it is whole, or tells where it came from, if its row goes on to another key: what
-      // is fetched for that is the row as it was before the group.
-      if (!is_new && !op.is_delete()) {
-        const RowOp& earlier = ops.rows[place->second];
-        if (!earlier.is_delete()) {
-          FillUnchanged(earlier.row, &op.row);
-          if (!op.moved_from.has_value()) op.moved_from = earlier.moved_from;
-        }
-      }
-      place->second = ops.rows.size();
-    }
+  if (op.version_key.empty()) {
     ops.rows.push_back(std::move(op));
     return absl::OkStatus();
   }
@@ -88,8 +76,11 @@ absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
     op.by_insert = earlier.is_delete() || earlier.by_insert;
     if (!earlier.is_delete()) {
       FillUnchanged(earlier.row, &op.row);
-      if (!op.moved_from.has_value()) op.moved_from = std::move(earlier.moved_from);
+      if (!op.moved_from.has_value()) op.moved_from = earlier.moved_from;
     }
+  }
+  if (!earlier.is_delete() && HasClaims(ops.table->table())) {
+    ops.superseded.push_back(std::move(earlier));
   }
   earlier = std::move(op);
   return absl::OkStatus();

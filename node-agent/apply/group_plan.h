@@ -3,7 +3,7 @@
 //
 // Pure: it takes decoded changes and gives a plan; no database. Within a group changes to one row
 // collapse into the last one, since the group becomes visible as a whole. What needs the order in
-// which things happened (tables with further unique constraints, truncates) keeps it.
+// which things happened (truncates) keeps it.
 #pragma once
 
 #include <deque>
@@ -44,7 +44,10 @@ struct RowOp {
 
 struct TableOps {
   std::shared_ptr<const BoundTable> table;
-  std::vector<RowOp> rows;
+  std::vector<RowOp> rows;  // one for each key, if there is a key
+  // Of tables with further unique constraints: rows that were there for a while within the group.
+  // What they claimed counts all the same.
+  std::vector<RowOp> superseded;
 };
 
 struct TruncateOp {

@@ -1,5 +1,6 @@
 #include "node-agent/capture/block_writer.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -46,8 +47,8 @@ std::string CapturedState::Encode() const {
 }
 
 BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
-                         const conflict::VersionStore* versions, TableCache* tables,
-                         const KeyTable* keys, OwnChanges* own_changes)
+                         const conflict::VersionStore* versions, const conflict::ClaimStore* claims,
+                         TableCache* tables, const KeyTable* keys, OwnChanges* own_changes)
     : options_(options),
       database_(database),
       log_(log),
@@ -55,6 +56,7 @@ BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
       tables_(tables),
       keys_(keys),
       own_changes_(own_changes),
+      own_claims_(options.connect, claims),
       builder_(options.own),
       chain_(log->End(options.own).chain),
       through_(options.captured.through),
@@ -157,6 +159,9 @@ absl::Status BlockWriter::AddTruncate(
     suspects_.push_back({.truncate = true,
                          .version_key = "",
                          .gone = true,
+                         .misleads = true,
+                         .claims = false,
+                         .values = {},
                          .commit_us = commit_us_,
                          .header = suspect_header_,
                          .relation = relation,
@@ -197,30 +202,55 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
       &batch_, version_key,
       {.stamp = current_.stamp, .origin = options_.own, .end_lsn = current_.end_lsn, .dead = dead});
   // A row that stands and shows its stamp as its commit time misleads nobody.
-  if (!dead && current_.stamp.time_us <= commit_us_ &&
-      current_.end_lsn > options_.touched_through) {
-    return;
-  }
+  const bool misleads =
+      dead || current_.stamp.time_us > commit_us_ || current_.end_lsn <= options_.touched_through;
+  const bool claims = !dead && HasClaims(relation->columns->table());
+  if (!misleads && !claims) return;
   if (suspect_header_ == nullptr) {
     suspect_header_ = std::make_shared<const TransactionHeader>(current_);
   }
   suspects_.push_back({.version_key = std::move(version_key),
                        .gone = dead,
+                       .misleads = misleads,
+                       .claims = claims,
+                       .values = {},
                        .commit_us = commit_us_,
                        .header = suspect_header_,
                        .relation = relation,
                        .change = std::string(change)});
 }
 
+absl::Status BlockWriter::RecordClaims() {
+  std::vector<Suspect*> claiming;
+  std::vector<OwnVersion> versions;
+  for (Suspect& suspect : suspects_) {
+    if (!std::exchange(suspect.claims, false)) continue;
+    claiming.push_back(&suspect);
+    versions.push_back({.relation = suspect.relation,
+                        .change = suspect.change,
+                        .version_key = suspect.version_key,
+                        .stamp = suspect.header->stamp});
+  }
+  if (versions.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::vector<std::vector<std::string>> values,
+                   own_claims_.Record(versions, types_, &batch_));
+  for (size_t i = 0; i < claiming.size(); ++i) claiming[i]->values = std::move(values[i]);
+  return absl::OkStatus();
+}
+
 void BlockWriter::LookForTouched() {
   if (BDR_RULE_BROKEN("own_merge")) suspects_.clear();
   for (Suspect& suspect : suspects_) {
     const int64_t stamp_us = suspect.header->stamp.time_us;
+    const bool misled = suspect.truncate
+                            ? keys_->TouchesTable(suspect.relation->message.relation_oid, stamp_us)
+                            : suspect.misleads && keys_->Touches(suspect.version_key, suspect.gone,
+                                                                 suspect.commit_us, stamp_us);
     const bool touched =
-        suspect.truncate
-            ? keys_->TouchesTable(suspect.relation->message.relation_oid, stamp_us)
-            : keys_->Touches(suspect.version_key, suspect.gone, suspect.commit_us, stamp_us);
-    if (suspect.header->end_lsn > options_.touched_through && !touched) continue;
+        misled || suspect.header->end_lsn <= options_.touched_through ||
+        std::any_of(suspect.values.begin(), suspect.values.end(),
+                    [this](const std::string& value) { return keys_->TouchesClaim(value); });
+    if (!touched) continue;
     OwnChange own{.header = *suspect.header,
                   .relation = suspect.relation->raw,
                   .relation_message = suspect.relation->message,
@@ -241,6 +271,7 @@ absl::Status BlockWriter::SplitIfFull() {
   // The versions that are written with a part outlive a crash that takes the part away. So its
   // stamp does as well: decoded again, the transaction gets a later one, never an earlier.
   PutState(through_, current_.stamp.time_us);
+  RETURN_IF_ERROR(RecordClaims());
   // What was sealed before belongs to earlier, whole transactions.
   if (!sealed_.empty()) {
     RETURN_IF_ERROR(log_->AppendOwn(sealed_, &batch_));
@@ -284,6 +315,7 @@ absl::Status BlockWriter::Flush(Lsn through) {
   if (!builder_.empty()) Seal(/*more_parts=*/false);
   through_ = through;
   PutState(through, last_stamp_us_);
+  RETURN_IF_ERROR(RecordClaims());
   RETURN_IF_ERROR(log_->AppendOwn(sealed_, &batch_));
   sealed_.clear();
   sealed_bytes_ = 0;

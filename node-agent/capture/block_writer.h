@@ -13,25 +13,19 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "conflict/claim_store.h"
 #include "conflict/version_store.h"
+#include "node-agent/capture/captured_relation.h"
+#include "node-agent/capture/own_claims.h"
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
 #include "node-agent/key_table.h"
 #include "node-agent/own_changes.h"
-#include "node-agent/row_key.h"
 #include "node-agent/table_cache.h"
 #include "postgres/pgoutput.h"
 
 namespace bdr::agent {
-
-// A relation as the server announced it. A later announcement of the same OID is another one.
-struct CapturedRelation {
-  std::string raw;  // pgoutput's message, outside of a stream
-  postgres::RelationMessage message;
-  bool replicated = false;           // a user's table
-  std::optional<ColumnMap> columns;  // unset if the table has no key, or is gone by now
-};
 
 // What capture must know after a restart, in the state under "captured".
 struct CapturedState {
@@ -47,6 +41,7 @@ class BlockWriter {
  public:
   struct Options {
     OriginId own;
+    postgres::ConnectOptions connect;  // where it asks which unique values a row claims
     // Own changes that end at or before were committed before this agent knew which rows appliers
     // touch: all of them count as touched.
     Lsn touched_through = {};
@@ -54,8 +49,8 @@ class BlockWriter {
     size_t block_max_bytes = 1 << 20;
   };
   BlockWriter(Options options, Database* database, ChangeLog* log,
-              const conflict::VersionStore* versions, TableCache* tables, const KeyTable* keys,
-              OwnChanges* own_changes);
+              const conflict::VersionStore* versions, const conflict::ClaimStore* claims,
+              TableCache* tables, const KeyTable* keys, OwnChanges* own_changes);
 
   // Looks the relation's table up, so that changes of it can be added.
   absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(
@@ -88,6 +83,8 @@ class BlockWriter {
                            absl::string_view change);
   void PutVersion(const std::shared_ptr<const CapturedRelation>& relation, absl::string_view key,
                   bool dead, absl::string_view change);
+  // Adds the claims of what was added since to the batch, which must not be written before.
+  absl::Status RecordClaims();
   // Tells own_changes_ of what appliers may have decided without. To be called once the versions
   // can be read from the store, and not before.
   void LookForTouched();
@@ -100,6 +97,7 @@ class BlockWriter {
   const KeyTable* const keys_;
   OwnChanges* const own_changes_;
 
+  OwnClaims own_claims_;
   BlockBuilder builder_;
   absl::flat_hash_map<uint32_t, std::string> types_;
   // Which announcement of a relation the block that is being built carries.
@@ -115,6 +113,10 @@ class BlockWriter {
     bool truncate = false;
     std::string version_key;  // of a row
     bool gone = false;
+    // Its version may have misled an applier; else only its claims may have.
+    bool misleads = true;
+    bool claims = false;              // whether it claims anything is still to be read
+    std::vector<std::string> values;  // what it claims, as named among the keys in flight
     int64_t commit_us = 0;
     std::shared_ptr<const TransactionHeader> header;
     std::shared_ptr<const CapturedRelation> relation;

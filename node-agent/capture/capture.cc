@@ -209,11 +209,14 @@ absl::Status Capture::Session::FindPosition() {
   }
   RETURN_IF_ERROR(parts_.log->RemoveHidden());
   writer_ = std::make_unique<BlockWriter>(
-      BlockWriter::Options{.own = options_.own,
-                           .touched_through = options_.touched_through,
-                           .captured = *captured,
-                           .block_max_bytes = options_.block_max_bytes},
-      parts_.database, parts_.log, parts_.versions, parts_.tables, parts_.keys, parts_.own_changes);
+      BlockWriter::Options{
+          .own = options_.own,
+          .connect = {.conninfo = options_.conninfo, .application_name = "bdr claims"},
+          .touched_through = options_.touched_through,
+          .captured = *captured,
+          .block_max_bytes = options_.block_max_bytes},
+      parts_.database, parts_.log, parts_.versions, parts_.claims, parts_.tables, parts_.keys,
+      parts_.own_changes);
   return absl::OkStatus();
 }
 

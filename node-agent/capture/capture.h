@@ -57,6 +57,7 @@ class Capture {
     Database* database;
     ChangeLog* log;
     const conflict::VersionStore* versions;
+    const conflict::ClaimStore* claims;
     TableCache* tables;
     AppliedHistory* history;
     Progress* progress;

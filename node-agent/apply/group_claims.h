@@ -1,0 +1,47 @@
+// The claims of unique values that a group's versions make: every version's, also of those that
+// lose or are superseded within the group, since what was ever claimed counts.
+#pragma once
+
+#include <rocksdb/write_batch.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "conflict/claim_rule.h"
+#include "conflict/claim_store.h"
+#include "node-agent/apply/claim_reader.h"
+#include "node-agent/apply/group_plan.h"
+
+namespace bdr::agent {
+
+// Of one table of a plan.
+struct TableClaims {
+  // Every version that has a row; the plan keeps them.
+  std::vector<const RowOp*> versions;
+  std::vector<RowClaims> claims;  // of each
+  // Of each: who has claimed one of its values, by the store.
+  std::vector<conflict::Claimants> claimants;
+};
+
+// Not thread-safe. Points into the plan that it was read from.
+class GroupClaims {
+ public:
+  // What the plan's versions claim. Errors as of ClaimReader::Read().
+  absl::Status Read(GroupPlan& plan, ClaimReader* reader);
+
+  // The claims' names among the keys in flight, each once.
+  std::vector<std::string> InFlightKeys() const;
+  void Record(const conflict::ClaimStore& store, rocksdb::WriteBatch* batch) const;
+  // After Record() was written: fills in the claimants.
+  absl::Status LookUp(const conflict::ClaimStore& store, ClaimReader* reader);
+
+  // Null if the table has no claims.
+  const TableClaims* Of(const TableOps& ops) const;
+
+ private:
+  absl::flat_hash_map<const TableOps*, TableClaims> tables_;
+};
+
+}  // namespace bdr::agent
