@@ -69,6 +69,7 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
                               "bdrctl status -o json"}));
 
   AddStatusCommand(app, invocation);
+  AddClockCommands(app, invocation);
   AddClusterCommands(app, invocation);
   AddNodeCommands(app, invocation);
   AddConflictCommands(app, invocation);

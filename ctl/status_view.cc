@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/lsn.h"
 #include "bdr/v1/control.pb.h"
+#include "ctl/clock_view.h"
 #include "ctl/command.h"
 #include "ctl/format.h"
 #include "ctl/table.h"
@@ -114,6 +115,7 @@ Json OriginJson(const v1::OriginStatus& origin) {
           {"applied_lsn", ToString(Lsn{origin.applied_lsn()})},
           {"durable_lsn", ToString(Lsn{origin.durable_lsn()})},
           {"clock_skew_us", origin.clock_skew_us()},
+          {"held_ahead_us", origin.held_ahead_us()},
           {"transactions_applied", origin.transactions_applied()},
           {"changes_applied", origin.changes_applied()},
           {"conflicts", origin.conflicts()}};
@@ -146,6 +148,9 @@ Json NodeJson(const v1::ClusterStatusResponse& status, const v1::ReportedStatus&
           {"log_bytes", own.log_bytes()},
           {"memory_bytes", own.memory_bytes()},
           {"stable_us", own.stable_us()},
+          {"clock_us", own.clock_us()},
+          {"newest_stamp_us", own.newest_stamp_us()},
+          {"clock_advance_us", own.clock_advance_us()},
           {"transactions_captured", own.transactions_captured()},
           {"changes_captured", own.changes_captured()},
           {"origins", std::move(origins)}};
@@ -183,6 +188,7 @@ Table LinkTable() {
                 {"APPLY"},
                 {"SINCE", Table::Align::kRight},
                 {"LAG MS", Table::Align::kRight},
+                {"CLOCK", Table::Align::kRight},
                 {"QUEUED", Table::Align::kRight},
                 {"APPLIED", Table::Align::kRight},
                 {"CONFLICTS", Table::Align::kRight},
@@ -200,8 +206,9 @@ void AddLinkRows(Table& table, int64_t now_us, const v1::ReportedStatus& node) {
     table.AddRow({node.member().name(), origin.name(), OrDash(origin.link().state()),
                   Since(now_us, origin.link().since_us()), OrDash(origin.apply().state()),
                   Since(now_us, origin.apply().since_us()), absl::StrCat(origin.lag_ms()),
-                  HumanBytes(origin.queued_bytes()), absl::StrCat(origin.transactions_applied()),
-                  absl::StrCat(origin.conflicts()), OrDash(origin.held_by()), reason});
+                  SignedDuration(origin.clock_skew_us()), HumanBytes(origin.queued_bytes()),
+                  absl::StrCat(origin.transactions_applied()), absl::StrCat(origin.conflicts()),
+                  OrDash(origin.held_by()), reason});
   }
 }
 

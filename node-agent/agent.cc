@@ -11,6 +11,7 @@
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "bdr/v1/admin.pb.h"
 #include "bdr/v1/control.pb.h"
@@ -48,10 +49,10 @@ void Agent::Stop() {
 }
 
 void Agent::Wait(absl::Duration duration) {
-  const absl::Time until = absl::Now() + duration;
+  const absl::Time until = SteadyNow() + duration;
   MutexLock lock(&mu_);
-  while (!stopping_ && !membership_changed_ && absl::Now() < until) {
-    woken_.WaitFor(&mu_, until - absl::Now());
+  while (!stopping_ && !membership_changed_ && SteadyNow() < until) {
+    woken_.WaitFor(&mu_, until - SteadyNow());
   }
 }
 
@@ -229,7 +230,16 @@ absl::Status Agent::StartDataPath() {
   }
   const postgres::ConnectOptions sql{.conninfo = config_.database, .application_name = "bdr agent"};
   progress_ = std::make_unique<Progress>(own_, log_.get(), history_.get());
-  clock_ = std::make_unique<StampClock>(floor_us);
+  const int64_t last_stamp_us = captured.has_value() ? captured->last_stamp_us : 0;
+  clock_ = std::make_unique<StampClock>(floor_us, last_stamp_us);
+  ASSIGN_OR_RETURN(const auto retired_bytes, state.Get(kStateClockRetired));
+  uint64_t retired = 0;
+  if (retired_bytes.has_value()) {
+    ASSIGN_OR_RETURN(retired, DecodeU64(*retired_bytes));
+  }
+  clock_gate_ = std::make_unique<ClockGate>(config_.max_clock_skew, progress_.get(), history_.get(),
+                                            clock_.get(), retired);
+  clock_gate_->Accept(membership().accepted_clock);
   tables_ = std::make_unique<TableCache>(sql);
   settings_ = std::make_unique<Settings>();
   RETURN_IF_ERROR(TakeSettings(membership()));
@@ -296,7 +306,6 @@ absl::Status Agent::StartDataPath() {
                     .group_max_transactions =
                         static_cast<size_t>(config_.apply_group_max_transactions),
                     .group_max_bytes = static_cast<size_t>(config_.apply_group_max_bytes),
-                    .max_clock_skew = config_.max_clock_skew,
                     .group_max_time = config_.apply_group_max_time},
           .own_changes = own_changes_.get(),
           .replay_after = merged,
@@ -310,6 +319,7 @@ absl::Status Agent::StartDataPath() {
                  .history = history_.get(),
                  .progress = progress_.get(),
                  .clock = clock_.get(),
+                 .clock_gate = clock_gate_.get(),
                  .keys = keys_.get(),
                  .stable_xid = &stable_xid_,
                  .settings = settings_.get(),
@@ -378,6 +388,7 @@ absl::Status Agent::Follow() {
                    absl::StrCat("cannot take up the members yet: ", status.message()));
       }
     }
+    RETURN_IF_ERROR(FollowClock(taken));
     peers_->Relay();
     Wait(kRepeat);
     MutexLock lock(&mu_);
@@ -399,6 +410,22 @@ absl::Status Agent::TakeSettings(const Membership& known) {
     if (version > settings_->active()) settings_->RaiseActive(version);
   }
   return absl::OkStatus();
+}
+
+// A step of the clock that the cluster has accepted holds from when it is written down, until the
+// clock has passed all stamps.
+absl::Status Agent::FollowClock(const Membership& taken) {
+  const int64_t before_us = clock_gate_->advance_us();
+  clock_gate_->Accept(taken.accepted_clock);
+  if (const int64_t now_us = clock_gate_->advance_us(); now_us != before_us) {
+    LogWarning(
+        "clock",
+        {{"state", "advanced"}, {"id", taken.accepted_clock.id}, {"by", RoughDuration(now_us)}});
+  }
+  const uint64_t retired = clock_gate_->Retire();
+  if (retired == 0) return absl::OkStatus();
+  LogInfo("clock", {{"state", "advanced->right"}, {"id", retired}});
+  return State(database_.get()).Put(kStateClockRetired, EncodeU64(retired), /*sync=*/true);
 }
 
 // In the order opposite to coming to life: first nobody asks any more, then nothing comes in, then
@@ -474,6 +501,7 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .watcher = watcher_.get(),
                      .progress = progress_.get(),
                      .log = log_.get(),
+                     .clock_gate = clock_gate_.get(),
                      .peers = peers_.get()},
                     status);
 }

@@ -24,6 +24,7 @@
 #include "node-agent/agent_config.h"
 #include "node-agent/applied_history.h"
 #include "node-agent/apply/capture_barrier.h"
+#include "node-agent/apply/clock_gate.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
@@ -70,6 +71,7 @@ class Agent : public AgentBackend {
   absl::Status Serve();
   absl::Status Join();
   absl::Status Follow();
+  absl::Status FollowClock(const Membership& taken);
   void ShutDown();
   // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).
   absl::Status Repeat(absl::string_view state, absl::Status (Agent::*step)());
@@ -97,6 +99,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<StampClock> clock_;
   std::unique_ptr<Settings> settings_;
+  std::unique_ptr<ClockGate> clock_gate_;
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<KeyTable> keys_;
   StableXid stable_xid_;

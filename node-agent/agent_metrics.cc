@@ -20,6 +20,11 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_memory_bytes", .help = "resident memory of the agent"},
       {.name = "bdr_stable_timestamp_seconds",
        .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
+      {.name = "bdr_clock_behind_seconds",
+       .help = "how far this node's clock is behind the newest change that it holds, which pauses "
+               "apply; 0 if it is not"},
+      {.name = "bdr_clock_advance_seconds",
+       .help = "what the clock rules add to the clock since \"bdrctl clock accept\"; else 0"},
       {.name = "bdr_transactions_captured_total",
        .type = kCounter,
        .help = "transactions committed on this node and captured since the agent started"},
@@ -57,6 +62,10 @@ std::vector<MetricInfo> AgentMetrics() {
        .labels = origin},
       {.name = "bdr_clock_skew_seconds",
        .help = "the peer's clock less this node's, from heartbeats",
+       .labels = origin},
+      {.name = "bdr_clock_held_seconds",
+       .help = "how far the origin's oldest transaction is ahead of this node's clock while it is "
+               "held for that; else 0",
        .labels = origin},
       {.name = "bdr_transactions_applied_total",
        .type = kCounter,
@@ -108,6 +117,12 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
   metrics->GetGauge("bdr_memory_bytes").Set(static_cast<double>(status.memory_bytes()));
   metrics->GetGauge("bdr_stable_timestamp_seconds")
       .Set(static_cast<double>(status.stable_us()) / 1e6);
+  const int64_t behind_us =
+      status.newest_stamp_us() - status.clock_us() - status.clock_advance_us();
+  metrics->GetGauge("bdr_clock_behind_seconds")
+      .Set(status.clock_us() != 0 && behind_us > 0 ? static_cast<double>(behind_us) / 1e6 : 0);
+  metrics->GetGauge("bdr_clock_advance_seconds")
+      .Set(static_cast<double>(status.clock_advance_us()) / 1e6);
   metrics->GetCounter("bdr_transactions_captured_total")
       .SetTotal(static_cast<double>(status.transactions_captured()));
   metrics->GetCounter("bdr_changes_captured_total")
@@ -135,6 +150,7 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
                              : 0);
     set("bdr_queued_bytes", static_cast<double>(origin.queued_bytes()));
     set("bdr_clock_skew_seconds", static_cast<double>(origin.clock_skew_us()) / 1e6);
+    set("bdr_clock_held_seconds", static_cast<double>(origin.held_ahead_us()) / 1e6);
     total("bdr_transactions_applied_total", origin.transactions_applied());
     total("bdr_changes_applied_total", origin.changes_applied());
     total("bdr_conflicts_total", origin.conflicts());

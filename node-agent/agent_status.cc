@@ -33,6 +33,14 @@ Health LinkHealth(const LinkStatus& link) {
   return health;
 }
 
+// The stamp of the last transaction that was received of an origin; 0 if it cannot be read.
+int64_t NewestReceived(const ChangeLog& log, OriginId origin) {
+  const Lsn end = log.End(origin).end_lsn;
+  if (!end.valid()) return 0;
+  const auto last = log.FirstBeyond(origin, Lsn{end.value - 1});
+  return last.ok() && last->has_value() ? (*last)->info.last_stamp_us : 0;
+}
+
 }  // namespace
 
 void FillHealth(const Health& from, v1::Health* to) {
@@ -64,6 +72,10 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   status->set_transactions_captured(captured.transactions);
   status->set_changes_captured(captured.changes);
   status->set_stable_us(parts.progress->StableTime());
+  status->set_clock_us(parts.progress->ServerClock());
+  status->set_newest_stamp_us(parts.clock_gate->Newest());
+  status->set_clock_floor_us(parts.clock_gate->Floor());
+  status->set_clock_advance_us(parts.clock_gate->advance_us());
 
   Health worst = parts.health;
   const auto take = [&worst](const Health& health, absl::string_view part) {
@@ -118,6 +130,8 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
     uint64_t conflicts = 0;
     for (const auto& [kind, count] : peer.apply.conflicts) conflicts += count;
     out->set_conflicts(conflicts);
+    out->set_held_ahead_us(peer.apply.held_us);
+    if (peer.apply.held_us != 0) out->set_newest_stamp_us(NewestReceived(*parts.log, origin));
   }
   FillHealth(worst, status->mutable_node());
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/origin.h"
+#include "node-agent/apply/clock_gate.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/health.h"
@@ -25,6 +26,7 @@ struct StatusParts {
   const Watcher* watcher;
   const Progress* progress;
   const ChangeLog* log;
+  const ClockGate* clock_gate;
   const Peers* peers;
 };
 

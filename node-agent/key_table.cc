@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "conflict/version_store.h"
 
@@ -113,12 +114,12 @@ std::pair<bool, KeyTable::Registration> KeyTable::Register(uint64_t holder,
                                                            StampRange stamps,
                                                            absl::Duration timeout,
                                                            const std::vector<uint32_t>& tables) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   Registration registration;
   std::vector<std::string> touched = TablesOf(keys, tables);
   MutexLock lock(&mu_);
   while (!FreeLocked(holder, keys)) {
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) return {false, Registration()};
     released_.WaitFor(&mu_, left);
   }
@@ -144,14 +145,14 @@ std::pair<bool, KeyTable::Registration> KeyTable::Register(uint64_t holder,
 
 std::pair<bool, KeyTable::Registration> KeyTable::RegisterAll(uint64_t holder, StampRange stamps,
                                                               absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   Registration registration;
   MutexLock lock(&mu_);
   while (
       !BDR_RULE_BROKEN("keys_in_flight") &&
       (exclusive_ != 0 || held_ != 0 || (exclusive_waiter_ != 0 && exclusive_waiter_ != holder))) {
     if (exclusive_waiter_ == 0) exclusive_waiter_ = holder;
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) {
       if (exclusive_waiter_ == holder) exclusive_waiter_ = 0;
       released_.NotifyAll();

@@ -9,12 +9,12 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/config.h"
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/agent.h"
 #include "node-agent/agent_config.h"
@@ -48,8 +48,8 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
     // A server that does not answer any more (stopped, or unplugged) must not keep us: whatever was
     // not finished by then is done again at the next start, as after a kill.
     MutexLock lock(&mu);
-    const absl::Time deadline = absl::Now() + kLongestShutdown;
-    while (!ended && absl::Now() < deadline) ended_cv.WaitFor(&mu, deadline - absl::Now());
+    const absl::Time deadline = SteadyNow() + kLongestShutdown;
+    while (!ended && SteadyNow() < deadline) ended_cv.WaitFor(&mu, deadline - SteadyNow());
     if (ended) return;
     LogError("agent", {{"state", "stopping->killed"}}, "parts did not end in time");
     _exit(1);

@@ -44,6 +44,12 @@ std::string Serialize(const Membership& membership) {
     out->set_value(setting.value);
     out->set_version(setting.version);
   }
+  if (membership.accepted_clock.id != 0) {
+    v1::AcceptedClock* accepted = message.mutable_accepted_clock();
+    accepted->set_id(membership.accepted_clock.id);
+    accepted->set_ceiling_us(membership.accepted_clock.ceiling_us);
+    accepted->set_advance_us(membership.accepted_clock.advance_us);
+  }
   return message.SerializeAsString();
 }
 
@@ -75,6 +81,10 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
     membership.settings.push_back(
         {.key = setting.key(), .value = setting.value(), .version = setting.version()});
   }
+  const v1::AcceptedClock& accepted = message.accepted_clock();
+  membership.accepted_clock = {.id = accepted.id(),
+                               .ceiling_us = accepted.ceiling_us(),
+                               .advance_us = accepted.advance_us()};
   return membership;
 }
 

@@ -32,6 +32,15 @@ struct Setting {
   friend bool operator==(const Setting&, const Setting&) = default;
 };
 
+// A step of a node's clock that an administrator has accepted, see apply/clock_gate.h.
+struct AcceptedClock {
+  uint64_t id = 0;         // grows with each; 0: there is none
+  int64_t ceiling_us = 0;  // the newest stamp that was known of that node, since 1970
+  int64_t advance_us = 0;  // what is added to every server's clock
+
+  friend bool operator==(const AcceptedClock&, const AcceptedClock&) = default;
+};
+
 struct Membership {
   std::string cluster_id = "";
   std::string cluster_name = "";
@@ -40,6 +49,7 @@ struct Membership {
   uint64_t settings_version = 0;       // of the newest setting
   uint64_t settings_active = 0;        // in force: every member is ready for it
   std::vector<Setting> settings = {};  // every value ever set, by version
+  AcceptedClock accepted_clock = {};   // the last one
 
   // Null if there is none.
   const Member* Find(NodeId id) const;

@@ -17,10 +17,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/lsn.h"
 #include "base/mutex.h"
+#include "base/steady_clock.h"
 #include "node-agent/changelog/block.h"
 #include "postgres/pgoutput.h"
 
@@ -51,10 +51,10 @@ class OwnChanges {
 
   // The first `most` that wait, after at most `timeout`. They count as waiting until Done().
   std::vector<OwnChange> Take(size_t most, absl::Duration timeout) {
-    const absl::Time deadline = absl::Now() + timeout;
+    const absl::Time deadline = SteadyNow() + timeout;
     MutexLock lock(&mu_);
-    while (waiting_.empty() && absl::Now() < deadline) {
-      added_.WaitFor(&mu_, deadline - absl::Now());
+    while (waiting_.empty() && SteadyNow() < deadline) {
+      added_.WaitFor(&mu_, deadline - SteadyNow());
     }
     std::vector<OwnChange> taken;
     while (taken.size() < most && !waiting_.empty()) {

@@ -8,6 +8,7 @@
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "node-agent/progress.h"
 #include "postgres/connection.h"
 
@@ -100,6 +101,7 @@ absl::Status Peers::Set(const Membership& membership) {
     }
     const OriginId origin{.node = member.id, .incarnation = member.incarnation};
     ApplyOptions apply = options_.apply;
+    apply.origin_name = member.name;
     apply.group_transactions =
         options_.metrics->GetHistogram("bdr_apply_group_transactions", {{"origin", member.name}});
     apply.group_seconds =
@@ -178,11 +180,11 @@ absl::Status Peers::CreateOrigins(const std::vector<OriginId>& origins) {
 }
 
 bool Peers::Rebuilt(OriginId origin, absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   MutexLock lock(&rebuilt_mu_);
   if (rebuilt_.insert(origin).second) rebuilt_cv_.NotifyAll();
   while (!std::includes(rebuilt_.begin(), rebuilt_.end(), expected_.begin(), expected_.end())) {
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) return false;
     rebuilt_cv_.WaitFor(&rebuilt_mu_, left);
   }

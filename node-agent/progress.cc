@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 
 namespace bdr::agent {
@@ -53,13 +54,13 @@ void Progress::Published(Lsn published, int64_t promise_us, const std::vector<Se
 void Progress::SetServerClock(int64_t clock_us) {
   MutexLock lock(&mu_);
   clock_us_ = clock_us;
-  clock_read_at_ = absl::Now();
+  clock_read_at_ = SteadyNow();
 }
 
 int64_t Progress::ServerClock() const {
   MutexLock lock(&mu_);
   if (clock_us_ == 0) return 0;
-  return clock_us_ + absl::ToInt64Microseconds(absl::Now() - clock_read_at_);
+  return clock_us_ + absl::ToInt64Microseconds(SteadyNow() - clock_read_at_);
 }
 
 bool Progress::ResetCommitted(OriginId origin, Lsn committed) {
@@ -106,12 +107,12 @@ std::optional<OriginLsn> Progress::FirstMissing(const std::vector<OriginLsn>& wa
 }
 
 void Progress::WaitCommitted(const OriginLsn& waited, absl::Duration timeout) const {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   MutexLock lock(&mu_);
   while (true) {
     const auto found = remotes_.find(waited.origin);
     if (found != remotes_.end() && found->second.committed.value_or(Lsn{0}) >= waited.lsn) return;
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) return;
     moved_.WaitFor(&mu_, left);
   }

@@ -42,7 +42,7 @@ class Progress : public StreamBackend {
   void Published(Lsn published, int64_t promise_us, const std::vector<SeenUntil>& seen);
   // The clock of this node's PostgreSQL, as last read, with the time that has passed since.
   void SetServerClock(int64_t clock_us);
-  int64_t ServerClock() const;
+  int64_t ServerClock() const override;
 
   // --- apply ---
   // Read from bdr.progress: sets the origin's committed position, also back (PostgreSQL lost

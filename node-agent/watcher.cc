@@ -6,9 +6,9 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
@@ -53,8 +53,8 @@ void Watcher::Run() {
     seen_.reachable = status.ok();
     seen_.error = std::string(status.message());
     if (!status.ok()) connection_.reset();
-    const absl::Time until = absl::Now() + (status.ok() ? kPulse : kRetry);
-    while (!stopping_ && absl::Now() < until) woken_.WaitFor(&mu_, until - absl::Now());
+    const absl::Time until = SteadyNow() + (status.ok() ? kPulse : kRetry);
+    while (!stopping_ && SteadyNow() < until) woken_.WaitFor(&mu_, until - SteadyNow());
     if (stopping_) return;
   }
 }
@@ -94,7 +94,7 @@ absl::Status Watcher::Look() {
     MutexLock lock(&mu_);
     seen_.insert_lsn = pulse.insert_lsn;
   }
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now - last_durable_ > kDurableInterval) {
     last_durable_ = now;
     const std::vector<OriginLsn> flushed = parts_.progress->FlushedThrough(pulse.flush_lsn);

@@ -51,6 +51,12 @@ absl::StatusOr<ClusterState> Decode(const std::string& bytes) {
                              .added_us = member.added_us(),
                              .settings_ready = member.settings_ready()});
   }
+  const v1::AcceptedClock& accepted = membership.accepted_clock();
+  state.accepted_clock = {.id = accepted.id(),
+                          .node = static_cast<NodeId>(accepted.node_id()),
+                          .ceiling_us = accepted.ceiling_us(),
+                          .advance_us = accepted.advance_us(),
+                          .accepted_us = accepted.accepted_us()};
   return state;
 }
 
@@ -105,6 +111,14 @@ void ToProto(const ClusterMember& member, v1::Member* out) {
   out->set_settings_ready(member.settings_ready);
 }
 
+void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out) {
+  out->set_id(accepted.id);
+  out->set_node_id(accepted.node);
+  out->set_ceiling_us(accepted.ceiling_us);
+  out->set_advance_us(accepted.advance_us);
+  out->set_accepted_us(accepted.accepted_us);
+}
+
 void ToProto(const ClusterState& state, v1::Membership* out) {
   out->set_cluster_id(state.id);
   out->set_cluster_name(state.name);
@@ -117,6 +131,9 @@ void ToProto(const ClusterState& state, v1::Membership* out) {
     added->set_key(setting.key);
     added->set_value(setting.value);
     added->set_version(setting.version);
+  }
+  if (state.accepted_clock.id != 0) {
+    ToProto(state.accepted_clock, out->mutable_accepted_clock());
   }
 }
 

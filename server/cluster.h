@@ -11,6 +11,7 @@
 #include "server/store/store.h"
 
 namespace bdr::v1 {
+class AcceptedClock;
 class Member;
 class Membership;
 }  // namespace bdr::v1
@@ -38,6 +39,7 @@ class Cluster {
 std::string NewClusterId();
 
 void ToProto(const ClusterMember& member, v1::Member* out);
+void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out);
 void ToProto(const ClusterState& state, v1::Membership* out);
 
 }  // namespace bdr::server

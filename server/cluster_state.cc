@@ -164,4 +164,30 @@ absl::StatusOr<ClusterState> SetSetting(ClusterState state, absl::string_view ke
   return state;
 }
 
+absl::StatusOr<ClusterState> AcceptClock(ClusterState state, const ClockStep& step) {
+  RETURN_IF_ERROR(CheckInitialised(state));
+  const ClusterMember* member = state.Find(step.node);
+  if (member == nullptr) {
+    return absl::NotFoundError(absl::StrCat("cluster \"", state.name, "\" has no node \"",
+                                            step.node, "\": see \"bdrctl node list\""));
+  }
+  if (step.ceiling_us <= 0 || step.advance_us <= 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the clock of node \"", step.node,
+                     "\" cannot be accepted: its changes are not ahead of the other clocks"));
+  }
+  AcceptedClock& accepted = state.accepted_clock;
+  if (accepted.node == member->id && accepted.ceiling_us == step.ceiling_us &&
+      accepted.advance_us == step.advance_us) {
+    return state;
+  }
+  accepted = {.id = accepted.id + 1,
+              .node = member->id,
+              .ceiling_us = step.ceiling_us,
+              .advance_us = step.advance_us,
+              .accepted_us = step.now_us};
+  ++state.epoch;
+  return state;
+}
+
 }  // namespace bdr::server

@@ -37,6 +37,17 @@ struct ClusterSetting {
   friend bool operator==(const ClusterSetting&, const ClusterSetting&) = default;
 };
 
+// A step of a node's clock that an administrator has accepted; see proto/bdr/v1/control.proto.
+struct AcceptedClock {
+  uint64_t id = 0;  // 0: there is none
+  NodeId node = 0;
+  int64_t ceiling_us = 0;
+  int64_t advance_us = 0;
+  int64_t accepted_us = 0;
+
+  friend bool operator==(const AcceptedClock&, const AcceptedClock&) = default;
+};
+
 struct ClusterState {
   std::string id = "";  // empty: not initialised
   std::string name = "";
@@ -46,6 +57,7 @@ struct ClusterState {
   uint64_t settings_version = 0;              // of the newest setting
   uint64_t settings_active = 0;               // in force; never falls
   std::vector<ClusterSetting> settings = {};  // every value ever set, by version
+  AcceptedClock accepted_clock = {};
 
   const ClusterMember* Find(absl::string_view node) const;
   // The newest value that was set; nullptr if there is none.
@@ -87,5 +99,15 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
 // another kind than those that agents know.
 absl::StatusOr<ClusterState> SetSetting(ClusterState state, absl::string_view key,
                                         absl::string_view value);
+
+struct ClockStep {
+  std::string node = "";
+  int64_t ceiling_us = 0;
+  int64_t advance_us = 0;
+  int64_t now_us = 0;
+};
+// kNotFound if there is no such node; kInvalidArgument if the step does not go forward. The same
+// step again changes nothing.
+absl::StatusOr<ClusterState> AcceptClock(ClusterState state, const ClockStep& step);
 
 }  // namespace bdr::server

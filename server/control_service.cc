@@ -111,6 +111,25 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     return Finish(context, "SetSetting", state.status());
   }
 
+  grpc::ServerUnaryReactor* AcceptClock(grpc::CallbackServerContext* context,
+                                        const v1::AcceptClockRequest* request,
+                                        v1::AcceptClockResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return server::AcceptClock(std::move(present), {.node = request->node(),
+                                                      .ceiling_us = request->ceiling_us(),
+                                                      .advance_us = request->advance_us(),
+                                                      .now_us = NowUs()});
+    });
+    if (state.ok()) {
+      LogWarning("clock", {{"state", "accepted"},
+                           {"node", request->node()},
+                           {"id", state->accepted_clock.id},
+                           {"advance_us", request->advance_us()}});
+      ToProto(state->accepted_clock, response->mutable_accepted());
+    }
+    return Finish(context, "AcceptClock", state.status());
+  }
+
   grpc::ServerUnaryReactor* ClusterStatus(grpc::CallbackServerContext* context,
                                           const v1::ClusterStatusRequest*,
                                           v1::ClusterStatusResponse* response) override {

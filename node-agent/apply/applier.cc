@@ -7,9 +7,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
@@ -84,11 +84,11 @@ void Applier::Start() {
   thread_ = std::thread([this] {
     absl::Duration backoff = absl::Milliseconds(50);
     while (!stopping_) {
-      const absl::Time begun = absl::Now();
+      const absl::Time begun = SteadyNow();
       const absl::Status status = Session();
       SetConnection(nullptr);
       if (stopping_) break;
-      if (absl::Now() - begun > absl::Seconds(5)) backoff = absl::Milliseconds(50);
+      if (SteadyNow() - begun > absl::Seconds(5)) backoff = absl::Milliseconds(50);
       SetHealth(absl::IsUnavailable(status) ? Health::Level::kWarning : Health::Level::kCritical,
                 "connecting", status.message());
       WaitABit(backoff);
@@ -141,6 +141,11 @@ ApplierStatus Applier::status() const {
 
 void Applier::SetHealth(Health::Level level, absl::string_view state, absl::string_view reason) {
   if (!health_.Set(level, state, reason)) return;
+  // Reasons by the clock change all the time: once for each time that it begins.
+  const bool by_clock = state == "held" || state == "paused";
+  std::string line = absl::StrCat(static_cast<int>(level), state, by_clock ? "" : reason);
+  if (by_clock && line == logged_) return;
+  logged_ = std::move(line);
   if (level == Health::Level::kOk) {
     LogDebug("apply", {{"state", state}, {"origin", ToString(origin_)}});
   } else if (level == Health::Level::kCritical) {
@@ -151,9 +156,9 @@ void Applier::SetHealth(Health::Level level, absl::string_view state, absl::stri
 }
 
 void Applier::WaitABit(absl::Duration duration) {
-  const absl::Time until = absl::Now() + duration;
+  const absl::Time until = SteadyNow() + duration;
   MutexLock lock(&mu_);
-  while (!stopping_ && !retry_ && absl::Now() < until) woken_.WaitFor(&mu_, until - absl::Now());
+  while (!stopping_ && !retry_ && SteadyNow() < until) woken_.WaitFor(&mu_, until - SteadyNow());
 }
 
 absl::Status Applier::Session() {
@@ -341,8 +346,8 @@ absl::Status Applier::Loop() {
       RETURN_IF_ERROR(ApplyPending());
       continue;
     }
-    if (absl::Now() - last_ping_ > kPingInterval) {
-      last_ping_ = absl::Now();
+    if (SteadyNow() - last_ping_ > kPingInterval) {
+      last_ping_ = SteadyNow();
       RETURN_IF_ERROR(pipe_->Exec("SELECT"));
       RETURN_IF_ERROR(pipe_->Finish());
     }
@@ -378,21 +383,38 @@ absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
   }
   ASSIGN_OR_RETURN(const bool knows, KnowsSettings(piece.header));
   if (!knows) return false;
-  const int64_t ahead_us = piece.header.stamp.time_us - parts_.progress->ServerClock();
-  if (ahead_us < 0 || BDR_RULE_BROKEN("clock_wait")) return true;
-  if (!pending_.empty()) return false;
-  if (ahead_us > absl::ToInt64Microseconds(options_.max_clock_skew)) {
-    SetHealth(Health::Level::kCritical, "held",
-              absl::StrCat("a transaction of origin ", ToString(origin_), " at ",
-                           ToString(piece.header.end_lsn), " is more than ",
-                           absl::FormatDuration(options_.max_clock_skew),
-                           " in the future of this server's clock; set the clocks right"));
-    WaitABit(absl::Milliseconds(100));
-  } else {
-    SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
-    WaitABit(absl::Microseconds(std::min<int64_t>(ahead_us + 100, 50'000)));
+  if (BDR_RULE_BROKEN("clock_wait")) return true;
+  const ClockGate::Verdict verdict =
+      parts_.clock_gate->Look(piece.header.stamp.time_us, options_.origin_name);
+  if (!verdict.go) {
+    if (pending_.empty()) WaitForClock(verdict);
+    return false;
   }
-  return false;
+  if (held_) {
+    held_ = false;
+    MutexLock lock(&mu_);
+    tally_.held_us = 0;
+  }
+  return true;
+}
+
+void Applier::WaitForClock(const ClockGate::Verdict& verdict) {
+  {
+    MutexLock lock(&mu_);
+    tally_.held_us = verdict.held_us;
+  }
+  held_ = verdict.held_us != 0;
+  SetHealth(verdict.level, verdict.state, verdict.reason);
+  WaitABit(verdict.wait);
+}
+
+// The server itself has said that its clock is not there yet: what is known of it is a bit ahead,
+// or it was set back just now.
+void Applier::WaitForServerClock(int64_t stamp_us) {
+  const ClockGate::Verdict verdict = parts_.clock_gate->Look(stamp_us, options_.origin_name);
+  if (!verdict.go) return WaitForClock(verdict);
+  SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
+  WaitABit(absl::Milliseconds(2));
 }
 
 // What a transaction is merged by must be known. bdr-server lets nobody go by a setting before all
@@ -476,11 +498,11 @@ absl::Status Applier::ApplyPending() {
   while (!pending_.empty() && !stopping_) {
     size = std::min(size, pending_.size());
     const size_t waiting = pending_.size();
-    const absl::Time begun = absl::Now();
+    const absl::Time begun = SteadyNow();
     const absl::Status status =
         pending_.front()->last || merges_own() ? ApplyGroup(size) : ApplyLarge();
     if (status.ok()) {
-      const absl::Duration took = absl::Now() - begun;
+      const absl::Duration took = SteadyNow() - begun;
       const size_t applied = waiting - pending_.size();
       group_transactions_.Observe(static_cast<double>(applied));
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
@@ -670,8 +692,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       RETURN_IF_ERROR(WaitForCapture());
       for (const auto& [key, xmin] : executor.must_wait()) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
-      SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
-      WaitABit(absl::Milliseconds(2));
+      WaitForServerClock(plan.last().stamp.time_us);
     } else {
       return status;
     }
@@ -751,7 +772,7 @@ absl::Status Applier::ApplyLarge() {
       // Earlier parts' rows were decided with what was found before; they will be again.
       for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
-      WaitABit(absl::Milliseconds(2));
+      WaitForServerClock(last.stamp.time_us);
     } else {
       return status;
     }
@@ -856,7 +877,8 @@ absl::Status Applier::QueueBegin(int64_t newest_us) {
   }
   RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
   if (BDR_RULE_BROKEN("clock_wait")) return absl::OkStatus();
-  return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(", TimestampSql(newest_us), ")"));
+  return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(",
+                                  TimestampSql(parts_.clock_gate->MustHavePassed(newest_us)), ")"));
 }
 
 absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registration* registration) {

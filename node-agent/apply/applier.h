@@ -34,6 +34,7 @@
 #include "node-agent/applied_history.h"
 #include "node-agent/apply/capture_barrier.h"
 #include "node-agent/apply/claim_reader.h"
+#include "node-agent/apply/clock_gate.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
@@ -55,9 +56,9 @@ namespace bdr::agent {
 
 struct ApplyOptions {
   std::string conninfo;
+  std::string origin_name = {};  // of the node whose changes are applied, for people
   size_t group_max_transactions = 500;
   size_t group_max_bytes = 4 << 20;
-  absl::Duration max_clock_skew = absl::Milliseconds(500);
   absl::Duration group_max_time = absl::Milliseconds(200);
   Histogram group_transactions = {};  // of each group: how many transactions
   Histogram group_seconds = {};       // and how long it took
@@ -80,6 +81,7 @@ struct ApplyParts {
   AppliedHistory* history;
   Progress* progress;
   StampClock* clock;
+  const ClockGate* clock_gate;
   KeyTable* keys;
   const StableXid* stable_xid;
   Settings* settings;
@@ -94,6 +96,7 @@ struct ApplierStatus {
   Health health;
   OriginId held_by;             // whose transactions it waits for; node 0: nobody's
   int64_t oldest_stamp_us = 0;  // of what is not applied yet; 0: nothing is
+  int64_t held_us = 0;          // how far that is ahead of the clock, if it is held for it
   uint64_t transactions = 0;
   uint64_t changes = 0;
   uint64_t retries = 0;
@@ -129,6 +132,8 @@ class Applier {
   bool merges_own() const { return options_.own_changes != nullptr; }
   absl::StatusOr<bool> Ready(const Piece& piece);
   absl::StatusOr<bool> KnowsSettings(const TransactionHeader& header);
+  void WaitForClock(const ClockGate::Verdict& verdict);
+  void WaitForServerClock(int64_t stamp_us);
   absl::Status ApplyPending();
   absl::StatusOr<bool> MayShareGroup(const Piece& piece, int64_t promised_us);
   absl::StatusOr<size_t> SizeOfGroup(size_t pieces);
@@ -183,6 +188,8 @@ class Applier {
   ClaimReader claim_reader_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
+  bool held_ = false;       // as tally_.held_us tells
+  std::string logged_;      // what was logged last of the state
   bool replaying_ = false;  // own changes are read from the log
 
   mutable Mutex mu_;

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/changelog/state.h"
 #include "postgres/connection.h"
@@ -254,7 +254,7 @@ absl::Status Capture::Session::Stream() {
       RETURN_IF_ERROR(Handle(*item));
       if (writer_->has_unpublished() && !in_transaction_ && stream_xid_ == 0 &&
           (writer_->unpublished_bytes() > kFlushBytes ||
-           absl::Now() - unpublished_since_ > kMaxBlockAge)) {
+           SteadyNow() - unpublished_since_ > kMaxBlockAge)) {
         RETURN_IF_ERROR(Publish());
       }
     } else if (unpublished && !in_transaction_) {
@@ -262,7 +262,7 @@ absl::Status Capture::Session::Stream() {
     } else {
       RETURN_IF_ERROR(Idle());
     }
-    if (absl::Now() - last_feedback_ > kFeedbackInterval) {
+    if (SteadyNow() - last_feedback_ > kFeedbackInterval) {
       RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
     }
   }
@@ -274,10 +274,10 @@ absl::Status Capture::Session::Stream() {
 absl::Status Capture::Session::WaitForRoom() {
   // Not within a transaction: its end may be what frees room.
   if (in_transaction_ || stream_xid_ != 0 || spool_.open_transactions() > 0 ||
-      absl::Now() - last_room_check_ < kRoomInterval) {
+      SteadyNow() - last_room_check_ < kRoomInterval) {
     return absl::OkStatus();
   }
-  last_room_check_ = absl::Now();
+  last_room_check_ = SteadyNow();
   if (parts_.database->SizeOnDisk() < options_.log_cap_bytes) return absl::OkStatus();
   LogError("capture", {{"state", "streaming->paused"}},
            "the change log has reached log_retention_bytes");
@@ -408,7 +408,7 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   }
   // After a restart the server may send again what the log already holds.
   if (!changes_.empty() && commit.end_lsn > start_) {
-    if (!writer_->has_unpublished()) unpublished_since_ = absl::Now();
+    if (!writer_->has_unpublished()) unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
         writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
                        commit.commit_time_us, pending_.size()));
@@ -477,7 +477,7 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
 absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit) {
   if (!spool_.IsRemote(xid) && commit.end_lsn > start_) {
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
-    unpublished_since_ = absl::Now();
+    unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
         WriteSpooled(xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
                      commit.commit_time_us));
@@ -508,7 +508,7 @@ absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeade
   bool begun = false;
   const auto write = [&](Spool::Kind, absl::string_view bytes) -> absl::Status {
     // Copying millions of rows takes longer than the server waits for a sign of life.
-    if (absl::Now() - last_feedback_ > kFeedbackInterval) {
+    if (SteadyNow() - last_feedback_ > kFeedbackInterval) {
       RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
     }
     ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(bytes));
@@ -563,7 +563,7 @@ absl::Status Capture::Session::Publish() {
   RETURN_IF_ERROR(writer_->Flush(decoded_));
   BDR_FAIL_POINT("capture_after_sync");
   confirmed_ = decoded_;
-  last_persist_ = absl::Now();
+  last_persist_ = SteadyNow();
   // What is published from now on was committed at or beyond what is decoded.
   parts_.progress->Published(parts_.log->End(options_.own).end_lsn, writer_->last_stamp_us(),
                              parts_.history->At(decoded_).seen);
@@ -580,7 +580,7 @@ absl::Status Capture::Session::Publish() {
 // Nothing is left to read and nothing unpublished: move positions and promise.
 absl::Status Capture::Session::Idle() {
   if (in_transaction_ || stream_xid_ != 0) return absl::OkStatus();
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   Pulse pulse;
   Lsn wanted;
   {
@@ -595,7 +595,11 @@ absl::Status Capture::Session::Idle() {
     RETURN_IF_ERROR(SendFeedback(/*request_reply=*/true));
   }
   if (!behind && pulse.clock_us != 0) {
-    const int64_t promise = parts_.clock->Promise(pulse.clock_us - kPromiseSlackUs);
+    // While the clock is behind what was applied here, stamps go on from there and not from the
+    // clock. A promise by the clock would hold back the stable time everywhere until it caught up.
+    const int64_t newest_us = parts_.history->NewestStamp();
+    const int64_t promise = parts_.clock->Promise(
+        newest_us > pulse.clock_us ? newest_us : pulse.clock_us - kPromiseSlackUs);
     if (promise > ceiling_us_ && !BDR_RULE_BROKEN("promise_durable")) {
       RETURN_IF_ERROR(State(parts_.database)
                           .Put(kStateCeiling,
@@ -617,7 +621,7 @@ absl::Status Capture::Session::Idle() {
 }
 
 absl::Status Capture::Session::SendFeedback(bool request_reply) {
-  last_feedback_ = absl::Now();
+  last_feedback_ = SteadyNow();
   if (!in_transaction_) parts_.history->Fold(decoded_);
   BDR_FAIL_POINT("capture_before_confirm");
   RETURN_IF_ERROR(connection_->SendStatus({.write = confirmed_,
@@ -650,10 +654,10 @@ void Capture::Stop() {
 void Capture::Run() {
   absl::Duration backoff = absl::Milliseconds(100);
   while (!stopping_) {
-    const absl::Time begun = absl::Now();
+    const absl::Time begun = SteadyNow();
     const absl::Status status = Session(this, options_, parts_).Run();
     if (stopping_) break;
-    if (absl::Now() - begun > absl::Seconds(10)) backoff = absl::Milliseconds(100);
+    if (SteadyNow() - begun > absl::Seconds(10)) backoff = absl::Milliseconds(100);
     const bool may_heal = absl::IsUnavailable(status);
     if (health_.Set(may_heal ? Health::Level::kWarning : Health::Level::kCritical,
                     may_heal ? "connecting" : "stopped", status.message())) {
@@ -662,8 +666,8 @@ void Capture::Run() {
     }
     MutexLock lock(&mu_);
     ++counters_.errors;
-    const absl::Time until = absl::Now() + backoff;
-    while (!stopping_ && absl::Now() < until) moved_.WaitFor(&mu_, until - absl::Now());
+    const absl::Time until = SteadyNow() + backoff;
+    while (!stopping_ && SteadyNow() < until) moved_.WaitFor(&mu_, until - SteadyNow());
     backoff = std::min(backoff * 2, kMaxBackoff);
   }
   health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
@@ -691,11 +695,11 @@ void Capture::PublishThrough(Lsn through) {
 
 absl::Status Capture::WaitThrough(Lsn local_lsn, absl::Duration timeout) {
   const Lsn target = BeforePageHeader(local_lsn);
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   MutexLock lock(&mu_);
   wanted_ = std::max(wanted_, target);
   while (through_ < target) {
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration() || stopping_) {
       return absl::DeadlineExceededError(absl::StrCat("capture has reached ", ToString(through_),
                                                       " and not yet ", ToString(target)));

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/changelog/state.h"
 
@@ -270,13 +271,13 @@ absl::StatusOr<std::optional<EncodedBlock>> ChangeLog::FirstBeyond(OriginId orig
 }
 
 bool ChangeLog::WaitBeyond(OriginId origin, const Cursor& after, absl::Duration timeout) const {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   MutexLock lock(&mu_);
   const uint64_t wakeups = wakeups_;
   while (true) {
     const auto found = logs_.find(origin);
     if (found != logs_.end() && Before(after, found->second.end)) return true;
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration() || wakeups != wakeups_) return false;
     grown_.WaitFor(&mu_, left);
   }

@@ -23,6 +23,7 @@ inline constexpr absl::string_view kStateIdentity = "identity";      // agent ma
 inline constexpr absl::string_view kStateCaptured = "captured";      // capture: CapturedState
 inline constexpr absl::string_view kStateMerged = "merged";    // watcher: Lsn, see own_changes.h
 inline constexpr absl::string_view kStateCeiling = "ceiling";  // promises: int64 µs
+inline constexpr absl::string_view kStateClockRetired = "clock_retired";      // agent main: id
 inline constexpr absl::string_view kStateSettingsActive = "settings_active";  // appliers: uint64
 inline constexpr absl::string_view kStateEnd = "end/";            // change log: Cursor per origin
 inline constexpr absl::string_view kStateTrimmed = "trimmed/";    // change log: Cursor per origin

@@ -18,6 +18,7 @@
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "bdr/v1/control.grpc.pb.h"
 
 namespace bdr::agent {
@@ -153,10 +154,10 @@ struct ControlClient::Impl {
   }
 
   void Pause(absl::Duration duration) {
-    const absl::Time until = absl::Now() + duration;
+    const absl::Time until = SteadyNow() + duration;
     MutexLock lock(&mu);
     while (!stop && !kicked) {
-      const absl::Duration left = until - absl::Now();
+      const absl::Duration left = until - SteadyNow();
       if (left <= absl::ZeroDuration()) break;
       wake.WaitFor(&mu, left);
     }

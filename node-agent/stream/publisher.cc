@@ -115,6 +115,9 @@ class Stream final : public Reactor {
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK: why the call has to end
   SubscriberStatus summary_ ABSL_GUARDED_BY(mu_);
+  // Of the newest acknowledgement: what the next heartbeat answers, and when it came.
+  uint64_t unanswered_us_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Duration acknowledged_at_ ABSL_GUARDED_BY(mu_);
 };
 
 void Stream::OnReadDone(bool ok) {
@@ -144,6 +147,8 @@ absl::Status Stream::TakeMessage() {
   {
     MutexLock lock(&mu_);
     summary_.consumed_bytes = std::max(summary_.consumed_bytes, incoming_.ack().consumed_bytes());
+    unanswered_us_ = incoming_.ack().sent_us();
+    acknowledged_at_ = SteadyNow();
     accepted = summary_.node;
   }
   // A subscriber acknowledges only what it got here or knows from before, after the first
@@ -262,6 +267,14 @@ absl::Status Stream::SendHeartbeat() {
   }
   message_.Clear();
   ToWire(shared_->backend->MakeHeartbeat(), message_.mutable_heartbeat());
+  {
+    MutexLock lock(&mu_);
+    if (unanswered_us_ != 0) {
+      message_.mutable_heartbeat()->set_answers_us(std::exchange(unanswered_us_, 0));
+      message_.mutable_heartbeat()->set_answers_after_us(
+          static_cast<uint64_t>(absl::ToInt64Microseconds(SteadyNow() - acknowledged_at_)));
+    }
+  }
   // A little early, so that a busy machine still keeps the interval.
   next_heartbeat_ = SteadyNow() + shared_->options.heartbeat_interval * 0.8;
   Send();

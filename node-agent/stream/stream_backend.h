@@ -37,6 +37,8 @@ class StreamBackend {
  public:
   virtual ~StreamBackend() = default;
 
+  // The clock of this node's PostgreSQL, µs since 1970; 0 if it is not known.
+  virtual int64_t ServerClock() const = 0;
   virtual HeartbeatInfo MakeHeartbeat() = 0;
   // `peer` is who sent it; it may tell of other origins than its own.
   virtual void OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) = 0;

@@ -51,6 +51,7 @@ class FakeBackend : public StreamBackend {
     log_ = log;
   }
 
+  int64_t ServerClock() const override { return absl::ToUnixMicros(absl::Now()); }
   HeartbeatInfo MakeHeartbeat() override {
     MutexLock lock(&mu_);
     HeartbeatInfo heartbeat{.clock_us = absl::ToUnixMicros(absl::Now()), .origins = {}};

@@ -18,6 +18,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/backoff.h"
+#include "node-agent/stream/clock_skew.h"
 #include "node-agent/stream/steady_time.h"
 #include "node-agent/stream/tsan_order.h"
 #include "node-agent/stream/wire.h"
@@ -253,6 +254,7 @@ class Subscriber::Impl {
   uint64_t origins_version_ ABSL_GUARDED_BY(mailbox_.mu) = 0;
   bool stopping_ ABSL_GUARDED_BY(mailbox_.mu) = false;
   LinkStatus link_ ABSL_GUARDED_BY(mailbox_.mu);
+  ClockSkew skew_ ABSL_GUARDED_BY(mailbox_.mu);
 };
 
 void Subscriber::Impl::Run() {
@@ -391,10 +393,18 @@ absl::Status Subscriber::Impl::HandleHeartbeat(const v1::Heartbeat& message) {
     if (origin.origin.node != options_.peer) origin.promise_us = 0;
   }
   backend_->OnHeartbeat(options_.peer, heartbeat);
+  std::optional<int64_t> round_trip_us;
+  if (message.answers_us() != 0) {
+    const int64_t answered_us = static_cast<int64_t>(message.answers_us()) +
+                                static_cast<int64_t>(message.answers_after_us());
+    round_trip_us = std::max<int64_t>(0, absl::ToInt64Microseconds(SteadyNow()) - answered_us);
+  }
   MutexLock lock(&mailbox_.mu);
   link_.last_heartbeat_us = absl::ToUnixMicros(absl::Now());
-  if (heartbeat.clock_us != 0) {
-    link_.clock_skew_us = heartbeat.clock_us - link_.last_heartbeat_us;
+  const int64_t own_us = backend_->ServerClock();
+  if (heartbeat.clock_us != 0 && own_us != 0) {
+    skew_.Add(heartbeat.clock_us, own_us, round_trip_us);
+    link_.clock_skew_us = skew_.skew_us();
   }
   return absl::OkStatus();
 }
@@ -418,6 +428,7 @@ void Subscriber::Impl::Acknowledge(Attempt* attempt, Call* call) {
   v1::Ack message;
   ToWire(acks, &message);
   message.set_consumed_bytes(attempt->consumed_bytes);
+  message.set_sent_us(static_cast<uint64_t>(absl::ToInt64Microseconds(SteadyNow())));
   call->Send(message);
   attempt->ack_sent = now;
   attempt->acks = std::move(acks);

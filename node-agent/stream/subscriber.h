@@ -60,7 +60,7 @@ struct LinkStatus {
   uint64_t received_blocks = 0;
   uint64_t attempts = 0;
   uint64_t failures = 0;
-  int64_t clock_skew_us = 0;      // the peer's clock minus ours when its last heartbeat came
+  int64_t clock_skew_us = 0;      // the peer's server's clock minus ours
   int64_t last_heartbeat_us = 0;  // by our clock; 0 if none came yet
 };
 

@@ -15,9 +15,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 
 namespace bdr::server {
 namespace {
@@ -59,10 +59,10 @@ class Watcher : public StoreWatch {
   ~Watcher() override;
 
   absl::StatusOr<std::optional<StoreEntry>> Next(absl::Duration timeout) override {
-    const absl::Time deadline = absl::Now() + timeout;
+    const absl::Time deadline = SteadyNow() + timeout;
     MutexLock lock(&mu_);
     while (pending_.empty()) {
-      const absl::Duration left = deadline - absl::Now();
+      const absl::Duration left = deadline - SteadyNow();
       if (left <= absl::ZeroDuration()) return std::nullopt;
       changed_.WaitFor(&mu_, left);
     }
