@@ -204,6 +204,17 @@ int64_t Progress::PromisedByOthers(OriginId origin) const {
   return promised_us;
 }
 
+int64_t Progress::PromisedBefore(OriginId origin, Lsn end_lsn) const {
+  MutexLock lock(&mu_);
+  const auto found = remotes_.find(origin);
+  if (found == remotes_.end()) return 0;
+  int64_t promised_us = 0;
+  for (const Promised& promise : found->second.promises) {
+    if (promise.lsn < end_lsn) promised_us = std::max(promised_us, promise.time_us);
+  }
+  return promised_us;
+}
+
 Lsn Progress::PublishedLsn(OriginId origin) const {
   MutexLock lock(&mu_);
   if (origin == own_) return published_;

@@ -81,6 +81,10 @@ class Progress : public StreamBackend {
   // version store is later than this; 0 while it is not known.
   int64_t PromisedByOthers(OriginId origin) const;
 
+  // The latest promise that a peer made before it published `end_lsn`, so that whatever ends there
+  // must be stamped later; 0 if it made none that is known.
+  int64_t PromisedBefore(OriginId origin, Lsn end_lsn) const;
+
   // What an origin itself says of its newest position; 0/0 before its first heartbeat.
   Lsn PublishedLsn(OriginId origin) const;
 

@@ -355,6 +355,19 @@ absl::Status Applier::Loop() {
   return absl::OkStatus();
 }
 
+// An origin whose stamps fall below its own promises was set back, or lost what it had written
+// down. Versions are compared all the same, and end alike on all nodes; but what was forgotten
+// because of that promise is gone, so a person must know.
+void Applier::HoldToPromise(const TransactionHeader& header) {
+  if (merges_own() ||
+      header.stamp.time_us > parts_.progress->PromisedBefore(origin_, header.end_lsn)) {
+    return;
+  }
+  LogError("apply", {{"origin", ToString(origin_)}, {"lsn", ToString(header.end_lsn)}},
+           "the origin broke its promise: a transaction is stamped earlier than it had said that "
+           "any could be; run \"bdrctl verify\", and find out what set that node back");
+}
+
 // Whether a transaction may be applied now; if not, waits a moment.
 absl::StatusOr<bool> Applier::Ready(const Piece& piece) {
   if (!piece.last && parts_.log->CompleteThrough(origin_) < piece.header.end_lsn) {
@@ -460,6 +473,7 @@ absl::StatusOr<bool> Applier::Gather() {
     if (!next->last && !pending_.empty()) break;
     ASSIGN_OR_RETURN(const bool ready, Ready(*next));
     if (!ready) break;
+    HoldToPromise(next->header);
     bytes += next->bytes;
     pending_.push_back(std::make_shared<const Piece>(reader_.Pop()));
     if (!pending_.back()->last) break;

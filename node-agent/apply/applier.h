@@ -130,6 +130,7 @@ class Applier {
   absl::StatusOr<bool> Gather();
   absl::StatusOr<bool> GatherOwn();
   bool merges_own() const { return options_.own_changes != nullptr; }
+  void HoldToPromise(const TransactionHeader& header);
   absl::StatusOr<bool> Ready(const Piece& piece);
   absl::StatusOr<bool> KnowsSettings(const TransactionHeader& header);
   void WaitForClock(const ClockGate::Verdict& verdict);

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tests/chaos/plan.h"
+#include "tests/chaos/prove.h"
 #include "tests/chaos/run.h"
 
 namespace bdr::chaos {
@@ -89,9 +90,22 @@ int main(int argc, char** argv) {
   app.add_option("--break", options.broken, "a rule of base/test_hooks.h that the agents break");
   app.add_flag("--keep", options.keep, "keep logs and data also where nothing was found");
   app.add_flag("--verbose", options.verbose, "tell of each fault");
+  bool prove = false;
+  std::string rule;
+  std::string story;
+  app.add_flag("--prove", prove,
+               "break one rule after the other, each in a small story, and print what found it");
+  app.add_option("--prove-rule", rule, "break this one; exit code 0: it was found");
+  app.add_option("--story", story, "play the story of this rule with all rules kept");
+  bool kept = false;
+  app.add_flag("--kept", kept, "play all stories with all rules kept: nothing may be found");
   CLI11_PARSE(app, argc, argv);
 
   // What is mounted for a run goes with us, however we end. Not allowed: nothing is mounted.
   if (unshare(CLONE_NEWNS) == 0) mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  if (prove) return bdr::chaos::ProveAll();
+  if (!rule.empty()) return bdr::chaos::ProveOne(rule);
+  if (!story.empty()) return bdr::chaos::PlayOneKept(story);
+  if (kept) return bdr::chaos::ProveKept();
   return bdr::chaos::RunLong(options, minutes);
 }
