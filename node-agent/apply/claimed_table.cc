@@ -160,21 +160,7 @@ absl::Status ClaimedTable::FindVersions() {
   }
   for (size_t i = 0; i < names.size(); ++i) {
     Key& key = keys_[names[i]];
-    key.newest = now[i];
-    // Without what this group has recorded itself.
-    if (key.op != nullptr && !context_.merges_own &&
-        (!now[i].has_value() || now[i]->stamp <= key.op->stamp)) {
-      const auto before = context_.before->find(names[i]);
-      key.newest =
-          before == context_.before->end() ? std::nullopt : std::optional<Version>(before->second);
-    } else if (key.op != nullptr) {
-      // A truncate stands with its table, not with the key.
-      const auto before = context_.before->find(names[i]);
-      if (before != context_.before->end() &&
-          (!key.newest.has_value() || before->second.stamp > key.newest->stamp)) {
-        key.newest = before->second;
-      }
-    }
+    key.newest = NewestOf(names[i], key.op, now[i]);
     const bool stale =
         key.op != nullptr && key.newest.has_value() && key.newest->stamp > key.op->stamp;
     const auto waited = context_.found_before->find(names[i]);
@@ -211,6 +197,22 @@ absl::Status ClaimedTable::FindVersions() {
     if (key.op != nullptr && must_wait_.empty()) Judge(&key);
   }
   return absl::OkStatus();
+}
+
+// The newest version known of a key, without what this group has recorded of it; `now`: what the
+// store says.
+std::optional<Version> ClaimedTable::NewestOf(const std::string& name, const RowOp* op,
+                                              const std::optional<Version>& now) const {
+  const auto found = context_.before->find(name);
+  const std::optional<Version> before =
+      found == context_.before->end() ? std::nullopt : std::optional<Version>(found->second);
+  // A later part of the group may write the row again.
+  const bool by_group = now.has_value() && !context_.merges_own && now->origin == context_.origin &&
+                        now->end_lsn >= context_.first_lsn && now->end_lsn <= context_.last_lsn;
+  if (op == nullptr) return by_group ? before : now;
+  if (by_group || !now.has_value()) return before;
+  // A truncate stands with its table, not with the key.
+  return before.has_value() && before->stamp > now->stamp ? before : now;
 }
 
 // Whether the group's change of a key replaces what stands there, claims aside.
@@ -314,13 +316,9 @@ void ClaimedTable::Lose(Key* key, const conflict::Claim& to) {
                      .local_wins = true,
                      .by_claim = true,
                      .rule = kClaimedLater});
-  unseated_.emplace_back(op.version_key,
-                         Version{.stamp = op.stamp,
-                                 .origin = key->newest.has_value() && context_.merges_own
-                                               ? key->newest->origin
-                                               : OriginId{.node = op.stamp.node, .incarnation = 0},
-                                 .end_lsn = op.end_lsn,
-                                 .dead = true});
+  unseated_.emplace_back(
+      op.version_key,
+      Version{.stamp = op.stamp, .origin = context_.origin, .end_lsn = op.end_lsn, .dead = true});
 }
 
 absl::Status ClaimedTable::Targets() {

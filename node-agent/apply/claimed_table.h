@@ -28,6 +28,9 @@ namespace bdr::agent {
 struct ClaimedContext {
   Pipe* pipe;
   const conflict::VersionStore* versions;
+  OriginId origin;  // whose transactions these are, and where they end
+  Lsn first_lsn;
+  Lsn last_lsn;
   NodeId own_node = 0;
   bool merges_own = false;
   const absl::flat_hash_map<uint32_t, NodeId>* node_of_roident;
@@ -99,6 +102,8 @@ class ClaimedTable {
 
   absl::Status TakeHolders(const postgres::Result& result, const std::vector<size_t>& versions);
   absl::Status FindVersions();
+  std::optional<conflict::Version> NewestOf(const std::string& name, const RowOp* op,
+                                            const std::optional<conflict::Version>& now) const;
   void Judge(Key* key);
   void JudgeClaims();
   void Die(Key* key, const RowOp& by);
