@@ -20,7 +20,7 @@ namespace {
 constexpr int kFound = 3;  // exit code: something that must hold does not
 
 std::string CommandOf(const Options& options) {
-  std::string command = absl::StrCat("bdr-chaos --seed ", options.seed, " --seconds ",
+  std::string command = absl::StrCat("./dev chaos --seed ", options.seed, " --seconds ",
                                      options.seconds, " --profile ", options.profile);
   if (options.nodes != 0) absl::StrAppend(&command, " --nodes ", options.nodes);
   if (!options.broken.empty()) absl::StrAppend(&command, " --break ", options.broken);

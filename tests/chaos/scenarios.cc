@@ -15,7 +15,7 @@ namespace bdr::chaos {
 namespace {
 
 // With a broken rule nodes stay different however long one waits.
-constexpr absl::Duration kBrokenDeadline = absl::Seconds(15);
+constexpr absl::Duration kBrokenDeadline = absl::Seconds(10);
 constexpr absl::Duration kDeadline = absl::Seconds(60);
 
 absl::StatusOr<std::unique_ptr<harness::Cluster>> StartCluster(const std::string& broken,

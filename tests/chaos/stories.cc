@@ -25,26 +25,28 @@ absl::Status Begin(const Stage& stage) {
 absl::Status ClockWait(const Stage& stage) {
   harness::FakeClock& ahead = stage.cluster().clock("n1");
   ahead.Set(absl::Milliseconds(450));
-  absl::Status result;
-  // A clock that is ahead stamps what the others must not show yet.
-  for (int i = 0; i < 20 && result.ok(); ++i) {
-    result = stage.Exec("n1", absl::StrCat("INSERT INTO story VALUES (", 1000 + i, ", 'ahead')"));
-    const std::string count = absl::StrCat("SELECT count(*) FROM story WHERE id = ", 1000 + i);
-    const std::string early = absl::StrCat(
-        "SELECT count(*) FROM story WHERE pg_xact_commit_timestamp(xmin) > clock_timestamp()");
-    if (result.ok())
-      result = stage.WaitUntil("the row arrives", [&]() -> absl::StatusOr<bool> {
-        ASSIGN_OR_RETURN(const std::string shown, stage.cluster().QueryValue("n2", early));
-        if (shown != "0") {
-          result = stage.Found("n2 shows a row from the future of its clock");
-          return true;
-        }
-        ASSIGN_OR_RETURN(const std::string arrived, stage.cluster().QueryValue("n2", count));
-        return arrived == "1";
-      });
+  absl::Status found;
+  absl::Status done;
+  // What such a clock stamps the others must not show yet.
+  for (int i = 0; i < 20 && found.ok() && done.ok(); ++i) {
+    const std::string id = absl::StrCat(1000 + i);
+    done = stage.Exec("n1", absl::StrCat("INSERT INTO story VALUES (", id, ", 'ahead')"));
+    if (!done.ok()) break;
+    done = stage.WaitUntil("the row arrives", [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(
+          const std::string shown,
+          stage.cluster().QueryValue(
+              "n2", absl::StrCat("SELECT coalesce((SELECT CASE WHEN pg_xact_commit_timestamp(xmin)"
+                                 " > clock_timestamp() THEN 'early' ELSE 'in time' END "
+                                 "FROM story WHERE id = ",
+                                 id, "), '')")));
+      if (shown == "early") found = stage.Found("n2 shows a row from the future of its clock");
+      return !shown.empty();
+    });
   }
   ahead.Set(absl::ZeroDuration());
-  RETURN_IF_ERROR(result);
+  RETURN_IF_ERROR(done);
+  RETURN_IF_ERROR(found);
   return stage.HealAndConverge();
 }
 
@@ -146,19 +148,26 @@ absl::Status SyncBeforeConfirm(const Stage& stage) {
   return stage.HealAndConverge();
 }
 
-// The machine of n2's agent crashes when its newest transactions are seen elsewhere already.
+// The machine of n2's agent crashes when its newest transactions are seen elsewhere already. Its
+// clock was set back, so their stamps were raised, and would be others if they were given anew.
 absl::Status SyncBeforeShip(const Stage& stage) {
   harness::Cluster& cluster = stage.cluster();
-  for (int crash = 0; crash < 4; ++crash) {
-    const std::string row = absl::StrCat("INSERT INTO story VALUES (", 3000 + crash, ", 'n2')");
-    RETURN_IF_ERROR(stage.Exec("n2", row));
-    RETURN_IF_ERROR(stage.WaitForValue(
-        "n1", absl::StrCat("SELECT count(*) FROM story WHERE id = ", 3000 + crash), "1"));
-    RETURN_IF_ERROR(cluster.CrashAgentMachine("n2").status());
-    RETURN_IF_ERROR(cluster.StartAgent("n2"));
-    RETURN_IF_ERROR(stage.HealAndConverge());
+  cluster.clock("n2").Set(absl::Milliseconds(-800));
+  absl::Status played;
+  for (int crash = 0; crash < 3 && played.ok(); ++crash) {
+    const std::string id = absl::StrCat(3000 + crash);
+    played = stage.Exec("n2", absl::StrCat("INSERT INTO story VALUES (", id, ", 'n2')"));
+    if (played.ok()) {
+      played =
+          stage.WaitForValue("n1", absl::StrCat("SELECT count(*) FROM story WHERE id = ", id), "1");
+    }
+    if (played.ok()) played = cluster.CrashAgentMachine("n2").status();
+    if (played.ok()) played = cluster.StartAgent("n2");
+    if (played.ok()) played = stage.HealAndConverge();
   }
-  return absl::OkStatus();
+  cluster.clock("n2").Set(absl::ZeroDuration());
+  RETURN_IF_ERROR(played);
+  return stage.HealAndConverge();
 }
 
 // An agent that starts again with its clock set back must keep its word of before.
@@ -265,7 +274,7 @@ absl::Status CausalOrder(const Stage& stage) {
   RETURN_IF_ERROR(stage.Exec("n1", "INSERT INTO story VALUES (8, 'question')"));
   RETURN_IF_ERROR(stage.WaitForValue("n2", "SELECT count(*) FROM story WHERE id = 8", "1"));
   RETURN_IF_ERROR(stage.Exec("n2", "INSERT INTO story VALUES (9, 'answer')"));
-  absl::Status result;
+  absl::Status found;
   // n3 may get the question through n2 in time.
   const absl::Status waited = stage.WaitUntil("n3 shows the answer", [&]() -> absl::StatusOr<bool> {
     ASSIGN_OR_RETURN(
@@ -273,11 +282,11 @@ absl::Status CausalOrder(const Stage& stage) {
         cluster.QueryValue("n3",
                            "SELECT coalesce(string_agg(v, ' ' ORDER BY id), '') FROM story "
                            "WHERE id IN (8, 9)"));
-    if (shown == "answer") result = stage.Found("n3 shows an answer without its question");
+    if (shown == "answer") found = stage.Found("n3 shows an answer without its question");
     return !shown.empty();
   });
   RETURN_IF_ERROR(waited);
-  RETURN_IF_ERROR(result);
+  RETURN_IF_ERROR(found);
   return stage.HealAndConverge();
 }
 
@@ -298,7 +307,7 @@ std::vector<Scenario> AllStories() {
        XidIsNoVersion},
       {"sync_before_confirm", "an agent dies with blocks that are not in its log",
        "cannot resume capture", SyncBeforeConfirm},
-      {"sync_before_ship", "an agent's machine crashes after its peers heard of a transaction", "",
+      XX
        SyncBeforeShip},
       {"promise_durable", "an agent starts again with its clock set back by 1 s", "promise",
        PromiseDurable},
