@@ -42,7 +42,7 @@ std::map<Operation, int> AllOperations() {
   return {
       {Operation::kUpsert, 30},    {Operation::kUpdate, 30},   {Operation::kInsert, 10},
       {Operation::kDelete, 14},    {Operation::kKeyChange, 8}, {Operation::kBulkUpsert, 1},
-      {Operation::kBulkDelete, 1},
+      {Operation::kBulkDelete, 1}, {Operation::kTruncate, 1},
   };
 }
 

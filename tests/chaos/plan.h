@@ -34,6 +34,7 @@ struct TableSpec {
   // Each key has a number. The first `hot_keys` are fought over; from kBulkKeys on lies what bulk
   // writes touch.
   int hot_keys = 6;
+  bool unique_values = false;                                  // there are further unique indexes
   std::string KeyExpression(const std::string& number) const;  // comma-separated, of SQL
   std::string KeyColumns() const;
   std::string KeyCondition(int64_t number) const;

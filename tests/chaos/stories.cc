@@ -307,8 +307,8 @@ std::vector<Scenario> AllStories() {
        XidIsNoVersion},
       {"sync_before_confirm", "an agent dies with blocks that are not in its log",
        "cannot resume capture", SyncBeforeConfirm},
-      XX
-       SyncBeforeShip},
+      {"sync_before_ship", "an agent's machine crashes after its peers heard of a transaction",
+       "histor", SyncBeforeShip},
       {"promise_durable", "an agent starts again with its clock set back by 1 s", "promise",
        PromiseDurable},
       {"keys_in_flight", "a delete overtakes an older insert that waits for a lock",

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/substitute.h"
 
 namespace bdr::chaos {
 namespace {
@@ -57,6 +58,8 @@ std::string ValueColumn::RandomValue(Random& random) const {
   if (type == "bytea") return absl::StrCat("decode(md5('", n, "'), 'hex')");
   if (type == "boolean") return n % 2 == 0 ? "true" : "false";
   if (type == "double precision") return absl::StrCat(n, " / 3.0::float8");
+  // Few values, which many rows want.
+  if (type == "claimed") return absl::StrCat(random.Below(8));
   // Too large to stand in the row itself.
   if (type == "large") return absl::StrCat("repeat(md5('", n, "'), 120)");
   return absl::StrCat(n);
@@ -92,9 +95,15 @@ TableSpec RandomTable(Random& random, const std::string& name) {
     table.values.push_back({.name = "large", .type = "large"});
     columns.push_back("large text");
   }
+  // Of a partitioned table a unique index must hold the key of its partitions.
+  const bool partitioned = random.Percent(25);
+  const int64_t claims = partitioned || random.OneIn(2) ? 0 : random.Between(1, 2);
+  for (int64_t i = 0; i < claims; ++i) {
+    table.values.push_back({.name = absl::StrCat("u", i), .type = "claimed"});
+    columns.push_back(absl::StrCat("u", i, " int"));
+  }
   columns.push_back(absl::StrCat("PRIMARY KEY (", table.KeyColumns(), ")"));
   table.ddl = absl::StrCat("CREATE TABLE ", name, " (", absl::StrJoin(columns, ", "), ")");
-  const bool partitioned = random.Percent(25);
   if (partitioned) {
     absl::StrAppend(&table.ddl, " PARTITION BY HASH (", table.key.front(), ");\n");
     for (int part = 0; part < 3; ++part) {
@@ -115,6 +124,14 @@ TableSpec RandomTable(Random& random, const std::string& name) {
     }
     if (full) absl::StrAppend(&table.ddl, "ALTER TABLE ", relation, " REPLICA IDENTITY FULL;\n");
   }
+  for (int64_t i = 0; i < claims; ++i) {
+    absl::StrAppend(
+        &table.ddl, "CREATE UNIQUE INDEX ON ", name,
+        absl::Substitute(
+            random.Pick<std::string>({" (u$0);\n", " (u$0) WHERE w % 2 = 0;\n", " ((u$0 % 5));\n"}),
+            i));
+  }
+  table.unique_values = claims > 0;
   table.hot_keys = static_cast<int>(random.Between(2, 10));
   return table;
 }
