@@ -80,6 +80,10 @@ std::vector<Profile> MakeProfiles() {
                                  {FaultKind::kServerKill, 1}},
                       .operations = AllOperations(),
                       .fault_max = absl::Seconds(1)});
+  profiles.push_back({.name = "calm",
+                      .about = "nothing fails: users alone fight",
+                      .faults = {},
+                      .operations = AllOperations()});
   profiles.push_back(
       {.name = "fight",
        .about = "many short transactions on three rows of one table, links that come and go",
