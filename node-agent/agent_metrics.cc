@@ -82,7 +82,8 @@ std::vector<MetricInfo> AgentMetrics() {
       // Counted where they happen.
       {.name = "bdr_conflicts_by_kind_total",
        .type = kCounter,
-       .help = "the same conflicts by kind, as PostgreSQL names them (insert_exists, ...)",
+       .help = "the same conflicts by kind, as PostgreSQL names them (insert_exists, ...), and "
+               "truncate_origin_differs, unique_claimed",
        .labels = {"kind"}},
       {.name = "bdr_apply_group_transactions",
        .type = kHistogram,

@@ -219,7 +219,7 @@ TEST_F(ClaimsTest, ManyRandomWritesOfFewValuesConverge) {
       }
       if (i == 125 && round % 3 == 1) {
         // In the middle of whatever it does: what it knows of claims comes back.
-        const std::string& node = cluster_->names()[static_cast<size_t>(draw(3))];
+        const std::string node = cluster_->names()[static_cast<size_t>(draw(3))];
         cluster_->agent(node).Kill9();
         ASSERT_OK(cluster_->StartAgent(node));
       }
