@@ -273,7 +273,7 @@ TEST_F(CatalogTest, ConstraintsSayWhatIsTheSameAndHowToTell) {
   EXPECT_THAT(found[2].columns, ElementsAre(1, 3));
   EXPECT_THAT(found[2].predicate, ::testing::HasSubstr("'live'"));
   EXPECT_EQ(found[3].parts[0].collation, "app.nocase");
-  EXPECT_EQ(found[5].parts[0].type, "bit");
+  EXPECT_EQ(found[5].parts[0].type, "\"bit\"");
   EXPECT_EQ(found[6].parts[0].op, "OPERATOR(pg_catalog.&&)");
   EXPECT_EQ(found[6].parts[0].type, "int4range");
   EXPECT_THAT(found[6].columns, ElementsAre(1, 5));

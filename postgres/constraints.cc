@@ -127,9 +127,10 @@ absl::Status AddTypes(Connection& connection, const TableInfo& table, Constraint
                                                 ").*) AS t LIMIT 0")));
   for (size_t i = 0; i < parts.size(); ++i) {
     const int field = static_cast<int>(i);
+    // -1: of any length. Without, "bit" would be bit(1).
     ASSIGN_OR_RETURN(constraint->parts[i].type,
                      connection.QueryValue(absl::StrCat("SELECT format_type(",
-                                                        PQftype(shape.get(), field), ", NULL)")));
+                                                        PQftype(shape.get(), field), ", -1)")));
   }
   return absl::OkStatus();
 }
