@@ -23,13 +23,7 @@ void AppliedHistory::Reset(OriginId origin, Lsn origin_lsn, int64_t stamp_us, Ls
   Origin& state = origins_[origin];
   std::deque<Group>& groups = state.groups;
   while (!groups.empty() && groups.back().origin_lsn > origin_lsn) groups.pop_back();
-  if (state.lsn > origin_lsn) {
-    // The server crashed and lost commits. Local ones that are still to be asked for lie before
-    // them in the WAL, or come after this call: neither had seen what was lost.
-    state.lsn = origin_lsn;
-    state.stamp_us = std::min(state.stamp_us, stamp_us);
-    state.seen_us = std::min(state.seen_us, stamp_us);
-  }
+  TakeBack(state, origin_lsn, stamp_us);
   for (Group& group : groups) group.local_after = std::min(group.local_after, local_after);
   if (groups.empty() ? state.lsn < origin_lsn : groups.back().origin_lsn < origin_lsn) {
     // Committed at a time that nobody here remembers, so perhaps before anything.
@@ -38,6 +32,39 @@ void AppliedHistory::Reset(OriginId origin, Lsn origin_lsn, int64_t stamp_us, Ls
                       .local_before = Lsn{0},
                       .local_after = local_after});
   }
+}
+
+void AppliedHistory::TakeBack(Origin& origin, Lsn origin_lsn, int64_t stamp_us) {
+  if (origin.lsn <= origin_lsn) return;
+  // The server crashed and lost commits. Local ones that are still to be asked for lie before
+  // them in the WAL, or come after this call: neither had seen what was lost.
+  origin.lsn = origin_lsn;
+  origin.stamp_us = std::min(origin.stamp_us, stamp_us);
+  origin.seen_us = std::min(origin.seen_us, stamp_us);
+}
+
+std::vector<OriginLsn> AppliedHistory::Finished() const {
+  MutexLock lock(&mu_);
+  std::vector<OriginLsn> finished;
+  for (const auto& [id, origin] : origins_) {
+    Lsn lsn = origin.lsn;
+    for (const Group& group : origin.groups) {
+      if (group.local_after.value != UINT64_MAX) lsn = group.origin_lsn;
+    }
+    finished.push_back({.origin = id, .lsn = lsn});
+  }
+  return finished;
+}
+
+void AppliedHistory::Lost(OriginId origin, Lsn finished, Lsn visible_lsn,
+                          int64_t visible_stamp_us) {
+  if (finished <= visible_lsn) return;
+  MutexLock lock(&mu_);
+  Origin& state = origins_[origin];
+  std::erase_if(state.groups, [&](const Group& group) {
+    return group.origin_lsn > visible_lsn && group.origin_lsn <= finished;
+  });
+  TakeBack(state, visible_lsn, visible_stamp_us);
 }
 
 void AppliedHistory::AddPromise(OriginId origin, Lsn origin_lsn, int64_t promise_us) {
@@ -67,11 +94,39 @@ int64_t AppliedHistory::NewestStamp() const {
   return newest_us;
 }
 
-AppliedHistory::Snapshot AppliedHistory::At(Lsn local_commit_lsn) {
+AppliedHistory::Snapshot AppliedHistory::At(Lsn local_commit_lsn) const {
   MutexLock lock(&mu_);
   Snapshot snapshot;
+  for (const auto& [id, origin] : origins_) {
+    Lsn seen = origin.lsn;
+    int64_t stamp_us = origin.stamp_us;
+    auto group = origin.groups.begin();
+    for (; group != origin.groups.end() && group->local_after <= local_commit_lsn; ++group) {
+      seen = group->origin_lsn;
+      stamp_us = std::max(stamp_us, group->stamp_us);
+    }
+    int64_t seen_us = std::max(origin.seen_us, stamp_us);
+    for (const Promise& promise : origin.promises) {
+      if (promise.origin_lsn > seen) break;
+      seen_us = std::max(seen_us, promise.time_us);
+    }
+    Lsn waits_for = seen;
+    int64_t newest_us = stamp_us;
+    for (; group != origin.groups.end() && group->local_before < local_commit_lsn; ++group) {
+      waits_for = group->origin_lsn;
+      newest_us = std::max(newest_us, group->stamp_us);
+    }
+    if (waits_for.valid()) snapshot.waits_for.push_back({.origin = id, .lsn = waits_for});
+    if (seen_us != 0) snapshot.seen.push_back({.node = id.node, .time_us = seen_us});
+    snapshot.newest_stamp_us = std::max(snapshot.newest_stamp_us, newest_us);
+  }
+  return snapshot;
+}
+
+void AppliedHistory::Fold(Lsn local_lsn) {
+  MutexLock lock(&mu_);
   for (auto& [id, origin] : origins_) {
-    while (!origin.groups.empty() && origin.groups.front().local_after <= local_commit_lsn) {
+    while (!origin.groups.empty() && origin.groups.front().local_after <= local_lsn) {
       origin.lsn = origin.groups.front().origin_lsn;
       origin.stamp_us = std::max(origin.stamp_us, origin.groups.front().stamp_us);
       origin.groups.pop_front();
@@ -81,20 +136,7 @@ AppliedHistory::Snapshot AppliedHistory::At(Lsn local_commit_lsn) {
       origin.seen_us = std::max(origin.seen_us, origin.promises.front().time_us);
       origin.promises.pop_front();
     }
-    Lsn waits_for = origin.lsn;
-    int64_t newest_us = origin.stamp_us;
-    for (const Group& group : origin.groups) {
-      if (group.local_before >= local_commit_lsn) break;
-      waits_for = group.origin_lsn;
-      newest_us = std::max(newest_us, group.stamp_us);
-    }
-    if (waits_for.valid()) snapshot.waits_for.push_back({.origin = id, .lsn = waits_for});
-    if (origin.seen_us != 0) {
-      snapshot.seen.push_back({.node = id.node, .time_us = origin.seen_us});
-    }
-    snapshot.newest_stamp_us = std::max(snapshot.newest_stamp_us, newest_us);
   }
-  return snapshot;
 }
 
 }  // namespace bdr::agent

@@ -36,6 +36,13 @@ class AppliedHistory {
   // `origin_lsn` is committed, everything later that Begin() announced is not.
   void Reset(OriginId origin, Lsn origin_lsn, int64_t stamp_us, Lsn local_after);
 
+  // How far each origin's groups were finished.
+  std::vector<OriginLsn> Finished() const;
+  // The server may have been restarted since `finished` was asked for, without what it had not
+  // flushed: of that, only what ends at or before `visible_lsn` is there. Groups begun later are
+  // left alone.
+  void Lost(OriginId origin, Lsn finished, Lsn visible_lsn, int64_t visible_stamp_us);
+
   // The origin's promise: whoever applied it up to `origin_lsn` has seen every stamp of it up to
   // `promise_us`.
   void AddPromise(OriginId origin, Lsn origin_lsn, int64_t promise_us);
@@ -48,12 +55,11 @@ class AppliedHistory {
     std::vector<SeenUntil> seen;
     int64_t newest_stamp_us = 0;  // of all that waits_for covers
   };
-  // For a local commit at `local_commit_lsn`. Must be asked in the order of local commits: it
-  // forgets what cannot matter to later ones.
-  Snapshot At(Lsn local_commit_lsn);
-  // Every local commit still to be asked for lies at or beyond here: forgets the rest, so that a
-  // node which is only read from does not collect it.
-  void Fold(Lsn local_lsn) { (void)At(local_lsn); }
+  // For a local commit at `local_commit_lsn`, not before what was folded.
+  Snapshot At(Lsn local_commit_lsn) const;
+  // Every local commit still to be asked for lies at or beyond here, also if the slot's stream
+  // breaks and what was not durable is decoded again: forgets what cannot matter to them.
+  void Fold(Lsn local_lsn);
 
  private:
   struct Group {
@@ -74,6 +80,8 @@ class AppliedHistory {
     std::deque<Group> groups;      // by position, later ones last
     std::deque<Promise> promises;  // likewise
   };
+
+  static void TakeBack(Origin& origin, Lsn origin_lsn, int64_t stamp_us);
 
   mutable Mutex mu_;
   std::map<OriginId, Origin> origins_ ABSL_GUARDED_BY(mu_);

@@ -22,6 +22,39 @@ using ::testing::IsEmpty;
 constexpr OriginId kPeer{.node = 2, .incarnation = 1};
 constexpr OriginId kOther{.node = 3, .incarnation = 1};
 
+// The slot's stream breaks, and what was not durable is decoded again: it had seen no more than the
+// first time.
+TEST(AppliedHistoryTest, AnEarlierCommitThatIsAskedForAgainGetsTheSameAnswer) {
+  AppliedHistory history;
+  history.Begin(kPeer, Lsn{50}, 1000, Lsn{120});
+  history.Finish(kPeer, Lsn{130});
+  EXPECT_THAT(history.At(Lsn{110}).seen, IsEmpty());
+  EXPECT_THAT(history.At(Lsn{200}).seen, ElementsAre(SeenUntil{kPeer.node, 1000}));
+  EXPECT_THAT(history.At(Lsn{110}).seen, IsEmpty());
+  EXPECT_THAT(history.At(Lsn{110}).waits_for, IsEmpty());
+  history.Fold(Lsn{130});
+  EXPECT_THAT(history.At(Lsn{130}).seen, ElementsAre(SeenUntil{kPeer.node, 1000}));
+}
+
+// PostgreSQL crashed and lost a group; its place in the WAL is used again. What commits there had
+// not seen it, whoever notices first.
+TEST(AppliedHistoryTest, WhatACrashTookWasNotSeenByWhatComesAfter) {
+  AppliedHistory history;
+  history.Begin(kPeer, Lsn{50}, 1000, Lsn{100});
+  history.Finish(kPeer, Lsn{110});
+  history.Begin(kPeer, Lsn{60}, 2000, Lsn{120});
+  history.Finish(kPeer, Lsn{130});
+  history.Begin(kOther, Lsn{9}, 1500, Lsn{130});  // under way
+  const std::vector<OriginLsn> finished = history.Finished();
+  EXPECT_THAT(finished, ElementsAre(OriginLsn{kPeer, Lsn{60}}, OriginLsn{kOther, Lsn{0}}));
+  history.Lost(kPeer, Lsn{60}, /*visible_lsn=*/Lsn{50}, 1000);
+  history.Lost(kOther, Lsn{0}, /*visible_lsn=*/Lsn{0}, 0);
+  EXPECT_THAT(history.At(Lsn{200}).seen, ElementsAre(SeenUntil{kPeer.node, 1000}));
+  history.Finish(kOther, Lsn{210});
+  EXPECT_THAT(history.At(Lsn{210}).seen,
+              ElementsAre(SeenUntil{kPeer.node, 1000}, SeenUntil{kOther.node, 1500}));
+}
+
 TEST(AppliedHistoryTest, KnowsOfNothingAtFirst) {
   AppliedHistory history;
   const AppliedHistory::Snapshot snapshot = history.At(Lsn{100});

@@ -11,8 +11,9 @@
 namespace bdr::agent {
 namespace {
 
+// Of equal times the node decides, which is not known here: they count.
 bool Misled(const StampRange& stamps, bool gone, int64_t commit_us, int64_t stamp_us) {
-  return stamps.oldest_us < stamp_us && (gone || stamps.newest_us > commit_us);
+  return stamps.oldest_us <= stamp_us && (gone || stamps.newest_us >= commit_us);
 }
 
 StampRange Union(const StampRange& a, const StampRange& b) {
@@ -194,10 +195,10 @@ bool KeyTable::TouchesTable(uint32_t table_oid, int64_t stamp_us) const {
   MutexLock lock(&mu_);
   if (exclusive_ != 0) return true;
   for (const Recent& recent : recent_) {
-    if (recent.all && recent.stamps.oldest_us < stamp_us) return true;
+    if (recent.all && recent.stamps.oldest_us <= stamp_us) return true;
   }
   const auto found = tables_.find(conflict::VersionKey(table_oid, ""));
-  return found != tables_.end() && found->second.oldest_us < stamp_us;
+  return found != tables_.end() && found->second.oldest_us <= stamp_us;
 }
 
 bool KeyTable::TouchesClaim(absl::string_view key) const {

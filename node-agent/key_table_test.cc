@@ -121,7 +121,8 @@ TEST(KeyTableTest, ATruncateTouchesEveryRowOfItsTableUntilCaptureHasPassed) {
   ASSERT_TRUE(first);
   EXPECT_TRUE(table.TouchesTable(7, 500));
   EXPECT_FALSE(table.TouchesTable(8, 500));
-  EXPECT_FALSE(table.TouchesTable(7, 100));  // everything in the group is newer
+  EXPECT_FALSE(table.TouchesTable(7, 99));  // everything in the group is newer
+  EXPECT_TRUE(table.TouchesTable(7, 100));  // perhaps: of equal times the node decides
   held.Commit(Lsn{50});
   EXPECT_TRUE(table.TouchesTable(7, 500));
   table.Forget(Lsn{49});
@@ -212,6 +213,16 @@ TEST(KeyTableTest, ALocalRowTouchesOnlyWhereItsCommitTimeMisleads) {
   EXPECT_TRUE(table.Touches("a", /*gone=*/false, 199, 1000));
   EXPECT_FALSE(table.Touches("a", /*gone=*/false, 300, 1000));  // looked newer, and is
   EXPECT_FALSE(table.Touches("a", /*gone=*/false, 50, 90));     // looked older, and is
+}
+
+// Two nodes may commit in the same microsecond; then the higher node's change is the newer one.
+TEST(KeyTableTest, EqualTimesTouchSinceTheNodesDecide) {
+  KeyTable table;
+  auto [registered, held] = table.Register(1, {"a"}, {.oldest_us = 150, .newest_us = 150}, kShort);
+  ASSERT_TRUE(registered);
+  EXPECT_TRUE(table.Touches("a", /*gone=*/true, 150, 150));
+  EXPECT_TRUE(table.Touches("a", /*gone=*/false, 150, 151));
+  EXPECT_FALSE(table.Touches("a", /*gone=*/true, 149, 149));
 }
 
 TEST(KeyTableTest, WhatWasReleasedTouchesNothing) {

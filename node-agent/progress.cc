@@ -157,7 +157,7 @@ Lsn Progress::DurableLsn(OriginId origin) const {
 void Progress::UpdateOwnStableLocked() {
   // Before the members are known nobody can be said to have anything.
   if (!peers_known_) return;
-  Lsn stable = published_;
+  Lsn stable = std::min(published_, own_merged_);
   for (const OriginId& peer : peers_) {
     const auto found = own_durable_at_.find(peer.node);
     stable = std::min(stable, found == own_durable_at_.end() ? Lsn{0} : found->second);
@@ -168,6 +168,12 @@ void Progress::UpdateOwnStableLocked() {
     if (promises_.size() == 1) break;  // it may still be raised at the same position
     promises_.pop_front();
   }
+}
+
+void Progress::OwnMerged(Lsn merged) {
+  MutexLock lock(&mu_);
+  own_merged_ = std::max(own_merged_, merged);
+  UpdateOwnStableLocked();
 }
 
 Lsn Progress::StableLsn(OriginId origin) const {
@@ -226,7 +232,7 @@ HeartbeatInfo Progress::MakeHeartbeat() {
   const int64_t clock_us = ServerClock();
   HeartbeatInfo heartbeat;
   heartbeat.clock_us = clock_us;
-  const std::vector<OriginId> origins = log_->Origins();
+  const std::vector<OriginId> origins = log_ == nullptr ? std::vector<OriginId>{} : log_->Origins();
   MutexLock lock(&mu_);
   heartbeat.origins.push_back({.origin = own_,
                                .published_lsn = published_,

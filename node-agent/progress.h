@@ -25,7 +25,7 @@ namespace bdr::agent {
 // Thread-safe. Only the Wait… calls block.
 class Progress : public StreamBackend {
  public:
-  // `log` and `history` outlive it.
+  // `log` and `history` outlive it. Without a log it relays nobody's blocks.
   Progress(OriginId own, const ChangeLog* log, AppliedHistory* history)
       : own_(own), log_(log), history_(history) {}
 
@@ -73,6 +73,10 @@ class Progress : public StreamBackend {
   // --- stability ---
   // All members have it durable: what ends at or before may be forgotten.
   Lsn StableLsn(OriginId origin) const;
+  // Own changes that end at or before have been merged again where they had to be, and a crash does
+  // not undo it. What comes later must find the versions that it is to be merged with, so it holds
+  // back what is stable.
+  void OwnMerged(Lsn merged);
   // Nothing older than this can still arrive here, and whatever still arrives had seen everything
   // older than this; 0 while it is not known.
   int64_t StableTime() const;
@@ -132,6 +136,7 @@ class Progress : public StreamBackend {
   int64_t promise_us_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t settled_us_ ABSL_GUARDED_BY(mu_) = 0;         // promised, and seen by all that is to come
   std::deque<Promised> promises_ ABSL_GUARDED_BY(mu_);  // own, not yet stable
+  Lsn own_merged_ ABSL_GUARDED_BY(mu_);
   Lsn own_stable_ ABSL_GUARDED_BY(mu_);
   int64_t own_stable_us_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t server_life_ ABSL_GUARDED_BY(mu_) = 0;  // grows with every RestartFlushing()

@@ -37,6 +37,7 @@ class ProgressTest : public ::testing::Test {
     ASSERT_OK_AND_ASSIGN(database_, Database::Open({.directory = folder_->path() + "/log"}));
     ASSERT_OK_AND_ASSIGN(log_, ChangeLog::Open(database_.get()));
     progress_ = std::make_unique<Progress>(kOwn, log_.get(), &history_);
+    progress_->OwnMerged(Lsn{UINT64_MAX});
   }
 
   static HeartbeatInfo Heartbeat(std::vector<HeartbeatOrigin> origins) {
@@ -169,6 +170,24 @@ TEST_F(ProgressTest, StableTimeIsTheLowestOfAllMembers) {
   EXPECT_EQ(progress_->StableTime(), 5000);
 }
 
+// Own changes that are to be merged again must find the versions that they met: what is newer than
+// they are, and known to everybody, must not be forgotten before.
+TEST_F(ProgressTest, NothingIsStableThatOwnChangesStillToBeMergedAgainMayMeet) {
+  Progress progress(kOwn, /*log=*/nullptr, &history_);
+  progress.SetPeers({kPeer});
+  progress.OnHeartbeat(kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = 1'000'000}}));
+  progress.Published(Lsn{100}, 5000, kAllSeen);
+  progress.Published(Lsn{110}, 6000, kAllSeen);
+  progress.OnAcks(kPeer.node, {{.origin = kOwn, .durable_lsn = Lsn{110}}});
+  EXPECT_EQ(progress.StableTime(), 0);
+  EXPECT_EQ(progress.StableLsn(kOwn), Lsn{0});
+  progress.OwnMerged(Lsn{100});
+  EXPECT_EQ(progress.StableTime(), 5000);
+  EXPECT_EQ(progress.StableLsn(kOwn), Lsn{100});
+  progress.OwnMerged(Lsn{110});
+  EXPECT_EQ(progress.StableTime(), 6000);
+}
+
 // A change that is still to come may have been made in ignorance of one that everybody has. What
 // is forgotten as stable must be known to all that is to come.
 TEST_F(ProgressTest, NothingIsStableThatChangesStillToComeHadNotSeen) {
@@ -203,7 +222,7 @@ TEST_F(ProgressTest, OthersHavePromisedWhatIsInForceWhereTheyAreApplied) {
     progress_->OnHeartbeat(
         origin.node, Heartbeat({{.origin = origin, .published_lsn = lsn, .promise_us = time_us}}));
   };
-  progress_->Published(Lsn{5}, 9000);
+  progress_->Published(Lsn{5}, 9000, kAllSeen);
   promise(kPeer, Lsn{100}, 5000);
   promise(kPeer, Lsn{200}, 6000);
   promise(kPeer, Lsn{200}, 7000);
@@ -279,6 +298,7 @@ RC_GTEST_PROP(ProgressStabilityTest, StableTimeIsNeverAboveAPromiseThatEverybody
   AppliedHistory history;
   Progress progress(kOwn, /*log=*/nullptr, &history);  // the log is not asked about stability
   progress.SetPeers({kPeer, kOther});
+  progress.OwnMerged(Lsn{UINT64_MAX});
   for (const OriginId peer : {kPeer, kOther}) {
     progress.OnHeartbeat(peer.node,
                          {.clock_us = 0, .origins = {{.origin = peer, .stable_us = INT64_MAX}}});

@@ -107,6 +107,9 @@ absl::Status Watcher::Look() {
     // Peers trim what is durable here, so the log and the versions must survive as well.
     RETURN_IF_ERROR(parts_.database->Sync());
     parts_.progress->Durable(flushed);
+    // What is still to be merged again holds back what may be forgotten: it is to meet the versions
+    // that it met when it was committed. After a crash that begins at what is on disk.
+    parts_.progress->OwnMerged(merged_);
     RETURN_IF_ERROR(Forget());
   }
   if (now - last_slot_ > kSlotInterval) {
@@ -141,9 +144,7 @@ absl::Status Watcher::Forget() {
   parts_.stable_xid->Advance(
       captured, std::max(parts_.clock->Newest(), parts_.history->NewestStamp()), stable_us);
   for (const OriginId& origin : parts_.log->Origins()) {
-    Lsn stable = parts_.progress->StableLsn(origin);
-    // Own changes that may have to be merged again are read from there after a crash.
-    if (origin == parts_.progress->own()) stable = std::min(stable, merged_);
+    const Lsn stable = parts_.progress->StableLsn(origin);
     if (!stable.valid()) continue;
     RETURN_IF_ERROR(parts_.log->Trim(origin, stable));
   }

@@ -193,6 +193,11 @@ absl::Status Applier::Connect() {
                         .application_name = absl::StrCat("bdr apply ", ToString(origin_))}));
   SetConnection(std::move(connection));
   RETURN_IF_ERROR(connection_->Exec(kSessionSql).status());
+  if (merges_own()) {
+    // Nobody sends own changes again: merged counts as done, so a crash of the server must not take
+    // it back. (A remote group comes again, by bdr.progress.)
+    RETURN_IF_ERROR(connection_->Exec("SET synchronous_commit = local").status());
+  }
   stable_xid_ = kFrozenXid;
   // Apply is to be the victim of a deadlock, not the user; whoever looks first is.
   const absl::Status timeout = connection_->Exec("SET deadlock_timeout = '20ms'").status();

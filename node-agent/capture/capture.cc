@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
+#include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 #include "postgres/connection.h"
 #include "postgres/pgoutput.h"
@@ -159,6 +160,16 @@ absl::Status Capture::Session::FindPosition() {
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> sql,
                    postgres::Connection::Connect(
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
+  // If it was a crash that ended the last session, groups may be gone that the history counts as
+  // seen, and WAL positions come again that lay behind them.
+  const std::vector<OriginLsn> finished = parts_.history->Finished();
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*sql));
+  for (const OriginLsn& known : finished) {
+    for (const AppliedPosition& position : applied) {
+      if (position.origin != known.origin) continue;
+      parts_.history->Lost(known.origin, known.lsn, position.lsn, position.stamp_us);
+    }
+  }
   const auto find_slot = [&]() -> absl::StatusOr<postgres::Result> {
     const postgres::Param name{.data = options_.slot};
     return sql->ExecParams(
@@ -622,7 +633,8 @@ absl::Status Capture::Session::Idle() {
 
 absl::Status Capture::Session::SendFeedback(bool request_reply) {
   last_feedback_ = SteadyNow();
-  if (!in_transaction_) parts_.history->Fold(decoded_);
+  // Not what was merely decoded: the next session decodes it again, and asks again.
+  parts_.history->Fold(confirmed_);
   BDR_FAIL_POINT("capture_before_confirm");
   RETURN_IF_ERROR(connection_->SendStatus({.write = confirmed_,
                                            .flush = confirmed_,
