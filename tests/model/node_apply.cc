@@ -1,0 +1,544 @@
+// The appliers of a node: applier.cc and group_executor.cc, step by step.
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "conflict/found_rule.h"
+#include "tests/model/node.h"
+
+namespace bdr::model {
+
+using conflict::ChangeKind;
+using conflict::FoundRow;
+using conflict::Verdict;
+
+void Node::Apply(int slot) {
+  if (agent_ == nullptr) return;
+  Applier& applier = agent_->appliers[slot];
+  // An applier runs on until the schedule looks elsewhere.
+  do {
+    const Phase before = applier.phase;
+    if (applier.rewind && before != Phase::kCommitting && before != Phase::kCommitted) {
+      Rollback(applier, slot);
+      applier.registration.Release();
+      applier.ops.clear();
+      applier.phase = Phase::kConnecting;
+    }
+    switch (applier.phase) {
+      case Phase::kConnecting:
+        Connect(slot);
+        break;
+      case Phase::kRebuilding:
+        Rebuild(slot);
+        break;
+      case Phase::kIdle:
+        Gather(slot);
+        break;
+      case Phase::kGathered:
+        if (Register(slot)) applier.phase = Phase::kRegistered;
+        break;
+      case Phase::kRegistered:
+        Record(slot);
+        applier.phase = Phase::kRecorded;
+        break;
+      case Phase::kRecorded: {
+        const Ran ran = Execute(slot);
+        if (ran == Ran::kDone) {
+          database_.SetOpen(slot, &applier.open);
+          applier.phase = Phase::kExecuted;
+          break;
+        }
+        Rollback(applier, slot);
+        if (ran == Ran::kMustWait) {
+          applier.wait_for = database_.insert_lsn();
+          applier.phase = Phase::kWaiting;
+        } else if (ran == Ran::kMoreKeys) {
+          applier.registration.Release();
+          applier.phase = Phase::kGathered;
+        } else if (ran == Ran::kBlocked && world_->random.Percent(50)) {
+          applier.phase = Phase::kRegistered;  // a deadlock's victim begins again
+        }
+        break;
+      }
+      case Phase::kWaiting:
+        if (agent_->captured_through >= applier.wait_for || Broken(Rule::kNoBarrier)) {
+          for (int key = 0; key < kMaxKeys; ++key) {
+            if (applier.must_wait[key].has_value()) {
+              applier.found_before[key] = applier.must_wait[key];
+            }
+          }
+          applier.phase = Phase::kRegistered;
+        }
+        break;
+      case Phase::kExecuted:
+        if (!merges_own(slot)) {
+          const Op& last = applier.ops.back();
+          agent_->history.Begin(OriginOf(slot), last.transaction->end_lsn, last.stamp().time_us,
+                                database_.insert_lsn());
+        }
+        applier.phase = Phase::kCommitting;
+        break;
+      case Phase::kCommitting:
+        Commit(slot);
+        break;
+      case Phase::kCommitted:
+        Finish(slot);
+        break;
+    }
+    if (applier.phase == before) return;
+  } while (world_->random.Percent(65));
+}
+
+void Node::Rollback(Applier& applier, int slot) {
+  applier.open = {};
+  database_.SetOpen(slot, nullptr);
+}
+
+// As Applier::Session().
+void Node::Connect(int slot) {
+  Agent& agent = *agent_;
+  Applier& applier = agent.appliers[slot];
+  applier.rewind = false;
+  applier.open = {};
+  applier.before.fill(conflict::kNever);
+  applier.dead_before.fill(conflict::kNever);
+  applier.recorded.fill(false);
+  applier.unseats.fill(false);
+  applier.found_before.fill(std::nullopt);
+  if (merges_own(slot)) {
+    for (int origin = 0; origin < world_->nodes; ++origin) {
+      if (origin != index_ && !agent.rebuilt[origin]) return;
+    }
+    applier.phase = applier.ops.empty() ? Phase::kIdle : Phase::kGathered;
+    return;
+  }
+  applier.server_life = agent.progress.ServerLife();
+  const Committed& committed = database_.committed();
+  for (int origin = 0; origin < world_->nodes; ++origin) {
+    if (origin == index_) continue;
+    const OriginId id = OriginOf(origin);
+    const Lsn lsn = committed.progress[origin];
+    const Lsn known = agent.progress.CommittedLsn(id).value_or(Lsn{0});
+    const Lsn now = database_.insert_lsn();
+    if (origin == slot) {
+      agent.progress.ResetCommitted(id, lsn);
+      if (!agent.progress.Committed(id, lsn, now, applier.server_life)) return;
+      agent.history.Reset(id, lsn, committed.progress_us[origin], now);
+      agent.keys.Settle(id.node, now);
+      applier.next = committed.applied[origin];
+    } else if (known > lsn) {
+      agent.progress.ResetCommitted(id, lsn);
+      agent.appliers[origin].rewind = true;
+    }
+  }
+  applier.phase = Phase::kRebuilding;
+}
+
+// As Applier::RebuildVersions(), then waits for the others'.
+void Node::Rebuild(int slot) {
+  Agent& agent = *agent_;
+  const std::vector<const Transaction*>& log = log_[slot];
+  for (int i = 0; i < agent.appliers[slot].next; ++i) {
+    if (static_cast<size_t>(i) < trimmed_[slot]) continue;  // stable
+    if (static_cast<size_t>(i) >= log.size()) return;       // to be fetched again
+    const Transaction& transaction = *log[i];
+    if (transaction.end_lsn <= store_.versions_through[slot]) continue;
+    for (const Change& change : transaction.changes) {
+      if (change.kind == Kind::kTruncate) {
+        store_.PutTruncate(transaction.header.stamp);
+        continue;
+      }
+      if (!change.writes() && Broken(Rule::kTombstones)) continue;
+      store_.PutVersion(change.key, transaction.header.stamp, !change.writes());
+      if (change.writes()) {
+        store_.PutClaims(change.key, change.row, transaction.header.stamp, constraints());
+      }
+    }
+    store_.versions_through[slot] = transaction.end_lsn;
+  }
+  agent.rebuilt[slot] = true;
+  for (int origin = 0; origin < world_->nodes; ++origin) {
+    if (origin != index_ && !agent.rebuilt[origin]) return;
+  }
+  agent.appliers[slot].phase = Phase::kIdle;
+}
+
+// Whether its own transaction wrote the row again: what stands is that, and of this change only the
+// claims count.
+bool Node::Superseded(const Op& op) const {
+  const std::vector<Change>& changes = op.transaction->changes;
+  if (constraints() == 0 || !op.get().writes()) return false;
+  for (size_t i = op.change + 1; i < changes.size(); ++i) {
+    if (changes[i].kind == Kind::kTruncate || changes[i].key == op.get().key) return true;
+  }
+  return false;
+}
+
+void Node::Gather(int slot) {
+  Agent& agent = *agent_;
+  Applier& applier = agent.appliers[slot];
+  applier.before.fill(conflict::kNever);
+  applier.dead_before.fill(conflict::kNever);
+  applier.recorded.fill(false);
+  applier.unseats.fill(false);
+  applier.found_before.fill(std::nullopt);
+  const int most = world_->random.Between(1, 3);
+  const auto take = [&](const Transaction* transaction) {
+    for (size_t i = 0; i < transaction->changes.size(); ++i) {
+      Op op{.transaction = transaction, .change = static_cast<int>(i)};
+      op.superseded = merges_own(slot) && Superseded(op);
+      applier.ops.push_back(op);
+    }
+  };
+  if (!merges_own(slot)) {
+    for (int taken = 0; taken < most; ++taken) {
+      const size_t next = static_cast<size_t>(applier.next + taken);
+      if (next >= log_[slot].size()) break;
+      const Transaction* transaction = log_[slot][next];
+      if (!Broken(Rule::kNoDependencies) &&
+          agent.progress.FirstMissing(transaction->header.waits_for).has_value()) {
+        break;
+      }
+      take(transaction);
+    }
+  } else if (agent.replaying) {
+    for (int taken = 0; taken < most; ++taken) {
+      if (agent.next_replay >= log_[index_].size() ||
+          log_[index_][agent.next_replay]->end_lsn > agent.replay_through) {
+        break;
+      }
+      const Transaction* transaction = log_[index_][agent.next_replay++];
+      if (taken == 0) agent.own_changes.Replayed(Lsn{transaction->end_lsn.value - 1});
+      take(transaction);
+    }
+    if (applier.ops.empty()) {
+      agent.replaying = false;
+      agent.own_changes.EndReplay();
+    }
+  } else {
+    agent.own_changes.Done();
+    for (const agent::OwnChange& own :
+         agent.own_changes.Take(static_cast<size_t>(most), absl::ZeroDuration())) {
+      const std::vector<absl::string_view> parts = absl::StrSplit(own.change, ' ');
+      int number = 0;
+      Op op;
+      (void)absl::SimpleAtoi(parts[0], &number);
+      (void)absl::SimpleAtoi(parts[1], &op.change);
+      op.transaction = log_[index_][number];
+      op.superseded = Superseded(op);
+      applier.ops.push_back(op);
+    }
+  }
+  if (!applier.ops.empty()) applier.phase = Phase::kGathered;
+}
+
+bool Node::Register(int slot) {
+  Applier& applier = agent_->appliers[slot];
+  agent::StampRange stamps{.oldest_us = INT64_MAX, .newest_us = 0};
+  std::vector<std::string> keys;
+  bool all = false;
+  for (const Op& op : applier.ops) {
+    const Change& change = op.get();
+    stamps.oldest_us = std::min(stamps.oldest_us, op.stamp().time_us);
+    stamps.newest_us = std::max(stamps.newest_us, op.stamp().time_us);
+    all |= change.kind == Kind::kTruncate;
+    keys.push_back(KeyInFlight(slot, KeyName(change.key)));
+    if (!change.writes()) continue;
+    for (const std::string& key : ClaimKeys(change.row, constraints())) {
+      keys.push_back(KeyInFlight(slot, key));
+    }
+  }
+  for (int key = 0; key < kMaxKeys; ++key) {
+    if (applier.unseats[key]) keys.push_back(KeyInFlight(slot, KeyName(key)));
+  }
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  auto [registered, held] =
+      all && !Broken(Rule::kNoKeysInFlight)
+          ? agent_->keys.RegisterAll(IdOf(slot), stamps, absl::ZeroDuration())
+          : agent_->keys.Register(IdOf(slot), std::move(keys), stamps, absl::ZeroDuration());
+  if (registered) applier.registration = std::move(held);
+  return registered;
+}
+
+// As Applier::RecordVersions(): ours go into the store, then what stood there is read.
+void Node::Record(int slot) {
+  Applier& applier = agent_->appliers[slot];
+  std::array<Stamp, kMaxKeys> own{};
+  std::array<bool, kMaxKeys> planned{};
+  for (const Op& op : applier.ops) {
+    const Change& change = op.get();
+    if (change.kind == Kind::kTruncate || op.superseded) continue;
+    planned[change.key] = true;
+    own[change.key] = std::max(own[change.key], op.stamp());
+    if (store_.truncated > op.stamp()) {
+      applier.before[change.key] = std::max(applier.before[change.key], store_.truncated);
+    }
+  }
+  for (int key = 0; key < kMaxKeys; ++key) {
+    const VersionOf& known = store_.versions[key];
+    if (!planned[key] || known.stamp == conflict::kNever) continue;
+    if ((merges_own(slot) || applier.recorded[key]) && known.stamp <= own[key]) continue;
+    applier.before[key] = std::max(applier.before[key], known.stamp);
+    if (known.dead) applier.dead_before[key] = std::max(applier.dead_before[key], known.stamp);
+  }
+  if (merges_own(slot)) return;
+  for (const Op& op : applier.ops) {
+    const Change& change = op.get();
+    if (change.kind == Kind::kTruncate) {
+      store_.PutTruncate(op.stamp());
+      continue;
+    }
+    applier.recorded[change.key] = true;
+    if (change.writes() || !Broken(Rule::kTombstones)) {
+      store_.PutVersion(change.key, op.stamp(), !change.writes());
+    }
+    if (change.writes()) store_.PutClaims(change.key, change.row, op.stamp(), constraints());
+  }
+  store_.versions_through[slot] =
+      std::max(store_.versions_through[slot], applier.ops.back().transaction->end_lsn);
+}
+
+FoundRow Node::FoundOf(const Row& row) const {
+  if (row.own && Broken(Rule::kNoOwnXid)) {
+    return {.own = false, .local_writer = true, .time_us = std::nullopt};
+  }
+  std::optional<int64_t> time_us;
+  if (row.timed && !row.own) time_us = row.time_us;
+  if (!row.timed && !row.own && Broken(Rule::kNullTimeOld)) time_us = 0;
+  return {.own = row.own, .local_writer = row.writer == 0, .time_us = time_us};
+}
+
+bool Node::CapturePassed(const Applier& applier, int key, const Row& row) const {
+  // What this very transaction took away, it knows.
+  if (row.own && !row.exists) return true;
+  return applier.found_before[key].has_value() &&
+         *applier.found_before[key] == (row.exists ? row.xmin : 0);
+}
+
+Node::Ran Node::MustWait(int slot, int key) {
+  Applier& applier = agent_->appliers[slot];
+  const Row& row = View(applier.open, key);
+  applier.must_wait[key] = row.exists ? row.xmin : 0;
+  return Ran::kMustWait;
+}
+
+Node::Ran Node::Write(int slot, int key, const Content* content) {
+  if (database_.LockedByOther(slot, key)) return Ran::kBlocked;
+  Applier& applier = agent_->appliers[slot];
+  if (content != nullptr && database_.ConflictsWithOther(slot, key, *content, constraints())) {
+    return Ran::kBlocked;
+  }
+  Row& row = applier.open.rows[key];
+  if (!applier.open.written[key]) row = database_.committed().rows[key];
+  applier.open.written[key] = true;
+  row.exists = content != nullptr;
+  row.own = true;
+  if (content == nullptr) return Ran::kDone;
+  row.content = *content;
+  for (int other = 0; other < kMaxKeys; ++other) {
+    if (other == key || !View(applier.open, other).exists) continue;
+    if (Conflicting(View(applier.open, other).content, *content, constraints())) {
+      world_->Fail(absl::StrCat("n", index_ + 1, " would violate a unique constraint with keys ",
+                                key, " and ", other));
+    }
+  }
+  return Ran::kDone;
+}
+
+Node::Ran Node::Execute(int slot) {
+  Applier& applier = agent_->appliers[slot];
+  applier.open = {};
+  applier.must_wait.fill(std::nullopt);
+  // bdr.require_clock_past()
+  if (clock_us() <= applier.ops.back().stamp().time_us && !Broken(Rule::kClockWait)) {
+    return Ran::kClock;
+  }
+  for (const Op& op : applier.ops) {
+    const Ran ran = op.get().kind == Kind::kTruncate ? RunTruncate(slot, op) : RunChange(slot, op);
+    if (ran != Ran::kDone) return ran;
+  }
+  return Ran::kDone;
+}
+
+// Kills what is older than its stamp.
+Node::Ran Node::RunTruncate(int slot, const Op& op) {
+  Applier& applier = agent_->appliers[slot];
+  const int64_t raise_us = agent_->clock.LargestRaise(agent_->progress.StableTime());
+  for (int key = 0; key < kMaxKeys; ++key) {
+    if (database_.LockedByOther(slot, key)) return Ran::kBlocked;
+    const Row& row = View(applier.open, key);
+    if (!row.exists) continue;
+    const FoundRow found = FoundOf(row);
+    if (!found.own) {
+      if (found.local_writer && !conflict::SurelyOlder(found, op.stamp(), raise_us) &&
+          !CapturePassed(applier, key, row)) {
+        return MustWait(slot, key);
+      }
+      const VersionOf& known = store_.versions[key];
+      // Of its own transaction: what came after it.
+      if (known.stamp > op.stamp() || (known.stamp == op.stamp() && !known.dead)) continue;
+    }
+    if (const Ran ran = Write(slot, key, nullptr); ran != Ran::kDone) return ran;
+  }
+  return Ran::kDone;
+}
+
+// Older holders of the values make room. `dead`: somebody has claimed one of them later.
+Node::Ran Node::RunClaims(int slot, const Op& op, bool* dead) {
+  Applier& applier = agent_->appliers[slot];
+  const Change& change = op.get();
+  for (int c = 0; c <= kUniques; ++c) {
+    if ((constraints() & (1 << c)) == 0) continue;
+    if (!Broken(Rule::kClaims) && store_.ClaimedLater(change.key, change.row, op.stamp(), c)) {
+      *dead = true;
+    }
+    for (int other = 0; other < kMaxKeys; ++other) {
+      const Row& row = View(applier.open, other);
+      if (other == change.key || !row.exists || !Conflicting(row.content, change.row, 1 << c)) {
+        continue;
+      }
+      if (database_.LockedByOther(slot, other)) return Ran::kBlocked;
+      const FoundRow found = FoundOf(row);
+      // Also if it is surely older: nothing but its version in the store will keep away what is
+      // older still.
+      if (!found.own && found.local_writer && !CapturePassed(applier, other, row)) {
+        return MustWait(slot, other);
+      }
+      // Also what is dead itself unseats: what killed it may not overlap with this one.
+      // A row of the same transaction stands already where that is merged again.
+      const Stamp claimed = store_.HolderClaim(other, row.content, c);
+      const bool of_same = merges_own(slot) && claimed == op.stamp() &&
+                           (row.writer == 0 || row.writer == IdOf(index_));
+      if (!found.own && (claimed > op.stamp() || of_same)) continue;
+      // Nobody else may decide about that key meanwhile: it would find nothing there.
+      if (!applier.unseats[other] && !Broken(Rule::kNoKeysInFlight)) {
+        applier.unseats[other] = true;
+        return Ran::kMoreKeys;
+      }
+      if (const Ran ran = Write(slot, other, nullptr); ran != Ran::kDone) return ran;
+      // What dies is that version, with its own stamp: a later one of the key may live.
+      if (Broken(Rule::kLoserStamp)) {
+        store_.PutVersion(other, op.stamp(), /*dead=*/true);
+      }
+    }
+  }
+  return Ran::kDone;
+}
+
+Node::Ran Node::RunChange(int slot, const Op& op) {
+  Applier& applier = agent_->appliers[slot];
+  const Change& change = op.get();
+  const int key = change.key;
+  bool dead = false;
+  if (change.writes() && constraints() != 0) {
+    if (const Ran ran = RunClaims(slot, op, &dead); ran != Ran::kDone) return ran;
+    if (op.superseded) return Ran::kDone;
+  }
+  // The store is asked first.
+  if (applier.before[key] > op.stamp()) return Ran::kDone;
+  if (database_.LockedByOther(slot, key)) return Ran::kBlocked;
+
+  const Row& row = View(applier.open, key);
+  const FoundRow found = FoundOf(row);
+  const int64_t raise_us = agent_->clock.LargestRaise(agent_->progress.StableTime());
+  const bool removes = dead || !change.writes();
+  const Content* content = removes ? nullptr : &change.row;
+  const bool whole = change.kind == Kind::kInsert && !removes;
+  int64_t seen_us = row.writer == IdOf(slot) ? INT64_MAX : 0;
+  const NodeId writer = row.writer == 0 ? IdOf(index_) : row.writer;
+  for (const agent::SeenUntil& seen : op.transaction->header.seen) {
+    if (seen.node == writer) seen_us = std::max(seen_us, seen.time_us);
+  }
+  if (whole && !row.exists) return Write(slot, key, content);
+  if (row.exists && conflict::PassesFilter(found, op.stamp(), raise_us, seen_us)) {
+    return Write(slot, key, content);
+  }
+  const VersionOf& now = store_.versions[key];
+  const Verdict verdict =
+      conflict::Judge({.kind = removes ? ChangeKind::kDelete : ChangeKind::kUpdate,
+                       .whole = whole,
+                       .stamp = op.stamp(),
+                       .merged_again = merges_own(slot) && !dead && !Broken(Rule::kRemergeUndone)},
+                      row.exists ? &found : nullptr,
+                      {.newest = now.stamp,
+                       .newest_dead = now.dead,
+                       .dead_before = applier.dead_before[key],
+                       .capture_passed = CapturePassed(applier, key, row),
+                       .largest_raise_us = raise_us});
+  switch (verdict) {
+    case Verdict::kDrop:
+    case Verdict::kNothing:
+      return Ran::kDone;
+    case Verdict::kWait:
+      return MustWait(slot, key);
+    case Verdict::kVanished:
+      return Ran::kBlocked;
+    case Verdict::kWrite:
+    case Verdict::kInsert:
+      return Write(slot, key, content);
+  }
+  return Ran::kDone;
+}
+
+void Node::Commit(int slot) {
+  Applier& applier = agent_->appliers[slot];
+  const Op& last = applier.ops.back();
+  database_.SetOpen(slot, nullptr);
+  database_.CommitApplied(applier.open, last.stamp().time_us, IdOf(slot));
+  if (!merges_own(slot)) {
+    database_.SetProgress(slot, last.transaction->end_lsn, last.stamp().time_us,
+                          last.transaction->number + 1);
+    CheckCausality(slot);
+  } else if (!Broken(Rule::kRemergeUnflushed)) {
+    database_.Flush();
+  }
+  if (world_->tracing) {
+    std::string rows;
+    for (int key = 0; key < kMaxKeys; ++key) {
+      if (!applier.open.written[key]) continue;
+      absl::StrAppend(&rows, "; ", key, ": ",
+                      applier.open.rows[key].exists
+                          ? Describe(applier.open.rows[key].content, constraints())
+                          : "gone");
+    }
+    world_->Trace("n", index_ + 1, merges_own(slot) ? " merges again up to" : " applies up to",
+                  " n", slot + 1, ".T", last.transaction->number, rows);
+  }
+  applier.phase = Phase::kCommitted;
+}
+
+void Node::Finish(int slot) {
+  Agent& agent = *agent_;
+  Applier& applier = agent.appliers[slot];
+  const Lsn after = database_.insert_lsn();
+  const Op last = applier.ops.back();
+  applier.registration.Commit(after);
+  applier.ops.clear();
+  applier.phase = Phase::kIdle;
+  if (merges_own(slot)) return;
+  applier.next = last.transaction->number + 1;
+  agent.history.Finish(OriginOf(slot), after);
+  if (!agent.progress.Committed(OriginOf(slot), last.transaction->end_lsn, after,
+                                applier.server_life)) {
+    applier.phase = Phase::kConnecting;
+  }
+}
+
+// What readers here may see now: every transaction with all that its origin had seen.
+void Node::CheckCausality(int slot) {
+  const std::array<int, kMaxNodes>& applied = database_.committed().applied;
+  for (const Op& op : agent_->appliers[slot].ops) {
+    for (int origin = 0; origin < world_->nodes; ++origin) {
+      if (origin == slot || origin == index_) continue;
+      if (op.transaction->saw[origin] > applied[origin]) {
+        world_->Fail(absl::StrCat("causal order: n", index_ + 1, " shows n", slot + 1, ".T",
+                                  op.transaction->number, " before n", origin + 1, ".T",
+                                  op.transaction->saw[origin] - 1, ", which it had seen"));
+      }
+    }
+  }
+}
+
+}  // namespace bdr::model
