@@ -63,6 +63,8 @@ absl::string_view ToString(ConflictKind kind) {
       return "truncate_origin_differs";
     case ConflictKind::kUniqueClaimed:
       return "unique_claimed";
+    case ConflictKind::kLargeValueUnavailable:
+      return "large_value_unavailable";
   }
   return "none";
 }

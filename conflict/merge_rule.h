@@ -45,6 +45,8 @@ enum class ConflictKind {
   // Another row has claimed one of its unique values later. Not a matter of Decide(), see
   // claim_rule.h.
   kUniqueClaimed,
+  // An update left large values alone, and no member has them any more.
+  kLargeValueUnavailable,
 };
 
 absl::string_view ToString(ConflictKind kind);

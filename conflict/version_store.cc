@@ -13,6 +13,10 @@ namespace {
 constexpr size_t kEncodedBytes = 25;
 // Table OIDs are never 0, so a truncate's key cannot be a row's.
 constexpr char kTruncatePrefix[4] = {0, 0, 0, 0};
+// Nor 1: so begin those of disputed rows, with the row's key behind it.
+constexpr char kDisputedPrefix[4] = {0, 0, 0, 1};
+// A dispute must outlive own updates that were made in it and are captured after its end.
+constexpr int64_t kDisputedFor = 3'600'000'000;  // µs
 
 void AppendInt(std::string* out, uint64_t value, int bytes) {
   for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) {
@@ -75,13 +79,15 @@ class StableFilter : public rocksdb::CompactionFilter {
  public:
   explicit StableFilter(const std::atomic<int64_t>* stable_us) : stable_us_(stable_us) {}
 
-  Decision FilterV2(int, const rocksdb::Slice&, ValueType type, const rocksdb::Slice& value,
+  Decision FilterV2(int, const rocksdb::Slice& key, ValueType type, const rocksdb::Slice& value,
                     std::string*, std::string*) const override {
     // A merge operand may go as well: if it is older than the stable time it cannot decide
     // anything any more, whatever else is known of the key.
     if (type == ValueType::kBlobIndex || value.size() != kEncodedBytes) return Decision::kKeep;
-    return StampOf(value).time_us < stable_us_->load(std::memory_order_relaxed) ? Decision::kRemove
-                                                                                : Decision::kKeep;
+    const bool disputed = key.starts_with(rocksdb::Slice(kDisputedPrefix, sizeof(kDisputedPrefix)));
+    const int64_t kept_until = StampOf(value).time_us + (disputed ? kDisputedFor : 0);
+    return kept_until < stable_us_->load(std::memory_order_relaxed) ? Decision::kRemove
+                                                                    : Decision::kKeep;
   }
   const char* Name() const override { return "bdr.StableFilter"; }
 
@@ -92,6 +98,12 @@ class StableFilter : public rocksdb::CompactionFilter {
 std::string TruncateKey(uint32_t table_oid) {
   std::string key(kTruncatePrefix, sizeof(kTruncatePrefix));
   AppendInt(&key, table_oid, 4);
+  return key;
+}
+
+std::string DisputedKey(absl::string_view version_key) {
+  std::string key(kDisputedPrefix, sizeof(kDisputedPrefix));
+  key.append(version_key.data(), version_key.size());
   return key;
 }
 
@@ -146,6 +158,19 @@ absl::StatusOr<std::vector<std::optional<Version>>> VersionStore::Get(
     }
   }
   return versions;
+}
+
+void VersionStore::PutDisputed(rocksdb::WriteBatch* batch, absl::string_view version_key,
+                               const Version& version) const {
+  Put(batch, DisputedKey(version_key), version);
+}
+
+absl::StatusOr<std::vector<std::optional<Version>>> VersionStore::GetDisputed(
+    absl::Span<const std::string> keys) const {
+  std::vector<std::string> names;
+  names.reserve(keys.size());
+  for (const std::string& key : keys) names.push_back(DisputedKey(key));
+  return Get(names);
 }
 
 absl::StatusOr<std::optional<Version>> VersionStore::GetTruncate(uint32_t table_oid) const {

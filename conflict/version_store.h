@@ -50,6 +50,15 @@ class VersionStore {
   void Put(rocksdb::WriteBatch* batch, absl::string_view version_key, const Version& version) const;
   void PutTruncate(rocksdb::WriteBatch* batch, uint32_t table_oid, const Version& version) const;
 
+  // A row's large values here are, or were, not those of its version but of a later one, `version`,
+  // which is on its way (docs/architecture.md, "Large values"). Unlike versions it stands in no
+  // log: to be synced.
+  void PutDisputed(rocksdb::WriteBatch* batch, absl::string_view version_key,
+                   const Version& version) const;
+  // For each key the newest that was put; unset where none was, or it is long since stable.
+  absl::StatusOr<std::vector<std::optional<Version>>> GetDisputed(
+      absl::Span<const std::string> keys) const;
+
   // The newest known version of each key, in the order given; unset where the store has none.
   absl::StatusOr<std::vector<std::optional<Version>>> Get(absl::Span<const std::string> keys) const;
   absl::StatusOr<std::optional<Version>> GetTruncate(uint32_t table_oid) const;

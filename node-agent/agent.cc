@@ -296,6 +296,11 @@ absl::Status Agent::StartDataPath() {
                      .clock = clock_.get(),
                      .history = history_.get(),
                      .stable_xid = &stable_xid_});
+  row_client_ = std::make_unique<RowClient>(
+      RowClient::Options{.self = own_.node,
+                         .cluster_id = membership().cluster_id,
+                         .security = config_.security,
+                         .membership = [this] { return membership(); }});
   peers_ = std::make_unique<Peers>(
       Peers::Options{
           .self = own_.node,
@@ -324,6 +329,7 @@ absl::Status Agent::StartDataPath() {
                  .stable_xid = &stable_xid_,
                  .settings = settings_.get(),
                  .barrier = barrier_.get(),
+                 .rows = row_client_.get(),
                  .versions_rebuilt = nullptr,
                  .rewound = nullptr});
   capture_->Start();
@@ -340,6 +346,13 @@ absl::Status Agent::Serve() {
           .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; }},
       log_.get(), progress_.get());
   admin_ = std::make_unique<AdminService>(this, AdminOptions{.database = config_.database});
+  row_service_ = std::make_unique<RowService>(
+      RowService::Options{
+          .database = config_.database,
+          .cluster_id = membership().cluster_id,
+          .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; }},
+      RowService::Parts{
+          .versions = versions_.get(), .tables = tables_.get(), .barrier = barrier_.get()});
   ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(config_.security, config_.listen));
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -347,6 +360,7 @@ absl::Status Agent::Serve() {
   builder.AddListeningPort(config_.listen, credentials, &port);
   publisher_->AddTo(&builder);
   builder.RegisterService(admin_->service());
+  builder.RegisterService(row_service_->service());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on \"", config_.listen,
@@ -435,6 +449,7 @@ void Agent::ShutDown() {
   http_.reset();
   data_path_ = false;
   if (admin_ != nullptr) admin_->Stop();
+  if (row_service_ != nullptr) row_service_->Stop();
   if (publisher_ != nullptr) publisher_->Shutdown();
   if (server_ != nullptr) {
     server_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainTime));
@@ -445,6 +460,7 @@ void Agent::ShutDown() {
   watcher_.reset();
   if (capture_ != nullptr) capture_->Stop();
   admin_.reset();
+  row_service_.reset();
   publisher_.reset();
   peers_.reset();
   capture_.reset();
@@ -471,6 +487,10 @@ void Agent::RefreshMetrics() {
     link_failures += peer.link.failures;
     metrics_.GetCounter("bdr_apply_retries_total", {{"origin", peer.member.name}})
         .SetTotal(static_cast<double>(peer.apply.retries));
+    metrics_.GetCounter("bdr_fetched_rows_total", {{"origin", peer.member.name}})
+        .SetTotal(static_cast<double>(peer.apply.fetched_rows));
+    metrics_.GetCounter("bdr_fetch_waits_total", {{"origin", peer.member.name}})
+        .SetTotal(static_cast<double>(peer.apply.fetch_waits));
   }
   metrics_.GetCounter("bdr_errors_total", {{"part", "apply"}})
       .SetTotal(static_cast<double>(errors));

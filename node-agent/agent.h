@@ -36,6 +36,8 @@
 #include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
+#include "node-agent/rows/row_client.h"
+#include "node-agent/rows/row_service.h"
 #include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
 #include "node-agent/table_cache.h"
@@ -109,8 +111,10 @@ class Agent : public AgentBackend {
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<CaptureBarrier> barrier_;
   std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<RowClient> row_client_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Publisher> publisher_;
+  std::unique_ptr<RowService> row_service_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<grpc::Server> server_;
 

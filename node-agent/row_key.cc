@@ -93,4 +93,30 @@ absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
   return key;
 }
 
+std::string KeyCondition(const postgres::TableInfo& table, const std::vector<int>& key) {
+  std::string sql;
+  for (size_t i = 0; i < key.size(); ++i) {
+    const postgres::ColumnInfo& info = table.columns[key[i]];
+    absl::StrAppend(&sql, i == 0 ? "" : " AND ", "t.", postgres::QuoteIdentifier(info.name), " = $",
+                    i + 1, "::", postgres::QuoteIdentifier(info.type->schema), ".",
+                    postgres::QuoteIdentifier(info.type->name),
+                    info.collation.empty() ? "" : " COLLATE ", info.collation);
+  }
+  return sql;
+}
+
+absl::StatusOr<postgres::Param> KeyParam(const postgres::ColumnInfo& column,
+                                         const postgres::ColumnValue& value, std::string* data) {
+  const bool binary = value.kind == postgres::ColumnKind::kBinary;
+  if (!binary && value.kind != postgres::ColumnKind::kText) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("key column \"", column.name, "\" comes without a value"));
+  }
+  *data = std::string(value.data);
+  if (binary && column.type->carries_user_oids()) {
+    ASSIGN_OR_RETURN(*data, postgres::TranslateBinary(*column.type, value.data));
+  }
+  return postgres::Param{.data = *data, .binary = binary};
+}
+
 }  // namespace bdr::agent

@@ -39,5 +39,11 @@ class ColumnMap {
 // The same for a row by the local table's columns, its key in binary form.
 absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
                                      const std::vector<postgres::ColumnValue>& row);
+// "t.a = $1::type AND ...": the row of alias t whose key columns (indexes into `table.columns`)
+// have the values of the parameters.
+std::string KeyCondition(const postgres::TableInfo& table, const std::vector<int>& key);
+// A key value as a parameter of it; `data` owns the bytes. kInvalidArgument if it is null.
+absl::StatusOr<postgres::Param> KeyParam(const postgres::ColumnInfo& column,
+                                         const postgres::ColumnValue& value, std::string* data);
 
 }  // namespace bdr::agent

@@ -23,6 +23,7 @@ constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
 constexpr absl::Duration kPingInterval = absl::Seconds(1);
 constexpr absl::Duration kRetryInterval = absl::Seconds(30);
 constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
+constexpr absl::Duration kFetchInterval = absl::Milliseconds(200);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
 // A unique value that a user's transaction took just now is seen at the next attempt. What goes on
 // colliding is no race.
@@ -68,6 +69,7 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       parts_(std::move(parts)),
       health_("connecting"),
       reader_(parts_.log, origin),
+      values_(parts_.rows, parts_.database, parts_.versions),
       group_limit_(options_.group_max_transactions),
       group_transactions_(options_.group_transactions),
       group_seconds_(options_.group_seconds),
@@ -136,6 +138,8 @@ ApplierStatus Applier::status() const {
   MutexLock lock(&mu_);
   ApplierStatus status = tally_;
   status.health = health;
+  status.fetched_rows = fetched_rows_;
+  status.fetch_waits = fetch_waits_;
   return status;
 }
 
@@ -167,6 +171,7 @@ absl::Status Applier::Session() {
   bound_.clear();
   before_.clear();
   recorded_.clear();
+  values_.Clear();
   server_life_ = parts_.progress->ServerLife();
   RETURN_IF_ERROR(Connect());
   // The old session's backend may still commit what was queued there. It holds the origin until it
@@ -632,6 +637,29 @@ absl::Status Applier::WaitForCapture() {
   return parts_.barrier->Pass(kBarrierTimeout);
 }
 
+// No row is locked, and no key held: it may take as long as another node is away.
+absl::Status Applier::FetchValues(bool may_be_split) {
+  std::string told;
+  const MissingValues::Fetch fetch{
+      .origin = origin_,
+      .own_node = parts_.progress->own().node,
+      .stop = [this] { return stopping_ || rewind_; },
+      .wait =
+          [&](const std::string& why) {
+            if (told != why) {
+              LogWarning("apply", {{"state", "waiting"}, {"origin", ToString(origin_)}}, why);
+            }
+            told = why;
+            SetHealth(Health::Level::kWarning, "waiting", why);
+            WaitABit(kFetchInterval);
+          }};
+  SetHealth(Health::Level::kOk, "waiting", "for large values of rows from another node");
+  const absl::Status status = values_.FetchWanted(fetch, may_be_split);
+  fetched_rows_ = values_.fetched();
+  fetch_waits_ = values_.waits();
+  return status;
+}
+
 // A row of a table without a key has no version, only its commit time, which is its group's newest
 // stamp. A TRUNCATE from elsewhere must not fall in between: such a row is in a group by itself, or
 // in one so old that every truncate which could is known.
@@ -677,11 +705,14 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (true) {
     RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
-    GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
+    GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
+                           &values_);
     executor.SetClaims(&claims, plan.has_truncate() ? nullptr : &registered);
+    RETURN_IF_ERROR(values_.Prepare(plan, before_));
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
     if (status.ok()) status = executor.Run(plan, before_);
-    if (status.ok() && executor.must_wait().empty() && executor.must_register().empty()) {
+    if (status.ok() && executor.must_wait().empty() && executor.must_register().empty() &&
+        !values_.wants()) {
       RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
       RETURN_IF_ERROR(Commit(plan.last(), &registration));
@@ -689,17 +720,20 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
       before_.clear();
       recorded_.clear();
+      values_.Clear();
       SetHealth(Health::Level::kOk, "applying");
       return absl::OkStatus();
     }
     if (connection_->broken()) return status;
     Rollback();
     if (stopping_ || rewind_) return absl::UnavailableError("the applier was told to stop");
-    if (!executor.must_register().empty() && status.ok()) {
-      // Nothing is locked now. Others may be about to write these rows.
+    if (status.ok() && (!executor.must_register().empty() || values_.wants())) {
+      // Nothing is locked now. Others may be about to write these rows, or may need the keys while
+      // another node takes its time.
       further.insert(further.end(), executor.must_register().begin(),
                      executor.must_register().end());
       registration.Release();
+      if (values_.wants()) RETURN_IF_ERROR(FetchValues(/*may_be_split=*/pieces > 1));
       RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
       if (executor.must_wait().empty()) {
         RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
@@ -708,7 +742,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     }
     if (status.ok()) {
       // Nothing is locked now. Once capture is past this moment, the version store tells.
-      RETURN_IF_ERROR(WaitForCapture());
+      if (!executor.must_wait().empty()) RETURN_IF_ERROR(WaitForCapture());
       for (const auto& [key, xmin] : executor.must_wait()) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       WaitForServerClock(plan.last().stamp.time_us);
@@ -725,10 +759,9 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
 // bounded whatever its size. Its keys are not known beforehand, so nobody else writes meanwhile.
 absl::Status Applier::ApplyLarge() {
   KeyTable::Registration registration;
-  RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true,
-                              {.oldest_us = pending_.front()->header.stamp.time_us,
-                               .newest_us = pending_.front()->header.stamp.time_us},
-                              &registration));
+  const StampRange stamps{.oldest_us = pending_.front()->header.stamp.time_us,
+                          .newest_us = pending_.front()->header.stamp.time_us};
+  RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
   FoundBefore found_before;
   ConflictCounts conflicts;
   uint64_t changes = 0;
@@ -755,17 +788,20 @@ absl::Status Applier::ApplyLarge() {
       last = piece->header;
       GroupPlan plan;
       absl::flat_hash_map<std::string, conflict::Version> before;
-      GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before);
+      GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
+                             &values_);
       GroupClaims claims;
       status = plan.Add(piece, Resolver());
       if (status.ok()) status = claims.Read(plan, &claim_reader_);
       if (status.ok()) status = RecordVersions(plan, claims, &before, piece->last);
       if (status.ok()) status = claims.LookUp(*parts_.claims, &claim_reader_);
+      if (status.ok()) status = values_.Prepare(plan, before);
       executor.SetClaims(&claims, /*registered=*/nullptr);
       if (status.ok() && !begun) status = QueueBegin(last.stamp.time_us);
       begun = true;
       if (status.ok()) status = executor.Run(plan, before);
       must_wait = executor.must_wait();
+      if (values_.wants()) break;
       if (status.ok() && must_wait.empty()) status = RecordDead(executor);
       for (const auto& [kind, count] : executor.conflicts().by_kind) {
         conflicts.by_kind[kind] += count;
@@ -774,9 +810,10 @@ absl::Status Applier::ApplyLarge() {
       if (piece->last) break;
     }
     recorded_.clear();
-    if (status.ok() && must_wait.empty()) {
+    if (status.ok() && must_wait.empty() && !values_.wants()) {
       RETURN_IF_ERROR(Commit(last, &registration));
       pending_.clear();
+      values_.Clear();
       SetHealth(Health::Level::kOk, "applying");
       MutexLock lock(&mu_);
       ++tally_.transactions;
@@ -786,8 +823,13 @@ absl::Status Applier::ApplyLarge() {
     }
     if (connection_->broken()) return status;
     Rollback();
+    if (status.ok() && values_.wants()) {
+      registration.Release();
+      RETURN_IF_ERROR(FetchValues(/*may_be_split=*/false));
+      RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
+    }
     if (status.ok()) {
-      RETURN_IF_ERROR(WaitForCapture());
+      if (!must_wait.empty()) RETURN_IF_ERROR(WaitForCapture());
       // Earlier parts' rows were decided with what was found before; they will be again.
       for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
     } else if (postgres::Sqlstate(status) == kClockBehind) {

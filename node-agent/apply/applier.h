@@ -38,7 +38,9 @@
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
+#include "node-agent/apply/row_source.h"
 #include "node-agent/apply/transaction_reader.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
@@ -86,6 +88,7 @@ struct ApplyParts {
   const StableXid* stable_xid;
   Settings* settings;
   CaptureBarrier* barrier;
+  RowSource* rows;  // of the other members
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.
   std::function<bool(OriginId origin, absl::Duration timeout)> versions_rebuilt;
   // PostgreSQL has lost commits of this origin: its applier must begin again.
@@ -101,6 +104,8 @@ struct ApplierStatus {
   uint64_t changes = 0;
   uint64_t retries = 0;
   uint64_t errors = 0;
+  uint64_t fetched_rows = 0;  // rows whose large values came from another node
+  uint64_t fetch_waits = 0;   // how often no node could be asked for them
   std::map<conflict::ConflictKind, uint64_t> conflicts;
 };
 
@@ -159,6 +164,7 @@ class Applier {
                            const std::vector<uint32_t>& tables, bool all, StampRange stamps,
                            KeyTable::Registration* registration);
   absl::Status WaitForCapture();
+  absl::Status FetchValues(bool may_be_split);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
   void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
   GroupPlan::Resolve Resolver();
@@ -172,6 +178,7 @@ class Applier {
   std::unique_ptr<postgres::Connection> connection_;  // set under mu_, for Stop() to cancel
   std::unique_ptr<Pipe> pipe_;
   TransactionReader reader_;
+  MissingValues values_;
   Lsn committed_;
   uint32_t stable_xid_ = 0;   // as the session was told
   uint64_t server_life_ = 0;  // see Progress::Committed()
@@ -201,6 +208,8 @@ class Applier {
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> rewind_{false};
+  std::atomic<uint64_t> fetched_rows_{0};
+  std::atomic<uint64_t> fetch_waits_{0};
   std::thread thread_;
 };
 

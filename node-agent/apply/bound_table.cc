@@ -414,10 +414,17 @@ std::string BoundTable::FindSql(bool lock, bool with_rows) const {
 std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
   std::vector<std::string> names;
   for (const int column : columns) {
-    names.push_back(absl::StrCat("t.", QuoteIdentifier(table().columns[column].name)));
+    const postgres::ColumnInfo& info = table().columns[column];
+    names.push_back(absl::StrCat("t.", QuoteIdentifier(info.name),
+                                 info.type->has_binary ? "" : "::pg_catalog.text"));
   }
-  return absl::StrCat("SELECT ", absl::StrJoin(names, ", "), " FROM ",
-                      KeysFrom(/*with_times=*/false), " JOIN ", Only(), " AS t ON ", KeyEquals());
+  return absl::StrCat(
+      "SELECT (t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid)::pg_catalog.text,"
+      " (EXTRACT(epoch FROM pg_catalog.pg_xact_commit_timestamp(t.xmin)) * 1000000)"
+      "::pg_catalog.int8::pg_catalog.text,"
+      " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.text, ",
+      absl::StrJoin(names, ", "), " FROM ", KeysFrom(/*with_times=*/false), " JOIN ", Only(),
+      " AS t ON ", KeyEquals());
 }
 
 std::string BoundTable::LogConflictSql() const {
@@ -514,7 +521,8 @@ absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* co
     for (size_t i = 0; i < columns.size(); ++i) {
       AppendInt32(&out, columns[i].type->oid);
       const postgres::ColumnValue& value = (*row)[i];
-      if (value.kind != ColumnKind::kBinary || columns[i].generated) {
+      const bool filler = value.kind == ColumnKind::kUnchangedToast && !value.data.empty();
+      if ((value.kind != ColumnKind::kBinary && !filler) || columns[i].generated) {
         AppendInt32(&out, UINT32_MAX);
       } else if (columns[i].type->carries_user_oids()) {
         ASSIGN_OR_RETURN(const std::string translated,
@@ -553,7 +561,10 @@ bool BoundTable::RefusesNulls(const LocalRow& row) const {
   if (by_column_) return false;
   for (size_t i = 0; i < row.size(); ++i) {
     const postgres::TypeInfo& type = *table().columns[i].type;
-    if (row[i].kind == ColumnKind::kUnchangedToast && type.oid != type.base_oid) return true;
+    if (row[i].kind == ColumnKind::kUnchangedToast && row[i].data.empty() &&
+        type.oid != type.base_oid) {
+      return true;
+    }
   }
   return false;
 }

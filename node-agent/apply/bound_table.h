@@ -83,13 +83,16 @@ class BoundTable {
   // The columns of a row that did not come with it (unchanged TOAST values), as the text of a
   // text[]; "" if there is none.
   std::string AbsentColumns(const LocalRow& row) const;
-  // The columns of the row with one key ($1.. as arrays of one), in binary.
+  // Of the row with one key ($1.. as arrays of one): as text "true" if this very transaction wrote
+  // it, its commit time (µs since 1970 or null), its replication origin; then the columns, to be
+  // had in binary (as text where their type has no such form).
   std::string FetchColumnsSql(const std::vector<int>& columns) const;
 
   // Columns that are sent beside the rows, all or none: all where one has no binary form.
   const std::vector<int>& columns_beside() const { return columns_beside_; }
   // The row leaves out a value of a domain, which may take no null: it has to be filled in before
-  // the row can be encoded.
+  // the row can be encoded. A value that is kUnchangedToast and has data only fills the place: it
+  // is sent and not written.
   bool RefusesNulls(const LocalRow& row) const;
   // The table's name for SQL, without the tables that inherit from it: they replicate by
   // themselves.
@@ -131,6 +134,9 @@ std::string EncodeTimestamptzArray(absl::Span<const int64_t> times_us);
 std::string EncodeTimestamptz(int64_t time_us);
 std::string EncodeInt4(int32_t value);
 std::string EncodeInt8(int64_t value);
+
+// Columns of FetchColumnsSql() before those asked for.
+inline constexpr int kFoundColumns = 3;
 
 inline constexpr uint32_t kTimestamptzOid = 1184;
 inline constexpr uint32_t kTimestamptzArrayOid = 1185;

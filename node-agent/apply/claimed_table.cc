@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "conflict/claim_rule.h"
+#include "node-agent/apply/missing_values.h"
 #include "node-agent/row_key.h"
 #include "postgres/wire.h"
 
@@ -29,19 +30,6 @@ constexpr char kUnknownIsOlder[] = "unknown_version_is_stable";
 constexpr char kNothingStands[] = "nothing_stands_there";
 
 const std::vector<uint32_t> kInferred;
-
-absl::Status MissingValues(const BoundTable& table) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      "an update of table \"", table.table().DisplayName(),
-      "\" meets a row that is gone here, and comes without its large values that it did not "
-      "change; set REPLICA IDENTITY FULL on the table to have them sent along"));
-}
-
-bool HasUnchanged(const LocalRow& row) {
-  return std::any_of(row.begin(), row.end(), [](const postgres::ColumnValue& value) {
-    return value.kind == ColumnKind::kUnchangedToast;
-  });
-}
 
 }  // namespace
 
@@ -338,9 +326,16 @@ absl::Status ClaimedTable::Targets() {
     if (!key.fresh) continue;
     (*context_.written)[name] = key.op->stamp;
     if (key.standing == nullptr) {
-      // Written as it came, the row would have NULL where its origin has a value.
-      if (HasUnchanged(*row.row)) return MissingValues(*ops_->table);
-      targets_.insert.push_back(row);
+      if (!HasUnchanged(*row.row)) {
+        targets_.insert.push_back(row);
+      } else if (!key.op->keeps_found) {
+        // Written as it came, the row would have NULL where its origin has a value.
+        wanted_.push_back(key.op);
+      } else if (key.op->values_lost) {
+        lost_values_.push_back(key.op);
+      }
+    } else if (!key.standing->own && !context_.may_keep(*key.op, *key.standing)) {
+      wanted_.push_back(key.op);
     } else if (makes_way.contains(name)) {
       targets_.rewrite.push_back(row);
     } else {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,8 @@ struct ClaimedContext {
   const absl::flat_hash_map<std::string, std::optional<std::string>>* found_before;
   // Keys registered by this group; null: nobody else writes.
   const absl::flat_hash_set<std::string>* registered;
+  // Whether values that the change does not carry may be kept as they stand in the row.
+  std::function<bool(const RowOp&, const StandingRow&)> may_keep;
 };
 
 // For the conflict log.
@@ -76,6 +79,10 @@ class ClaimedTable {
   // Keys of rows which hold what the group claims, and are not registered yet.
   const std::vector<std::string>& unregistered() const { return unregistered_; }
   const std::vector<ClaimedLoss>& losses() const { return losses_; }
+  // Changes that cannot be written without values that they do not carry: as must_wait(), until
+  // these were fetched. And those that are not written, as nobody has the values.
+  const std::vector<const RowOp*>& wanted() const { return wanted_; }
+  const std::vector<const RowOp*>& lost_values() const { return lost_values_; }
   // Versions that died of a claim, to be recorded as dead.
   const std::vector<std::pair<std::string, conflict::Version>>& unseated() const {
     return unseated_;
@@ -122,6 +129,8 @@ class ClaimedTable {
   TargetRows targets_;
   absl::flat_hash_map<std::string, std::optional<std::string>> must_wait_;
   std::vector<std::string> unregistered_;
+  std::vector<const RowOp*> wanted_;
+  std::vector<const RowOp*> lost_values_;
   std::vector<ClaimedLoss> losses_;
   std::vector<std::pair<std::string, conflict::Version>> unseated_;
 };

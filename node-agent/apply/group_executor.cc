@@ -31,26 +31,17 @@ constexpr char kOlderKnown[] = "older_version_known";
 constexpr char kOlderByTime[] = "older_by_commit_time";
 constexpr char kUnknownIsOlder[] = "unknown_version_is_stable";
 constexpr char kNothingStands[] = "nothing_stands_there";
+constexpr char kNobodyHasValues[] = "nobody_has_the_values";
+
+// How far below its stamp a local row's commit time may lie when it is asked whether the row had
+// been seen: far more than ever happens while clocks run forward.
+constexpr int64_t kSeenSlackUs = 20'000;
 
 std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
   std::vector<const LocalRow*> rows;
   rows.reserve(ops.size());
   for (const RowOp* op : ops) rows.push_back(&op->row);
   return rows;
-}
-
-bool HasUnchanged(const LocalRow& row) {
-  return std::any_of(row.begin(), row.end(), [](const postgres::ColumnValue& value) {
-    return value.kind == ColumnKind::kUnchangedToast;
-  });
-}
-
-// Written as it came, the row would have NULL where its origin has a value.
-absl::Status MissingValues(const BoundTable& table) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      "an update of table \"", table.table().DisplayName(),
-      "\" meets a row that is gone here, and comes without its large values that it did not "
-      "change; set REPLICA IDENTITY FULL on the table to have them sent along"));
 }
 
 // Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
@@ -123,16 +114,26 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
                       .written = &written_,
                       .before = before_,
                       .found_before = found_before_,
-                      .registered = registered_};
+                      .registered = registered_,
+                      .may_keep = [this](const RowOp& op, const StandingRow& row) {
+                        Found found;
+                        found.time_us = row.time_us;
+                        found.roident = row.roident;
+                        return MayKeep(op, found);
+                      }};
   for (Segment& segment : plan.segments()) {
     RETURN_IF_ERROR(RunSegment(plan, segment));
-    if (!must_wait_.empty() || !must_register_.empty()) return absl::OkStatus();
+    if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {
+      return absl::OkStatus();
+    }
   }
   return absl::OkStatus();
 }
 
 absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   RETURN_IF_ERROR(FetchMoved(plan, segment));
+  for (const TableOps& ops : segment.tables) WantValues(ops);
+  if (values_->wants()) return absl::OkStatus();
   std::deque<TableRun> runs;
   bool claimed = false;
   for (const TableOps& ops : segment.tables) {
@@ -162,7 +163,9 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
     for (TableRun& run : runs) {
       RETURN_IF_ERROR(run.claimed.has_value() ? DecideClaimed(run) : DecideUnresolved(run));
     }
-    if (!must_wait_.empty() || !must_register_.empty()) return absl::OkStatus();
+    if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {
+      return absl::OkStatus();
+    }
     for (TableRun& run : runs) {
       RETURN_IF_ERROR(run.claimed.has_value() ? run.claimed->QueueWrites() : QueueDecided(run));
     }
@@ -188,6 +191,8 @@ absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
   ClaimedTable& table = *run.claimed;
   RETURN_IF_ERROR(table.Decide());
   must_wait_.insert(table.must_wait().begin(), table.must_wait().end());
+  for (const RowOp* op : table.wanted()) values_->Want(run.ops->table, *op);
+  for (const RowOp* op : table.lost_values()) LoseValues(run, *op, "");
   must_register_.insert(must_register_.end(), table.unregistered().begin(),
                         table.unregistered().end());
   unseated_.insert(unseated_.end(), table.unseated().begin(), table.unseated().end());
@@ -209,34 +214,44 @@ absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
 }
 
 // A row whose key changed comes without the large values that did not; they still stand in the row
-// of the old key. So they do in the row itself, where they cannot be left out.
+// of the old key, if that is the one which had been seen. In the row itself they stand for those of
+// a domain, which cannot be sent as null; there they only fill the place, and are not written.
 absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
   for (TableOps& ops : segment.tables) {
     for (RowOp& op : ops.rows) {
-      if (!HasUnchanged(op.row)) continue;
-      if (!op.moved_from.has_value() && !ops.table->RefusesNulls(op.row)) continue;
+      if (op.is_delete() || !HasUnchanged(op.row)) continue;
+      const bool moved = op.moved_from.has_value() && !op.keeps_found;
+      if (!moved && !ops.table->RefusesNulls(op.row)) continue;
       std::vector<int> columns;
       for (size_t i = 0; i < op.row.size(); ++i) {
         if (op.row[i].kind == ColumnKind::kUnchangedToast) columns.push_back(static_cast<int>(i));
       }
       RowOp old = op;
-      old.row = op.moved_from.value_or(op.row);
+      if (moved) old.row = *op.moved_from;
       ASSIGN_OR_RETURN(const std::vector<std::string> params,
                        KeyParams(*ops.table, std::vector<const RowOp*>{&old}));
       std::vector<bool> shape(op.row.size(), false);
       for (const int column : columns) shape[column] = true;
       const BoundTable& table = *ops.table;
+      const auto before = before_->find(op.moved_from_key);
+      const bool before_seen =
+          before == before_->end() || SeenFromTheFirst(op, before->second.stamp);
       RETURN_IF_ERROR(pipe_->Run(
           Name(table, "t", shape), [&] { return table.FetchColumnsSql(columns); }, kInferred,
           params,
           [&](const Result& result) {
             if (result.rows() != 1) return absl::OkStatus();
+            if (moved && !(before_seen && ShowsThatItWasSeen(op, result))) return absl::OkStatus();
             for (size_t i = 0; i < columns.size(); ++i) {
+              const int place = static_cast<int>(i) + kFoundColumns;
               postgres::ColumnValue& value = op.row[columns[i]];
-              value = {};
-              if (result.is_null(0, static_cast<int>(i))) continue;
-              value = {.kind = ColumnKind::kBinary,
-                       .data = plan.Own(std::string(result.value(0, static_cast<int>(i))))};
+              if (moved) value = {};
+              if (result.is_null(0, place)) continue;
+              value.data = plan.Own(std::string(result.value(0, place)));
+              if (moved) {
+                const bool binary = table.table().columns[columns[i]].type->has_binary;
+                value.kind = binary ? ColumnKind::kBinary : ColumnKind::kText;
+              }
             }
             return absl::OkStatus();
           },
@@ -245,6 +260,64 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
     }
   }
   return absl::OkStatus();
+}
+
+// Of FetchColumnsSql(): written by this very transaction, or at a time and by an origin that the
+// first change of `op` had seen.
+bool GroupExecutor::ShowsThatItWasSeen(const RowOp& op, const Result& result) const {
+  if (result.value(0, 0) == "true") return true;
+  Found found;
+  int64_t time_us = 0;
+  if (!result.is_null(0, 1) && absl::SimpleAtoi(result.value(0, 1), &time_us)) {
+    found.time_us = time_us;
+  }
+  if (!result.is_null(0, 2)) (void)absl::SimpleAtoi(result.value(0, 2), &found.roident);
+  return SeenByTime(op, found);
+}
+
+bool GroupExecutor::SeenFromTheFirst(const RowOp& op, conflict::Stamp stamp) const {
+  return stamp.time_us <= SeenUntilTime(*op.first_header, stamp.node);
+}
+
+bool GroupExecutor::SeenByTime(const RowOp& op, const Found& found) const {
+  if (!found.time_us.has_value()) return false;
+  const auto remote = options_.node_of_roident.find(found.roident);
+  const bool local = remote == options_.node_of_roident.end();
+  const int64_t seen_us =
+      SeenUntilTime(*op.first_header, local ? options_.own_node : remote->second);
+  // An applied row's commit time is never below its stamp.
+  return seen_us == INT64_MAX || *found.time_us + (local ? kSeenSlackUs : 0) <= seen_us;
+}
+
+// Whether the values that the change left alone may be taken from the row found: it is the one that
+// the change was made from.
+bool GroupExecutor::MayKeep(const RowOp& op, const Found& found) const {
+  if (op.keeps_found || !HasUnchanged(op.row)) return true;
+  const std::optional<Version> before = Before(op);
+  // Recorded in an attempt before, the change itself tells nothing.
+  if (!before.has_value() || before->dead || before->stamp >= op.stamp) {
+    return SeenByTime(op, found);
+  }
+  const bool local = !options_.node_of_roident.contains(found.roident);
+  if (local && before->stamp.node != options_.own_node) return SeenByTime(op, found);
+  if (local && found.time_us.has_value() && before->stamp.time_us < *found.time_us) return false;
+  return SeenFromTheFirst(op, before->stamp);
+}
+
+// What is known without looking at the row.
+void GroupExecutor::WantValues(const TableOps& ops) {
+  for (const RowOp& op : ops.rows) {
+    if (op.is_delete() || op.keeps_found || !HasUnchanged(op.row)) continue;
+    const std::optional<Version> before = Before(op);
+    if (before.has_value() && before->stamp > op.stamp) continue;  // it will be dropped
+    const bool unseen =
+        before.has_value() && before->stamp < op.stamp && !SeenFromTheFirst(op, before->stamp);
+    // The row of the old key was of no use; or none stands where the value cannot be left out.
+    const bool nothing_to_keep = op.moved_from.has_value() || ops.table->RefusesNulls(op.row);
+    if (unseen || nothing_to_keep || values_->IsDisputed(op, options_.origin)) {
+      values_->Want(ops.table, op);
+    }
+  }
 }
 
 std::optional<Version> GroupExecutor::Before(const RowOp& op) const {
@@ -274,10 +347,12 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
       if (!Seen(op, *newer)) run.dropped.push_back(&op);
       continue;
     }
-    if (op.is_delete()) {
+    if (op.keeps_found && ops.table->RefusesNulls(op.row)) {
+      // No row stands there, and none can be made.
+      if (op.values_lost) LoseValues(run, op, "");
+    } else if (op.is_delete()) {
       deletes.push_back(&op);
     } else if (op.by_insert) {
-      if (HasUnchanged(op.row)) return MissingValues(*ops.table);
       inserts.push_back(&op);
     } else {
       updates[ops.table->Settable(op.row)].push_back(&op);
@@ -345,9 +420,10 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
       }
       case Batch::kUpdate: {
         const std::vector<bool> shape = table.Settable(rows.front()->row);
+        const int64_t slack_us = HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0;
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
         ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                         RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
+                         RowParams(table, rows, {TimesParam(rows), SeenParam(*first_, slack_us)}));
         RETURN_IF_ERROR(pipe_->Run(
             Name(table, "u", shape), [&] { return table.UpdateSql(shape, /*checked=*/true); },
             kInferred, params, by_place));
@@ -373,8 +449,11 @@ absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
                                          const std::vector<const RowOp*>& rows, bool checked) {
   if (!table.has_identities()) return absl::OkStatus();
   const std::vector<bool> shape = table.Settable(rows.front()->row);
-  ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                   RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> params,
+      RowParams(table, rows,
+                {TimesParam(rows),
+                 SeenParam(*first_, HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
   return pipe_->Run(
       Name(table, checked ? "r" : "R", shape), [&] { return table.ReplaceSql(shape, checked); },
       kInferred, params, nullptr);
@@ -396,11 +475,13 @@ int64_t GroupExecutor::SeenUntilTime(const TransactionHeader& header, NodeId nod
 }
 
 // The group's first transaction had seen the least of all: what it had seen, all had.
-std::string GroupExecutor::SeenParam(const TransactionHeader& header) const {
+std::string GroupExecutor::SeenParam(const TransactionHeader& header,
+                                     int64_t local_slack_us) const {
   uint32_t largest = 0;
   for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
   std::vector<int64_t> times(largest + 1, INT64_MIN);
   times[0] = SeenUntilTime(header, options_.own_node);
+  if (times[0] != INT64_MAX) times[0] -= local_slack_us;
   for (const auto& [roident, node] : options_.node_of_roident) {
     times[roident] = SeenUntilTime(header, node);
   }
@@ -456,9 +537,6 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
     if (Decide(run, op, now[i]) == conflict::Verdict::kVanished) {
       return absl::AbortedError("a row was deleted while it was being written");
     }
-    const bool whole_row =
-        std::find(run.insert_now.begin(), run.insert_now.end(), &op) != run.insert_now.end();
-    if (whole_row && HasUnchanged(op.row)) return MissingValues(*run.ops->table);
   }
   return absl::OkStatus();
 }
@@ -514,12 +592,27 @@ conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
     case Verdict::kVanished:
       break;
     case Verdict::kInsert:
+      if (HasUnchanged(op.row)) {
+        // Its death is on its way: there is nothing to be written.
+        if (op.keeps_found && !op.values_lost) break;
+        if (!op.keeps_found) {
+          values_->Want(run.ops->table, op);
+          break;
+        }
+        LoseValues(run, op, "");
+        if (!NullsWillDo(*run.ops->table, op)) break;
+      }
       if (dead_before) state.dead = before->stamp;
       Lose(run, op, before, state, "", /*local_wins=*/false,
            dead_before ? kOlderKnown : kNothingStands);
       run.insert_now.push_back(&op);
       break;
     case Verdict::kWrite: {
+      if (!op.is_delete() && !MayKeep(op, *found)) {
+        values_->Want(run.ops->table, op);
+        break;
+      }
+      if (op.values_lost) LoseValues(run, op, found->row);
       std::optional<Version> local = before;
       if (dead_before) local.reset();
       const char* rule = local.has_value() ? kOlderKnown : kUnknownIsOlder;
@@ -558,6 +651,26 @@ void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Ver
                       .local_row = local_row,
                       .local_wins = local_wins,
                       .rule = rule});
+}
+
+// Nobody has what the change left alone: what stands here stays.
+void GroupExecutor::LoseValues(TableRun& run, const RowOp& op, const std::string& local_row) {
+  ++conflicts_.by_kind[ConflictKind::kLargeValueUnavailable];
+  run.lost.push_back({.op = &op,
+                      .kind = ConflictKind::kLargeValueUnavailable,
+                      .local = Before(op),
+                      .local_row = local_row,
+                      .local_wins = true,
+                      .rule = kNobodyHasValues});
+}
+
+bool GroupExecutor::NullsWillDo(const BoundTable& table, const RowOp& op) {
+  for (size_t i = 0; i < op.row.size(); ++i) {
+    if (op.row[i].kind == ColumnKind::kUnchangedToast && table.table().columns[i].not_null) {
+      return false;
+    }
+  }
+  return true;
 }
 
 absl::Status GroupExecutor::QueueDecided(TableRun& run) {
@@ -630,7 +743,9 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
   std::vector<std::string> absent;
   for (const Lost& lost : conflicts) {
     keys.push_back(lost.key != nullptr ? lost.key : &lost.op->row);
-    rows.push_back(lost.op->is_delete() ? nullptr : &lost.op->row);
+    // Such a row cannot be shown at all.
+    const bool shown = !lost.op->is_delete() && !table.RefusesNulls(lost.op->row);
+    rows.push_back(shown ? &lost.op->row : nullptr);
     kinds.emplace_back(conflict::ToString(lost.kind));
     local_rows.push_back(lost.local_row);
     local_us.push_back(lost.local.has_value() ? lost.local->stamp.time_us : 0);

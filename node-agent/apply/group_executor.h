@@ -24,6 +24,7 @@
 #include "node-agent/apply/claimed_table.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 
 namespace bdr::agent {
@@ -52,8 +53,12 @@ struct ConflictCounts {
 class GroupExecutor {
  public:
   GroupExecutor(const ExecutorOptions& options, Pipe* pipe, const conflict::VersionStore* versions,
-                const FoundBefore* found_before)
-      : options_(options), pipe_(pipe), versions_(versions), found_before_(found_before) {}
+                const FoundBefore* found_before, MissingValues* values)
+      : options_(options),
+        pipe_(pipe),
+        versions_(versions),
+        found_before_(found_before),
+        values_(values) {}
 
   // For tables with further unique constraints; `registered` holds the keys that this group has
   // registered, and is null if nobody else writes. To be called before Run().
@@ -63,7 +68,8 @@ class GroupExecutor {
   }
 
   // Writes what the plan holds. `before`: for each key, the version that was known before this
-  // group's own was recorded. kAborted: roll back and come again at once. After OK see must_wait().
+  // group's own was recorded. kAborted: roll back and come again at once. After OK see must_wait(),
+  // and `values`: if it wants some, roll back, let it fetch them, and come again.
   absl::Status Run(GroupPlan& plan,
                    const absl::flat_hash_map<std::string, conflict::Version>& before);
 
@@ -130,13 +136,21 @@ class GroupExecutor {
   bool Seen(const RowOp& op, const conflict::Version& version) const;
   int64_t SeenUntilTime(const TransactionHeader& header, NodeId node) const;
   std::optional<conflict::Version> Before(const RowOp& op) const;
-  std::string SeenParam(const TransactionHeader& header) const;
+  std::string SeenParam(const TransactionHeader& header, int64_t local_slack_us = 0) const;
+  bool ShowsThatItWasSeen(const RowOp& op, const postgres::Result& result) const;
+  bool SeenFromTheFirst(const RowOp& op, conflict::Stamp stamp) const;
+  bool SeenByTime(const RowOp& op, const Found& found) const;
+  bool MayKeep(const RowOp& op, const Found& found) const;
+  void WantValues(const TableOps& ops);
+  void LoseValues(TableRun& run, const RowOp& op, const std::string& local_row);
+  static bool NullsWillDo(const BoundTable& table, const RowOp& op);
   std::string TimesParam(const std::vector<const RowOp*>& rows) const;
 
   const ExecutorOptions& options_;
   Pipe* const pipe_;
   const conflict::VersionStore* const versions_;
   const FoundBefore* const found_before_;
+  MissingValues* const values_;
   const absl::flat_hash_map<std::string, conflict::Version>* before_ = nullptr;
   const TransactionHeader* first_ = nullptr;
   const GroupClaims* claims_ = nullptr;

@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "node-agent/apply/claim_reader.h"
+#include "node-agent/apply/missing_values.h"
 
 namespace bdr::agent {
 namespace {
@@ -23,10 +24,29 @@ void FillUnchanged(const LocalRow& earlier, LocalRow* later) {
   }
 }
 
-bool HasUnchanged(const LocalRow& row) {
-  return std::any_of(row.begin(), row.end(), [](const postgres::ColumnValue& value) {
-    return value.kind == ColumnKind::kUnchangedToast;
-  });
+// The same within a plan, where it has to be remembered.
+void FillFromEarlier(const RowOp& earlier, RowOp* later) {
+  if (earlier.row.size() != later->row.size()) return;
+  for (size_t i = 0; i < later->row.size(); ++i) {
+    if (later->row[i].kind != ColumnKind::kUnchangedToast ||
+        earlier.row[i].kind == ColumnKind::kUnchangedToast) {
+      continue;
+    }
+    later->row[i] = earlier.row[i];
+    const int column = static_cast<int>(i);
+    for (const RowOp::Filled& filled : earlier.filled) {
+      if (filled.column == column) later->filled.push_back(filled);
+    }
+    later->filled.push_back(
+        {.column = column, .version_key = earlier.version_key, .stamp = earlier.stamp});
+  }
+}
+
+void TakeOrigin(const RowOp& earlier, RowOp* later) {
+  later->first_header = earlier.first_header;
+  if (later->moved_from.has_value()) return;
+  later->moved_from = earlier.moved_from;
+  later->moved_from_key = earlier.moved_from_key;
 }
 
 }  // namespace
@@ -72,11 +92,12 @@ absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
   if (op.is_delete()) {
     op.by_insert = earlier.by_insert;
   } else {
+    op.first_header = earlier.first_header;
     // A row that was deleted within the group is written whole again.
     op.by_insert = earlier.is_delete() || earlier.by_insert;
     if (!earlier.is_delete()) {
-      FillUnchanged(earlier.row, &op.row);
-      if (!op.moved_from.has_value()) op.moved_from = earlier.moved_from;
+      FillFromEarlier(earlier, &op);
+      TakeOrigin(earlier, &op);
     }
   }
   if (!earlier.is_delete() && HasClaims(ops.table->table())) {
@@ -107,7 +128,7 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
     }
     op.stamp = header->stamp;
     op.end_lsn = header->end_lsn;
-    op.header = header;
+    op.header = op.first_header = header;
     return op;
   };
 
@@ -136,12 +157,17 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
       op.by_insert = true;
       if (HasUnchanged(op.row)) {
         op.moved_from = old.row;
+        op.moved_from_key = old.version_key;
         const auto earlier = row_places_.find(old.version_key);
         if (earlier != row_places_.end() && !ops.rows[earlier->second].is_delete()) {
           const RowOp& moved = ops.rows[earlier->second];
-          FillUnchanged(moved.row, &op.row);
+          FillFromEarlier(moved, &op);
+          op.first_header = moved.first_header;
           // Moved more than once: the values stand where it began.
-          if (moved.moved_from.has_value()) op.moved_from = moved.moved_from;
+          if (moved.moved_from.has_value()) {
+            op.moved_from = moved.moved_from;
+            op.moved_from_key = moved.moved_from_key;
+          }
         }
         if (!HasUnchanged(op.row)) op.moved_from.reset();
       }

@@ -35,9 +35,24 @@ struct RowOp {
   conflict::Stamp stamp;
   Lsn end_lsn;
   const TransactionHeader* header = nullptr;  // of the last change's transaction
+  // Of the first that came to this row in the plan: what it had seen, all had.
+  const TransactionHeader* first_header = nullptr;
   // The row had another key before (its version key in the plan, its key columns here): unchanged
   // TOAST values that do not come with it stand in the row of that key.
   std::optional<LocalRow> moved_from;
+  std::string moved_from_key;  // the version key of that row
+  // Values that this change left alone and took from an earlier one in the plan. They are right
+  // only if no other origin's version of that key lies between the two.
+  struct Filled {
+    int column = 0;
+    std::string version_key;
+    conflict::Stamp stamp;
+  };
+  std::vector<Filled> filled;
+  // What it left alone is kept as it stands; where nothing stands, nothing is written. Its values
+  // are of no account, as the row is known to be gone (or, with `values_lost`, nobody has them).
+  bool keeps_found = false;
+  bool values_lost = false;
 
   bool is_delete() const { return kind == conflict::ChangeKind::kDelete; }
 };

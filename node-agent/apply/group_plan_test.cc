@@ -279,7 +279,8 @@ TEST_F(GroupPlanTest, EqualKeysOfTwoTablesAreTwoRows) {
 TEST_F(GroupPlanTest, ATruncateEndsASegment) {
   EXPECT_FALSE(plan_.has_truncate());
   Add({InsertBytes(t_, {Int(1), Int(1), Null()})});
-  Add({TruncateBytes({t_, u_}, /*restart_identity=*/true), InsertBytes(t_, {Int(1), Int(2), Null()})});
+  Add({TruncateBytes({t_, u_}, /*restart_identity=*/true),
+       InsertBytes(t_, {Int(1), Int(2), Null()})});
   EXPECT_TRUE(plan_.has_truncate());
   ASSERT_EQ(plan_.segments().size(), 2);
   const Segment& first = plan_.segments()[0];

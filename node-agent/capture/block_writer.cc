@@ -56,6 +56,9 @@ BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
       tables_(tables),
       keys_(keys),
       own_changes_(own_changes),
+      explicit_values_(
+          {.conninfo = options.connect.conninfo, .application_name = "bdr capture values"},
+          versions),
       own_claims_(options.connect, claims),
       builder_(options.own),
       chain_(log->End(options.own).chain),
@@ -127,12 +130,31 @@ void BlockWriter::IncludeRelation(const CapturedRelation& relation) {
 
 absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& relation,
                               absl::string_view change) {
+  postgres::Message message;
+  std::string whole;
+  if (relation->columns.has_value()) {
+    ASSIGN_OR_RETURN(message, postgres::Decode(change));
+    if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
+      absl::StatusOr<std::optional<std::string>> rewritten =
+          explicit_values_.Rewrite(*relation->columns, *update, change);
+      if (absl::IsUnavailable(rewritten.status())) return rewritten.status();
+      if (!rewritten.ok()) {  // the table is another by now
+        LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
+                   absl::StrCat("a disputed row goes out without its large values: ",
+                                rewritten.status().message()));
+      } else if (rewritten->has_value()) {
+        whole = **std::move(rewritten);
+        change = whole;
+        ASSIGN_OR_RETURN(message, postgres::Decode(change));
+      }
+    }
+  }
   RETURN_IF_ERROR(SplitIfFull());
   IncludeRelation(*relation);
   builder_.AddChange(change);
   ++changes_;
   if (!relation->columns.has_value()) return absl::OkStatus();
-  const absl::Status status = AddVersions(relation, change);
+  const absl::Status status = AddVersions(relation, message, change);
   if (!status.ok()) {
     LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
                absl::StrCat("the version of a changed row is not kept: ", status.message()));
@@ -173,8 +195,7 @@ absl::Status BlockWriter::AddTruncate(
 }
 
 absl::Status BlockWriter::AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
-                                      absl::string_view change) {
-  ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(change));
+                                      const postgres::Message& message, absl::string_view change) {
   const ColumnMap& columns = *relation->columns;
   if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
     ASSIGN_OR_RETURN(const std::string key, columns.Key(insert->row));

@@ -16,6 +16,7 @@
 #include "conflict/claim_store.h"
 #include "conflict/version_store.h"
 #include "node-agent/capture/captured_relation.h"
+#include "node-agent/capture/explicit_values.h"
 #include "node-agent/capture/own_claims.h"
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
@@ -80,7 +81,7 @@ class BlockWriter {
   absl::Status SplitIfFull();
   void PutState(Lsn through, int64_t last_stamp_us);
   absl::Status AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
-                           absl::string_view change);
+                           const postgres::Message& message, absl::string_view change);
   void PutVersion(const std::shared_ptr<const CapturedRelation>& relation, absl::string_view key,
                   bool dead, absl::string_view change);
   // Adds the claims of what was added since to the batch, which must not be written before.
@@ -96,6 +97,7 @@ class BlockWriter {
   TableCache* const tables_;
   const KeyTable* const keys_;
   OwnChanges* const own_changes_;
+  ExplicitValues explicit_values_;
 
   OwnClaims own_claims_;
   BlockBuilder builder_;

@@ -1,0 +1,57 @@
+// Where an applier gets values of rows that a change did not carry: from the other members.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/origin.h"
+#include "conflict/stamp.h"
+#include "conflict/version_store.h"
+#include "postgres/pgoutput.h"
+
+namespace bdr::agent {
+
+// As postgres::ColumnValue, and owns its bytes.
+struct OwnedValue {
+  postgres::ColumnKind kind = postgres::ColumnKind::kNull;
+  std::string data = {};
+};
+
+struct RowsWanted {
+  std::string schema;
+  std::string table;
+  std::vector<std::string> key_columns;
+  std::vector<std::string> columns;
+  struct Row {
+    std::vector<OwnedValue> key;
+    conflict::Stamp stamp;  // the version that is wanted
+  };
+  std::vector<Row> rows;
+  bool exact_only = false;  // answer only for rows that are that very version
+};
+
+// The fields mean what they mean in proto/bdr/v1/rows.proto.
+struct RowAnswer {
+  enum class State { kUnknown, kFound, kGone };
+  State state = State::kUnknown;
+  conflict::Version version;
+  std::vector<OwnedValue> values;
+};
+
+// Thread-safe.
+class RowSource {
+ public:
+  virtual ~RowSource() = default;
+
+  // The other members of the cluster.
+  virtual std::vector<NodeId> Members() = 0;
+  virtual std::string NameOf(NodeId node) = 0;
+  // Answers for the first rows, at least one. kNotFound if the node has no such table or column;
+  // any other error: it cannot be asked now. Gives up soon after `stop` says so.
+  virtual absl::StatusOr<std::vector<RowAnswer>> Fetch(NodeId node, const RowsWanted& wanted,
+                                                       const std::function<bool()>& stop) = 0;
+};
+
+}  // namespace bdr::agent

@@ -1,0 +1,121 @@
+#include "node-agent/capture/explicit_values.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "postgres/wire.h"
+
+namespace bdr::agent {
+namespace {
+
+using postgres::ColumnKind;
+using postgres::ColumnValue;
+
+bool HasData(const ColumnValue& value) {
+  return value.kind == ColumnKind::kText || value.kind == ColumnKind::kBinary;
+}
+
+// As pgoutput writes it: number of columns, then for each its kind and, if it has one, its value.
+size_t EncodedBytes(const postgres::Tuple& tuple) {
+  size_t bytes = 2;
+  for (const ColumnValue& value : tuple.columns) {
+    bytes += 1 + (HasData(value) ? 4 + value.data.size() : 0);
+  }
+  return bytes;
+}
+
+void AppendTuple(std::string* out, const postgres::Tuple& tuple) {
+  postgres::AppendNumber(out, static_cast<uint16_t>(tuple.columns.size()));
+  for (const ColumnValue& value : tuple.columns) {
+    out->push_back(static_cast<char>(value.kind));
+    if (!HasData(value)) continue;
+    postgres::AppendNumber(out, static_cast<uint32_t>(value.data.size()));
+    out->append(value.data.data(), value.data.size());
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<std::string>> ExplicitValues::Rewrite(
+    const ColumnMap& columns, const postgres::UpdateMessage& update, absl::string_view change) {
+  const std::optional<std::string> as_it_is;
+  const bool leaves_out =
+      std::any_of(update.row.columns.begin(), update.row.columns.end(),
+                  [](const ColumnValue& v) { return v.kind == ColumnKind::kUnchangedToast; });
+  if (!leaves_out || update.old_kind == 'O') return as_it_is;
+  ASSIGN_OR_RETURN(const bool disputed, IsDisputed(columns, update));
+  if (!disputed) return as_it_is;
+  ASSIGN_OR_RETURN(const postgres::Result result, Read(columns, update));
+  // Deleted since, or moved: that will reach everybody after this.
+  if (result.rows() != 1) return as_it_is;
+
+  postgres::Tuple row = update.row;
+  int place = 0;
+  for (size_t remote = 0; remote < row.columns.size(); ++remote) {
+    const int local = columns.local_of_remote()[remote];
+    if (row.columns[remote].kind != ColumnKind::kUnchangedToast || local < 0) continue;
+    ColumnValue& value = row.columns[remote];
+    const bool binary = columns.table().columns[local].type->has_binary;
+    value = {};
+    if (!result.is_null(0, place)) {
+      value = {.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
+               .data = result.value(0, place)};
+    }
+    ++place;
+  }
+  std::string whole(change.substr(0, change.size() - EncodedBytes(update.row)));
+  AppendTuple(&whole, row);
+  return std::optional<std::string>(std::move(whole));
+}
+
+absl::StatusOr<bool> ExplicitValues::IsDisputed(const ColumnMap& columns,
+                                                const postgres::UpdateMessage& update) {
+  std::vector<std::string> keys;
+  ASSIGN_OR_RETURN(const std::string key, columns.Key(update.row));
+  keys.push_back(conflict::VersionKey(columns.table().oid, key));
+  if (update.old_kind != 0) {
+    ASSIGN_OR_RETURN(const std::string old_key, columns.Key(update.old_row));
+    keys.push_back(conflict::VersionKey(columns.table().oid, old_key));
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::optional<conflict::Version>> disputed,
+                   versions_->GetDisputed(keys));
+  return std::any_of(disputed.begin(), disputed.end(),
+                     [](const auto& version) { return version.has_value(); });
+}
+
+absl::StatusOr<postgres::Result> ExplicitValues::Read(const ColumnMap& columns,
+                                                      const postgres::UpdateMessage& update) {
+  if (connection_ == nullptr || connection_->broken()) {
+    ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
+    RETURN_IF_ERROR(connection_
+                        ->Exec("SET search_path = pg_catalog; SET row_security = off; "
+                               "SET lock_timeout = '10s'")
+                        .status());
+  }
+  const postgres::TableInfo& table = columns.table();
+  std::vector<std::string> names;
+  for (size_t remote = 0; remote < update.row.columns.size(); ++remote) {
+    const int local = columns.local_of_remote()[remote];
+    if (update.row.columns[remote].kind != ColumnKind::kUnchangedToast || local < 0) continue;
+    const postgres::ColumnInfo& info = table.columns[local];
+    names.push_back(absl::StrCat("t.", postgres::QuoteIdentifier(info.name),
+                                 info.type->has_binary ? "" : "::pg_catalog.text"));
+  }
+  std::string sql = "SELECT ";
+  for (const std::string& name : names) absl::StrAppend(&sql, &name == &names[0] ? "" : ", ", name);
+  absl::StrAppend(&sql, " FROM ", table.kind == 'r' ? "ONLY " : "", table.QualifiedName(),
+                  " AS t WHERE ", KeyCondition(table, table.key));
+  std::vector<std::string> bytes(table.key.size());
+  std::vector<postgres::Param> params;
+  for (size_t i = 0; i < table.key.size(); ++i) {
+    const int local = table.key[i];
+    const ColumnValue& value = update.row.columns[columns.remote_of_local()[local]];
+    ASSIGN_OR_RETURN(const postgres::Param param, KeyParam(table.columns[local], value, &bytes[i]));
+    params.push_back(param);
+  }
+  return connection_->ExecParams(sql, params, /*binary_result=*/true);
+}
+
+}  // namespace bdr::agent

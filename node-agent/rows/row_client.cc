@@ -1,0 +1,167 @@
+#include "node-agent/rows/row_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/grpc_security.h"
+#include "base/grpc_status.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "bdr/v1/rows.grpc.pb.h"
+#include "node-agent/stream/tsan_order.h"
+
+namespace bdr::agent {
+namespace {
+
+using postgres::ColumnKind;
+
+// The largest row that PostgreSQL can send (1 GiB), and some room.
+constexpr int kMaxMessageBytes = (1 << 30) + (128 << 20);
+constexpr absl::Duration kConnectTimeout = absl::Seconds(3);
+constexpr absl::Duration kCallTimeout = absl::Minutes(2);
+constexpr absl::Duration kLook = absl::Milliseconds(50);
+
+void ToWire(const OwnedValue& value, v1::ColumnData* out) {
+  if (value.kind == ColumnKind::kBinary) {
+    out->set_binary(value.data);
+  } else if (value.kind == ColumnKind::kText) {
+    out->set_text(value.data);
+  } else {
+    out->set_null(true);
+  }
+}
+
+OwnedValue FromWire(v1::ColumnData& value) {
+  if (value.kind_case() == v1::ColumnData::kBinary) {
+    return {.kind = ColumnKind::kBinary, .data = std::move(*value.mutable_binary())};
+  }
+  if (value.kind_case() == v1::ColumnData::kText) {
+    return {.kind = ColumnKind::kText, .data = std::move(*value.mutable_text())};
+  }
+  return {};
+}
+
+absl::StatusOr<RowAnswer> FromWire(v1::FetchedRow& row, size_t columns) {
+  RowAnswer answer;
+  if (row.stamp_node() > kMaxNodeId || row.origin_node() > kMaxNodeId) {
+    return absl::InvalidArgumentError("an answer names an impossible node");
+  }
+  answer.version = {
+      .stamp = {.time_us = row.stamp_us(), .node = static_cast<NodeId>(row.stamp_node())},
+      .origin = {.node = static_cast<NodeId>(row.origin_node()),
+                 .incarnation = row.origin_incarnation()},
+      .end_lsn = Lsn{row.end_lsn()},
+      .dead = row.state() == v1::FetchedRow::GONE};
+  if (row.state() == v1::FetchedRow::GONE) answer.state = RowAnswer::State::kGone;
+  if (row.state() == v1::FetchedRow::FOUND) {
+    answer.state = RowAnswer::State::kFound;
+    if (static_cast<size_t>(row.values_size()) != columns) {
+      return absl::InvalidArgumentError("an answer has another number of values than asked for");
+    }
+    for (v1::ColumnData& value : *row.mutable_values()) answer.values.push_back(FromWire(value));
+  }
+  return answer;
+}
+
+// One call, which ends when gRPC says so.
+struct Call {
+  grpc::ClientContext context;
+  v1::FetchRowsRequest request;
+  v1::FetchRowsResponse response;
+  Mutex mu;
+  CondVar changed;
+  std::optional<absl::Status> status ABSL_GUARDED_BY(mu);
+};
+
+}  // namespace
+
+std::vector<NodeId> RowClient::Members() {
+  std::vector<NodeId> nodes;
+  for (const Member& member : options_.membership().members) {
+    if (member.id != options_.self && member.incarnation != 0) nodes.push_back(member.id);
+  }
+  return nodes;
+}
+
+std::string RowClient::NameOf(NodeId node) {
+  const Membership membership = options_.membership();
+  const Member* member = membership.Find(node);
+  return member == nullptr ? absl::StrCat(node) : member->name;
+}
+
+absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsWanted& wanted,
+                                                        const std::function<bool()>& stop) {
+  const Membership membership = options_.membership();
+  const Member* member = membership.Find(node);
+  if (member == nullptr || member->address.empty()) {
+    return absl::UnavailableError(absl::StrCat("node ", node, " is no member with an address"));
+  }
+  ASSIGN_OR_RETURN(const auto credentials,
+                   MakeChannelCredentials(options_.security, member->address));
+  grpc::ChannelArguments settings;
+  settings.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  settings.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+  settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  settings.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const auto channel = grpc::CreateCustomChannel(member->address, credentials, settings);
+  const absl::Time connect_until = absl::Now() + kConnectTimeout;
+  while (!channel->WaitForConnected(absl::ToChronoTime(absl::Now() + kLook))) {
+    if (stop()) return absl::CancelledError("the agent is shutting down");
+    const bool failed = channel->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
+    if (failed || absl::Now() > connect_until) {
+      return absl::UnavailableError(
+          absl::StrCat("node \"", member->name, "\" cannot be reached at ", member->address));
+    }
+  }
+
+  const auto stub = v1::Rows::NewStub(channel);
+  Call call;
+  call.context.set_deadline(absl::ToChronoTime(absl::Now() + kCallTimeout));
+  call.request.set_cluster_id(options_.cluster_id);
+  call.request.set_asking_node(options_.self);
+  call.request.set_schema(wanted.schema);
+  call.request.set_table(wanted.table);
+  call.request.mutable_key_columns()->Assign(wanted.key_columns.begin(), wanted.key_columns.end());
+  call.request.mutable_columns()->Assign(wanted.columns.begin(), wanted.columns.end());
+  call.request.set_exact_only(wanted.exact_only);
+  for (const RowsWanted::Row& row : wanted.rows) {
+    v1::FetchRowsRequest::Row* out = call.request.add_rows();
+    for (const OwnedValue& value : row.key) ToWire(value, out->add_key());
+    out->set_stamp_us(row.stamp.time_us);
+    out->set_stamp_node(row.stamp.node);
+  }
+  HandToGrpc(&call);
+  stub->async()->FetchRows(&call.context, &call.request, &call.response,
+                           [&call](const grpc::Status& status) {
+                             TakeFromGrpc(&call);
+                             MutexLock lock(&call.mu);
+                             call.status = FromGrpcStatus(status);
+                             call.changed.NotifyAll();
+                           });
+  {
+    MutexLock lock(&call.mu);
+    while (!call.status.has_value()) {
+      if (stop()) call.context.TryCancel();
+      call.changed.WaitFor(&call.mu, kLook);
+    }
+    RETURN_IF_ERROR(*call.status);
+  }
+  const int answered = call.response.rows_size();
+  if (answered == 0 || static_cast<size_t>(answered) > wanted.rows.size()) {
+    return absl::InternalError(absl::StrCat("node \"", member->name, "\" answered for ", answered,
+                                            " of ", wanted.rows.size(), " rows"));
+  }
+  std::vector<RowAnswer> answers;
+  for (v1::FetchedRow& row : *call.response.mutable_rows()) {
+    ASSIGN_OR_RETURN(RowAnswer answer, FromWire(row, wanted.columns.size()));
+    answers.push_back(std::move(answer));
+  }
+  return answers;
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,267 @@
+#include "node-agent/rows/row_service.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/grpc_status.h"
+#include "base/status_macros.h"
+#include "bdr/v1/rows.grpc.pb.h"
+#include "node-agent/admin/sql_workers.h"
+#include "node-agent/row_key.h"
+#include "postgres/catalog.h"
+
+namespace bdr::agent {
+namespace {
+
+using conflict::Stamp;
+using conflict::Version;
+using postgres::ColumnKind;
+
+constexpr size_t kAnswerBytes = 8 << 20;
+constexpr int kMostRows = 1000;
+constexpr absl::Duration kTimeout = absl::Seconds(60);
+constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
+
+// A request bound to the local table.
+struct Bound {
+  std::shared_ptr<const postgres::TableInfo> table;
+  std::vector<int> key;      // indexes into the table's columns
+  std::vector<int> columns;  // likewise
+  std::optional<ColumnMap> map;
+  std::string sql;
+};
+
+absl::StatusOr<int> FindColumn(const postgres::TableInfo& table, const std::string& name) {
+  for (size_t i = 0; i < table.columns.size(); ++i) {
+    if (table.columns[i].name == name) return static_cast<int>(i);
+  }
+  return absl::NotFoundError(
+      absl::StrCat("table \"", table.DisplayName(), "\" has no column \"", name, "\" here"));
+}
+
+std::string SelectSql(const Bound& bound) {
+  const postgres::TableInfo& table = *bound.table;
+  std::string sql = "SELECT ";
+  for (const int column : bound.columns) {
+    const postgres::ColumnInfo& info = table.columns[column];
+    absl::StrAppend(&sql, "t.", postgres::QuoteIdentifier(info.name),
+                    info.type->has_binary ? "" : "::pg_catalog.text", ", ");
+  }
+  absl::StrAppend(
+      &sql,
+      "(EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8::pg_catalog.text, (SELECT "
+      "o.roname::pg_catalog.text FROM pg_catalog.pg_replication_origin o WHERE o.roident = "
+      "c.roident) FROM ",
+      table.kind == 'r' ? "ONLY " : "", table.QualifiedName(),
+      " AS t CROSS JOIN LATERAL pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c(time, "
+      "roident) WHERE ");
+  return sql + KeyCondition(table, bound.key);
+}
+
+absl::StatusOr<Bound> Bind(const v1::FetchRowsRequest& request, TableCache* tables) {
+  Bound bound;
+  ASSIGN_OR_RETURN(bound.table, tables->Find(request.schema(), request.table()));
+  const postgres::TableInfo& table = *bound.table;
+  if (!table.published || table.schema == "bdr") {
+    return absl::PermissionDeniedError(
+        absl::StrCat("table \"", table.DisplayName(), "\" does not replicate here"));
+  }
+  postgres::RelationMessage relation;
+  for (const std::string& name : request.key_columns()) {
+    ASSIGN_OR_RETURN(const int column, FindColumn(table, name));
+    bound.key.push_back(column);
+    relation.columns.push_back({.is_key = true, .name = name});
+  }
+  if (bound.key.size() != table.key.size()) {
+    return absl::NotFoundError(
+        absl::StrCat("table \"", table.DisplayName(), "\" has another key here"));
+  }
+  ASSIGN_OR_RETURN(bound.map, ColumnMap::Make(relation, bound.table, /*every_column=*/true));
+  for (const std::string& name : request.columns()) {
+    ASSIGN_OR_RETURN(const int column, FindColumn(table, name));
+    bound.columns.push_back(column);
+  }
+  bound.sql = SelectSql(bound);
+  return bound;
+}
+
+// A row as it was read, before it is known of which version it is.
+struct ReadRow {
+  std::string version_key;
+  bool there = false;
+  std::optional<int64_t> time_us;
+  NodeId writer = 0;  // 0: a local commit, or not known
+  std::vector<v1::ColumnData> values;
+  size_t bytes = 0;
+};
+
+absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const Bound& bound,
+                             const v1::FetchRowsRequest::Row& wanted) {
+  if (static_cast<size_t>(wanted.key_size()) != bound.key.size()) {
+    return absl::InvalidArgumentError("a row has another number of key values than key columns");
+  }
+  postgres::Tuple tuple;
+  std::vector<std::string> bytes(bound.key.size());
+  std::vector<postgres::Param> params;
+  for (size_t i = 0; i < bound.key.size(); ++i) {
+    const v1::ColumnData& value = wanted.key(static_cast<int>(i));
+    const bool binary = value.kind_case() == v1::ColumnData::kBinary;
+    if (!binary && value.kind_case() != v1::ColumnData::kText) {
+      return absl::InvalidArgumentError("a key value is null");
+    }
+    tuple.columns.push_back({.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
+                             .data = binary ? value.binary() : value.text()});
+    ASSIGN_OR_RETURN(const postgres::Param param,
+                     KeyParam(bound.table->columns[bound.key[i]], tuple.columns.back(), &bytes[i]));
+    params.push_back(param);
+  }
+  ReadRow row;
+  ASSIGN_OR_RETURN(const std::string key, bound.map->Key(tuple));
+  row.version_key = conflict::VersionKey(bound.table->oid, key);
+  ASSIGN_OR_RETURN(const postgres::Result result,
+                   connection.ExecParams(bound.sql, params, /*binary_result=*/true));
+  if (result.rows() == 0) return row;
+  row.there = true;
+  const int columns = static_cast<int>(bound.columns.size());
+  for (int i = 0; i < columns; ++i) {
+    v1::ColumnData& out = row.values.emplace_back();
+    if (result.is_null(0, i)) {
+      out.set_null(true);
+    } else if (bound.table->columns[bound.columns[i]].type->has_binary) {
+      out.set_binary(std::string(result.value(0, i)));
+    } else {
+      out.set_text(std::string(result.value(0, i)));
+    }
+    row.bytes += result.value(0, i).size();
+  }
+  int64_t time_us = 0;
+  if (!result.is_null(0, columns) && absl::SimpleAtoi(result.value(0, columns), &time_us)) {
+    row.time_us = time_us;
+  }
+  if (!result.is_null(0, columns + 1)) {
+    const absl::StatusOr<OriginId> origin = ParseOrigin(result.value(0, columns + 1));
+    if (origin.ok()) row.writer = origin->node;
+  }
+  return row;
+}
+
+// What can be said of a row. `newest`: of all that is known of its key.
+void Tell(const ReadRow& row, Stamp wanted, const std::optional<Version>& newest,
+          v1::FetchedRow* out) {
+  Version told = newest.value_or(Version{});
+  // What the store has forgotten is older than anything that can still arrive: the row is the
+  // version wanted, or was by then.
+  if (told.stamp < wanted)
+    told = {.stamp = wanted, .origin = {.node = wanted.node, .incarnation = 0}, .end_lsn = Lsn{0}};
+  if (row.there) {
+    out->set_state(v1::FetchedRow::FOUND);
+    for (const v1::ColumnData& value : row.values) *out->add_values() = value;
+  } else if (newest.has_value() && newest->dead && newest->stamp >= wanted) {
+    out->set_state(v1::FetchedRow::GONE);
+  } else {
+    return;  // the row is being written, perhaps
+  }
+  out->set_stamp_us(told.stamp.time_us);
+  out->set_stamp_node(told.stamp.node);
+  out->set_origin_node(told.origin.node);
+  out->set_origin_incarnation(told.origin.incarnation);
+  out->set_end_lsn(told.end_lsn.value);
+}
+
+// The version is in the store before the row is in the table. So the row must show that it was
+// written by that origin, no earlier.
+bool IsExactly(const ReadRow& row, Stamp wanted, const std::optional<Version>& newest) {
+  return row.there && newest.has_value() && newest->stamp == wanted && !newest->dead &&
+         row.writer == wanted.node && row.time_us.has_value() && *row.time_us >= wanted.time_us;
+}
+
+absl::Status Answer(postgres::Connection& connection, const RowService::Parts& parts,
+                    const v1::FetchRowsRequest& request, v1::FetchRowsResponse* response) {
+  if (request.rows_size() == 0 || request.rows_size() > kMostRows) {
+    return absl::InvalidArgumentError(absl::StrCat("1 to ", kMostRows, " rows may be asked for"));
+  }
+  ASSIGN_OR_RETURN(const Bound bound, Bind(request, parts.tables));
+  std::vector<ReadRow> rows;
+  std::vector<std::string> keys;
+  size_t bytes = 0;
+  for (const v1::FetchRowsRequest::Row& wanted : request.rows()) {
+    ASSIGN_OR_RETURN(ReadRow row, Read(connection, bound, wanted));
+    bytes += row.bytes;
+    keys.push_back(row.version_key);
+    rows.push_back(std::move(row));
+    if (bytes > kAnswerBytes) break;
+  }
+  // What was just read may have been committed here a moment ago: then the store knows it now. Of
+  // what other origins wrote, it knew before.
+  if (!request.exact_only()) RETURN_IF_ERROR(parts.barrier->Pass(kBarrierTimeout));
+  ASSIGN_OR_RETURN(const auto versions, parts.versions->Get(keys));
+  ASSIGN_OR_RETURN(const auto disputed, parts.versions->GetDisputed(keys));
+  ASSIGN_OR_RETURN(const auto truncate, parts.versions->GetTruncate(bound.table->oid));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const v1::FetchRowsRequest::Row& asked = request.rows(static_cast<int>(i));
+    const Stamp wanted{.time_us = asked.stamp_us(),
+                       .node = static_cast<NodeId>(asked.stamp_node())};
+    std::optional<Version> newest = versions[i];
+    if (truncate.has_value() && (!newest.has_value() || truncate->stamp > newest->stamp)) {
+      newest = truncate;
+    }
+    // Values of a later version, which has not come yet.
+    const bool later =
+        disputed[i].has_value() && (!newest.has_value() || disputed[i]->stamp > newest->stamp);
+    if (later && rows[i].there) newest = disputed[i];
+    v1::FetchedRow* out = response->add_rows();
+    if (request.exact_only() && !IsExactly(rows[i], wanted, newest)) continue;
+    Tell(rows[i], wanted, newest, out);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct RowService::Impl final : public v1::Rows::CallbackService {
+  Impl(Options options_in, Parts parts_in)
+      : options(std::move(options_in)), parts(parts_in), workers(options.database, /*threads=*/2) {}
+
+  grpc::ServerUnaryReactor* FetchRows(grpc::CallbackServerContext* context,
+                                      const v1::FetchRowsRequest* request,
+                                      v1::FetchRowsResponse* response) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    if (request->cluster_id() != options.cluster_id || request->asking_node() > kMaxNodeId ||
+        !options.is_member(static_cast<NodeId>(request->asking_node()))) {
+      reactor->Finish(ToGrpcStatus(absl::PermissionDeniedError(
+          absl::StrCat("node ", request->asking_node(), " is no member of this cluster"))));
+      return reactor;
+    }
+    workers.Submit(
+        {.run =
+             [this, request, response](postgres::Connection& connection) {
+               return Answer(connection, parts, *request, response);
+             },
+         .done = [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); },
+         .deadline = absl::Now() + kTimeout});
+    return reactor;
+  }
+
+  const Options options;
+  const Parts parts;
+  SqlWorkers workers;
+};
+
+RowService::RowService(Options options, Parts parts)
+    : impl_(std::make_unique<Impl>(std::move(options), parts)) {}
+
+RowService::~RowService() = default;
+
+grpc::Service* RowService::service() { return impl_.get(); }
+
+void RowService::Stop() { impl_->workers.Stop(); }
+
+}  // namespace bdr::agent

@@ -1,0 +1,50 @@
+// Tells other agents what rows of this node hold: the gRPC service Rows.
+//
+// What is told of a row must never look older than it is: who asks takes the values for those of
+// the version named, and asks again where a later one may be meant (docs/architecture.md, "Large
+// values"). So the row is read first and its version asked for afterwards, once capture has passed.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/origin.h"
+#include "conflict/version_store.h"
+#include "node-agent/apply/capture_barrier.h"
+#include "node-agent/table_cache.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace bdr::agent {
+
+class RowService {
+ public:
+  struct Options {
+    std::string database;  // libpq connection string
+    std::string cluster_id;
+    std::function<bool(NodeId)> is_member;
+  };
+  struct Parts {  // all outlive it
+    const conflict::VersionStore* versions;
+    TableCache* tables;
+    CaptureBarrier* barrier;
+  };
+  RowService(Options options, Parts parts);
+  // The grpc::Server which serves it must have been shut down.
+  ~RowService();
+
+  // To be registered with a grpc::ServerBuilder. Owned by this object.
+  grpc::Service* service();
+
+  // Cancels what runs and refuses what comes. Thread-safe; harmless if repeated.
+  void Stop();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bdr::agent

@@ -1,0 +1,162 @@
+// Large values that an update leaves alone do not travel with it. Whatever it meets elsewhere,
+// every node must end with the values of the version that it is. pglogical and in-core replication
+// keep those of the row found, or stop.
+#include "absl/strings/match.h"
+#include "absl/strings/str_replace.h"
+#include "tests/integration/cluster_fixture.h"
+
+namespace bdr::integration {
+namespace {
+
+// Stored out of line, since it is not compressed.
+constexpr char kSchema[] =
+    "CREATE DOMAIN text_given AS text NOT NULL CHECK (length(VALUE) > 1);"
+    "CREATE TABLE doc (id int PRIMARY KEY, title text, body text);"
+    "ALTER TABLE doc ALTER body SET STORAGE EXTERNAL;"
+    "CREATE TABLE strict (id int PRIMARY KEY, title text, body text_given NOT NULL);"
+    "ALTER TABLE strict ALTER body SET STORAGE EXTERNAL;"
+    "INSERT INTO doc SELECT i, 'title', repeat('old', 2000) FROM generate_series(1, 20) i;"
+    "INSERT INTO strict SELECT i, 'title', repeat('old', 2000) FROM generate_series(1, 20) i;";
+
+class ToastTest : public ClusterTest {
+ protected:
+  void Start(int nodes) {
+    harness::ClusterOptions options;
+    options.nodes.assign(static_cast<size_t>(nodes), {});
+    options.proxies = true;
+    options.schema_sql = kSchema;
+    BDR_START_CLUSTER(std::move(options));
+  }
+
+  // On both tables.
+  void Both(const std::string& node, const std::string& sql) {
+    for (const char* table : {"doc", "strict"}) {
+      BDR_EXEC(node, absl::StrReplaceAll(sql, {{"@", table}}));
+    }
+  }
+  void ExpectBoth(const std::string& sql, const std::string& value) {
+    for (const char* table : {"doc", "strict"}) {
+      ExpectEverywhere(absl::StrReplaceAll(sql, {{"@", table}}), value);
+    }
+  }
+  std::string Row(const std::string& node, int id) {
+    return Value(node,
+                 absl::StrCat("SELECT title || ' ' || left(body, 3) FROM doc WHERE id = ", id));
+  }
+  int64_t Fetched(const std::string& node) {
+    const absl::StatusOr<harness::Metrics> metrics = cluster_->AgentMetrics(node);
+    if (!metrics.ok()) return -1;
+    return static_cast<int64_t>(metrics->Sum("bdr_fetched_rows_total"));
+  }
+};
+
+TEST_F(ToastTest, ValuesLeftAloneAreThoseOfTheVersionThatWinsOnEveryNode) {
+  Start(3);
+  if (HasFatalFailure()) return;
+  cluster_->Isolate("n1");
+  cluster_->Partition("n2", "n3");
+  // 1: other columns of one row, the later leaves the large one alone.
+  Both("n1", "UPDATE @ SET body = repeat('n_1', 2000) WHERE id = 1");
+  Both("n2", "UPDATE @ SET title = 'by n2' WHERE id = 1");
+  // 2: the row is gone where the update arrives.
+  Both("n1", "DELETE FROM @ WHERE id = 2");
+  Both("n2", "UPDATE @ SET title = 'by n2' WHERE id = 2");
+  // 3: its origin has moved on when it is asked.
+  Both("n1", "UPDATE @ SET body = repeat('n_1', 2000) WHERE id = 3");
+  Both("n2", "UPDATE @ SET title = 'by n2' WHERE id = 3");
+  Both("n2", "UPDATE @ SET body = repeat('n_2', 2000) WHERE id = 3");
+  // 4: and has deleted the row, which others still have, or have not.
+  Both("n1", "UPDATE @ SET body = repeat('n_1', 2000) WHERE id = 4");
+  Both("n3", "DELETE FROM @ WHERE id = 4");
+  Both("n2", "UPDATE @ SET title = 'by n2' WHERE id = 4");
+  Both("n2", "DELETE FROM @ WHERE id = 4");
+  // 5: the key changes.
+  Both("n1", "UPDATE @ SET body = repeat('n_1', 2000) WHERE id = 5");
+  Both("n3", "DELETE FROM @ WHERE id = 5");
+  Both("n2", "UPDATE @ SET id = 50, title = 'by n2' WHERE id = 5");
+  // 6: three nodes, each with something else.
+  Both("n1", "UPDATE @ SET body = repeat('n_1', 2000) WHERE id = 6");
+  Both("n2", "DELETE FROM @ WHERE id = 6");
+  Both("n3", "UPDATE @ SET title = 'by n3' WHERE id = 6");
+  // 7: the later one carries its value, the earlier one does not.
+  Both("n2", "UPDATE @ SET title = 'by n2' WHERE id = 7");
+  Both("n1", "UPDATE @ SET body = repeat('n_1', 2000) WHERE id = 7");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  const std::string row = "SELECT title || ' ' || left(body, 3) FROM @ WHERE id = ";
+  ExpectBoth(row + "1", "by n2 old");
+  ExpectBoth(row + "2", "by n2 old");
+  ExpectBoth(row + "3", "by n2 n_2");
+  ExpectBoth("SELECT count(*) FROM @ WHERE id IN (4, 5)", "0");
+  ExpectBoth(row + "50", "by n2 old");
+  ExpectBoth(row + "6", "by n3 old");
+  ExpectBoth(row + "7", "title n_1");
+  ExpectBoth("SELECT count(*) FROM @ WHERE length(body) <> 6000", "0");
+  EXPECT_GT(Fetched("n1"), 0);
+}
+
+// The node that the update comes from cannot be reached; another has exactly that version.
+TEST_F(ToastTest, AnotherMemberHelpsWhereTheOriginIsCutOff) {
+  Start(3);
+  if (HasFatalFailure()) return;
+  cluster_->Isolate("n1");
+  BDR_EXEC("n1", "UPDATE doc SET body = repeat('n_1', 2000) WHERE id = 1");
+  BDR_EXEC("n2", "UPDATE doc SET title = 'by n2' WHERE id = 1");
+  ASSERT_OK(cluster_->WaitForValue("n3", "SELECT title FROM doc WHERE id = 1", "by n2", kDeadline));
+  // n1 hears of it through n3 alone.
+  cluster_->SetFault("n1", "n3", {});
+  cluster_->SetFault("n3", "n1", {});
+  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT title FROM doc WHERE id = 1", "by n2", kDeadline));
+  EXPECT_EQ(Row("n1", 1), "by n2 old");
+
+  // Nobody has it: n3 has moved on. Apply waits, and says for what.
+  cluster_->Isolate("n1");
+  BDR_EXEC("n1", "UPDATE doc SET body = repeat('n_1', 2000) WHERE id = 2");
+  BDR_EXEC("n2", "UPDATE doc SET title = 'by n2' WHERE id = 2");
+  ASSERT_OK(cluster_->WaitForValue("n3", "SELECT title FROM doc WHERE id = 2", "by n2", kDeadline));
+  BDR_EXEC("n3", "UPDATE doc SET title = 'by n3' WHERE id = 2");
+  cluster_->SetFault("n1", "n3", {});
+  cluster_->SetFault("n3", "n1", {});
+  ASSERT_OK(
+      harness::WaitFor("status names what is waited for", kDeadline, [&]() -> absl::StatusOr<bool> {
+        const auto status = cluster_->Bdrctl({"status"});
+        if (!status.ok()) return status.status();
+        return absl::StrContains(status->out, "for large values of table \"public.doc\"");
+      }));
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT title || ' ' || left(body, 3) FROM doc WHERE id = 2", "by n3 old");
+}
+
+// n1 gets the values of n2's version from n2's row, which n3 has changed since. A local update upon
+// it means them, and n4, which has n2's version and not n3's, must not take them for its own.
+TEST_F(ToastTest, AnUpdateUponValuesOfALaterVersionCarriesThem) {
+  Start(4);
+  if (HasFatalFailure()) return;
+  cluster_->Isolate("n1");
+  cluster_->Partition("n3", "n4");
+  BDR_EXEC("n1", "UPDATE doc SET body = repeat('n_1', 2000) WHERE id = 1");
+  BDR_EXEC("n2", "UPDATE doc SET title = 'by n2' WHERE id = 1");
+  for (const char* node : {"n3", "n4"}) {
+    ASSERT_OK(
+        cluster_->WaitForValue(node, "SELECT title FROM doc WHERE id = 1", "by n2", kDeadline));
+  }
+  BDR_EXEC("n3", "UPDATE doc SET body = repeat('n_3', 2000) WHERE id = 1");
+  ASSERT_OK(
+      cluster_->WaitForValue("n2", "SELECT left(body, 3) FROM doc WHERE id = 1", "n_3", kDeadline));
+  cluster_->SetFault("n1", "n2", {});
+  cluster_->SetFault("n2", "n1", {});
+  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT title FROM doc WHERE id = 1", "by n2", kDeadline));
+  EXPECT_EQ(Row("n1", 1), "by n2 n_3");
+  BDR_EXEC("n1", "UPDATE doc SET title = 'by n1' WHERE id = 1");
+  cluster_->SetFault("n1", "n4", {});
+  cluster_->SetFault("n4", "n1", {});
+  ASSERT_OK(cluster_->WaitForValue("n4", "SELECT title FROM doc WHERE id = 1", "by n1", kDeadline));
+  EXPECT_EQ(Row("n4", 1), "by n1 n_3");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT title || ' ' || left(body, 3) FROM doc WHERE id = 1", "by n1 n_3");
+}
+
+}  // namespace
+}  // namespace bdr::integration
