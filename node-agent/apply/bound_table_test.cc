@@ -308,8 +308,10 @@ class BoundTableTest : public ::testing::Test {
                      Run(table.FetchColumnsSql(columns), keys, /*binary_result=*/true));
     if (found.rows() != 1) return absl::AbortedError("no row to fetch from");
     for (size_t i = 0; i < columns.size(); ++i) {
-      op.row[columns[i]] = {.kind = postgres::ColumnKind::kBinary,
-                            .data = plan.Own(std::string(found.value(0, static_cast<int>(i))))};
+      // In its own place it only fills the place, and is not written.
+      if (op.moved_from.has_value()) op.row[columns[i]].kind = postgres::ColumnKind::kBinary;
+      op.row[columns[i]].data =
+          plan.Own(std::string(found.value(0, kFoundColumns + static_cast<int>(i))));
     }
     return absl::OkStatus();
   }
@@ -878,8 +880,11 @@ TEST_F(BoundTableCheckTest, ColumnsAreFetchedInBinary) {
   ASSERT_OK_AND_ASSIGN(const Result fetched,
                        Run(table_->FetchColumnsSql({2, 1}), {keys}, /*binary_result=*/true));
   ASSERT_EQ(fetched.rows(), 1);
-  EXPECT_EQ(std::string(fetched.value(0, 0)), Int4(1));
-  EXPECT_EQ(fetched.value(0, 1), "here");
+  EXPECT_EQ(fetched.value(0, 0), "false");
+  EXPECT_EQ(std::string(fetched.value(0, 1)), absl::StrCat(row_us_));
+  EXPECT_EQ(fetched.value(0, 2), "0");
+  EXPECT_EQ(std::string(fetched.value(0, kFoundColumns)), Int4(1));
+  EXPECT_EQ(fetched.value(0, kFoundColumns + 1), "here");
 }
 
 TEST_F(BoundTableCheckTest, ConflictsAreLoggedWithBothRows) {
