@@ -265,6 +265,31 @@ T Draw(T min, T max) {
   return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange(min, max));
 }
 
+// Who made an own update upon disputed values may be captured after the dispute is over.
+TEST(DisputeTest, ADisputeIsNoVersionAndOutlivesItsVersionByAnHour) {
+  StoreFile file;
+  const std::string key = VersionKey(7, "row");
+  file.Put(key, At(10, 1, false, 1));
+  rocksdb::WriteBatch batch;
+  file.store().PutDisputed(&batch, key, At(20, 2, false, 2));
+  file.Write(&batch);
+  const auto disputed = [&]() -> std::optional<Version> {
+    const auto found = file.store().GetDisputed({key});
+    EXPECT_TRUE(found.ok());
+    return found->front();
+  };
+  EXPECT_EQ(file.Get(key)->stamp.time_us, 10);
+  ASSERT_TRUE(disputed().has_value());
+  EXPECT_EQ(disputed()->stamp.time_us, 20);
+  file.stable_us() = 20 + 3'600'000'000;
+  file.Compact();
+  EXPECT_FALSE(file.Get(key).has_value());
+  EXPECT_TRUE(disputed().has_value());
+  file.stable_us() = 21 + 3'600'000'000;
+  file.Compact();
+  EXPECT_FALSE(disputed().has_value());
+}
+
 // Any writes in any order, with flushes and compactions anywhere: the version with the latest
 // stamp, and of equal ones the last, or nothing if that one is stable.
 RC_GTEST_PROP(VersionStorePropertyTest, AgreesWithAMap, ()) {

@@ -101,6 +101,15 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     if (!column.type->has_binary) bound->by_column_ = true;
     if (column.identity_always && column.key_position < 0) bound->identities_.push_back(local);
   }
+  bool domains = false;
+  bool arrays = false;
+  for (const int local : bound->written_) {
+    const postgres::TypeInfo& type = *bound->table().columns[local].type;
+    domains |= type.oid != type.base_oid;
+    arrays |= type.kind == postgres::TypeInfo::Kind::kArray;
+  }
+  // A domain that takes no null would refuse the place of a value that does not come along.
+  if (domains && !arrays) bound->by_column_ = true;
   if (bound->by_column_) {
     for (const int local : bound->written_) {
       const postgres::ColumnInfo& column = bound->table().columns[local];
