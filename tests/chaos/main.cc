@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "tests/chaos/noticed.h"
 #include "tests/chaos/plan.h"
 #include "tests/chaos/prove.h"
 #include "tests/chaos/run.h"
@@ -99,6 +100,12 @@ int main(int argc, char** argv) {
   app.add_option("--story", story, "play the story of this rule with all rules kept");
   bool kept = false;
   app.add_flag("--kept", kept, "play all stories with all rules kept: nothing may be found");
+  std::string mode = "faults";
+  app.add_option("--mode", mode,
+                 "faults: random runs; restore: slots and data folders are lost, or come from the "
+                 "past, which must be noticed")
+      ->check(CLI::IsMember({"faults", "restore"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
 
   // What is mounted for a run goes with us, however we end. Not allowed: nothing is mounted.
@@ -107,5 +114,10 @@ int main(int argc, char** argv) {
   if (!rule.empty()) return bdr::chaos::ProveOne(rule);
   if (!story.empty()) return bdr::chaos::PlayOneKept(story);
   if (kept) return bdr::chaos::ProveKept();
+  if (mode == "restore") {
+    const absl::Status noticed = bdr::chaos::CheckAllNoticed();
+    if (!noticed.ok()) std::fprintf(stderr, "bdr-chaos: %s\n", noticed.ToString().c_str());
+    return noticed.ok() ? 0 : absl::IsDataLoss(noticed) ? bdr::chaos::kFound : 1;
+  }
   return bdr::chaos::RunLong(options, minutes);
 }

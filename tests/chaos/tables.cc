@@ -114,11 +114,11 @@ TableSpec RandomTable(Random& random, const std::string& name) {
     absl::StrAppend(&table.ddl, ";\n");
   }
   std::vector<std::string> relations = {name};
-  if (partitioned) relations = {name + "_0", name + "_1", name + "_2"};
+  if (partitioned) relations = {name, name + "_0", name + "_1", name + "_2"};
   // Only what stands out of line is left out of updates that do not change it.
   const bool full = large || random.Percent(20);
   for (const std::string& relation : relations) {
-    if (large) {
+    if (large && (relation != name || !partitioned)) {
       absl::StrAppend(&table.ddl, "ALTER TABLE ", relation,
                       " ALTER COLUMN large SET STORAGE EXTERNAL;\n");
     }
