@@ -35,11 +35,13 @@ void Pipe::DropHandlers() {
 absl::Status Pipe::Finish() {
   absl::Status first = connection_->Sync();
   if (!first.ok()) return first;
-  while (!expected_.empty()) {
+  // What handlers queue comes behind this Sync: PostgreSQL answers it with the next one.
+  for (size_t left = expected_.size(); left > 0; --left) {
     const Expected expected = std::move(expected_.front());
     expected_.pop_front();
     const absl::StatusOr<postgres::Result> result = connection_->Next();
     if (!result.ok()) {
+      preparing_.erase(expected.prepared);
       if (first.ok()) first = result.status();
       if (connection_->broken()) {
         expected_.clear();
@@ -47,10 +49,12 @@ absl::Status Pipe::Finish() {
       }
       continue;
     }
-    if (!expected.prepared.empty()) prepared_.insert(expected.prepared);
+    if (!expected.prepared.empty()) {
+      prepared_.insert(expected.prepared);
+      preparing_.erase(expected.prepared);
+    }
     if (expected.handler && first.ok()) first = expected.handler(*result);
   }
-  preparing_.clear();
   const absl::StatusOr<postgres::Result> sync = connection_->Next();
   if (first.ok() && !sync.ok()) first = sync.status();
   return first;

@@ -29,7 +29,8 @@ class Pipe {
                    Handler handler, bool binary_result = false);
 
   // Sends all, waits for every result and hands each to its handler. The first error, from the
-  // server or a handler; what came after a server's error was skipped.
+  // server or a handler; what came after a server's error was skipped. What handlers queue is sent
+  // by the next Finish().
   absl::Status Finish();
 
   // Forgets what was to be done with results that are still to come: whoever queued it is gone.
