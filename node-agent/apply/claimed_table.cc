@@ -64,14 +64,15 @@ absl::Status ClaimedTable::QueueHolders() {
       RETURN_IF_ERROR(context_.pipe->Run(
           absl::StrCat("b", table.id(), "h", c), [&] { return HoldersSql(table, constraints[c]); },
           kInferred, params,
-          [this, versions](const Result& result) { return TakeHolders(result, versions); },
+          [this, c, versions](const Result& result) { return TakeHolders(result, c, versions); },
           /*binary_result=*/true));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status ClaimedTable::TakeHolders(const Result& result, const std::vector<size_t>& versions) {
+absl::Status ClaimedTable::TakeHolders(const Result& result, size_t constraint,
+                                       const std::vector<size_t>& versions) {
   const postgres::TableInfo& table = ops_->table->table();
   for (int i = 0; i < result.rows(); ++i) {
     postgres::WireReader reader(result.value(i, 0));
@@ -88,12 +89,15 @@ absl::Status ClaimedTable::TakeHolders(const Result& result, const std::vector<s
     ASSIGN_OR_RETURN(const std::string canonical, LocalKey(table, row));
     std::string key = conflict::VersionKey(table.oid, canonical);
     const size_t version = versions[place - 1];
-    if (key == claims_->versions[version]->version_key) continue;
+    const bool itself = key == claims_->versions[version]->version_key;
     if (const auto [at, is_new] = keys_.try_emplace(key); is_new) {
       at->second.row = &holder_rows_.emplace_back(std::move(row));
     }
-    holdings_.push_back(
-        {.version = version, .key = std::move(key), .xmin = std::string(result.value(i, field))});
+    (itself ? kept_ : holdings_)
+        .push_back({.version = version,
+                    .constraint = constraint,
+                    .key = std::move(key),
+                    .xmin = std::string(result.value(i, field))});
   }
   return absl::OkStatus();
 }
@@ -122,11 +126,13 @@ absl::Status ClaimedTable::Decide() {
     const auto found = standing_.find(name);
     key.standing = found == standing_.end() ? nullptr : &found->second;
   }
-  for (const Holding& holding : holdings_) {
-    const StandingRow* standing = keys_[holding.key].standing;
-    // What it holds now is not known. That it is gone is no matter.
-    if (standing != nullptr && standing->xmin != holding.xmin) {
-      return absl::AbortedError("a row changed while it was being locked");
+  for (const auto* holdings : {&holdings_, &kept_}) {
+    for (const Holding& holding : *holdings) {
+      const StandingRow* standing = keys_[holding.key].standing;
+      // What it holds now is not known. That it is gone is no matter.
+      if (standing != nullptr && standing->xmin != holding.xmin) {
+        return absl::AbortedError("a row changed while it was being locked");
+      }
     }
   }
   RETURN_IF_ERROR(FindVersions());
@@ -243,14 +249,26 @@ void ClaimedTable::Judge(Key* key) {
 }
 
 void ClaimedTable::JudgeClaims() {
-  // Versions that are about to stand, and those that do: has another key claimed their values?
+  const auto judge = [this](size_t version, size_t constraint, Key* key) {
+    const RowOp& op = *claims_->versions[version];
+    const conflict::Claim* later =
+        conflict::LaterClaim(claims_->claimants[version][constraint], op.version_key, op.stamp);
+    if (later != nullptr && !key->dies) Lose(key, *later);
+  };
+  // Versions that are about to stand: has another key claimed one of their values?
   for (size_t i = 0; i < claims_->versions.size(); ++i) {
     const RowOp& op = *claims_->versions[i];
     Key& key = keys_[op.version_key];
-    if (key.op != &op || (!key.fresh && !key.settled)) continue;
-    const conflict::Claim* later =
-        conflict::LaterClaim(claims_->claimants[i], op.version_key, op.stamp);
-    if (later != nullptr) Lose(&key, *later);
+    if (key.op != &op || !key.fresh) continue;
+    for (size_t c = 0; c < claims_->claims[i].size(); ++c) judge(i, c, &key);
+  }
+  // Own rows that stand already. The change that is merged again may not be the last that its
+  // transaction made of the row: what the row does not hold any more cannot be taken from it.
+  for (const Holding& kept : kept_) {
+    Key& key = keys_[kept.key];
+    if (key.op == claims_->versions[kept.version] && key.settled) {
+      judge(kept.version, kept.constraint, &key);
+    }
   }
   // Rows that the group does not replace: has one of its versions claimed theirs? A row that stands
   // is itself a claim, also where the store knows of none.

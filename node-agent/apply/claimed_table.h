@@ -89,9 +89,10 @@ class ClaimedTable {
   }
 
  private:
-  // A row of another key that holds what a version claims.
+  // A row that holds what a version claims.
   struct Holding {
     size_t version;  // in claims_->versions
+    size_t constraint;
     std::string key;
     std::string xmin;
   };
@@ -107,7 +108,8 @@ class ClaimedTable {
     bool dies = false;     // by a claim: what stands there, or `op` if fresh
   };
 
-  absl::Status TakeHolders(const postgres::Result& result, const std::vector<size_t>& versions);
+  absl::Status TakeHolders(const postgres::Result& result, size_t constraint,
+                           const std::vector<size_t>& versions);
   absl::Status FindVersions();
   std::optional<conflict::Version> NewestOf(const std::string& name, const RowOp* op,
                                             const std::optional<conflict::Version>& now) const;
@@ -123,7 +125,8 @@ class ClaimedTable {
   TargetWriter writer_;
   std::deque<std::string> bytes_;  // that rows of holders point into
   std::deque<LocalRow> holder_rows_;
-  std::vector<Holding> holdings_;
+  std::vector<Holding> holdings_;  // of rows of other keys
+  std::vector<Holding> kept_;      // of the row of the version's own key
   StandingRows standing_;
   absl::flat_hash_map<std::string, Key> keys_;
   TargetRows targets_;

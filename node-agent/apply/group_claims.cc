@@ -60,7 +60,7 @@ void GroupClaims::Record(const conflict::ClaimStore& store, rocksdb::WriteBatch*
 absl::Status GroupClaims::LookUp(const conflict::ClaimStore& store, ClaimReader* reader) {
   for (auto& [ops, table] : tables_) {
     const size_t constraints = ops->table->table().constraints.size();
-    table.claimants.assign(table.versions.size(), {});
+    table.claimants.assign(table.versions.size(), std::vector<conflict::Claimants>(constraints));
     for (size_t c = 0; c < constraints; ++c) {
       std::vector<size_t> who;
       std::vector<std::string> values;
@@ -69,12 +69,9 @@ absl::Status GroupClaims::LookUp(const conflict::ClaimStore& store, ClaimReader*
         who.push_back(i);
         values.push_back(*table.claims[i][c]);
       }
-      ASSIGN_OR_RETURN(const std::vector<conflict::Claimants> found,
+      ASSIGN_OR_RETURN(std::vector<conflict::Claimants> found,
                        reader->WhoClaimed(*ops->table, c, values, store));
-      for (size_t i = 0; i < who.size(); ++i) {
-        conflict::Claimants& claimants = table.claimants[who[i]];
-        claimants = conflict::Merge(claimants, found[i]);
-      }
+      for (size_t i = 0; i < who.size(); ++i) table.claimants[who[i]][c] = std::move(found[i]);
     }
   }
   return absl::OkStatus();

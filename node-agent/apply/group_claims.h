@@ -21,8 +21,8 @@ struct TableClaims {
   // Every version that has a row; the plan keeps them.
   std::vector<const RowOp*> versions;
   std::vector<RowClaims> claims;  // of each
-  // Of each: who has claimed one of its values, by the store.
-  std::vector<conflict::Claimants> claimants;
+  // Of each, by constraint: who has claimed the value, by the store.
+  std::vector<std::vector<conflict::Claimants>> claimants;
 };
 
 // Not thread-safe. Points into the plan that it was read from.

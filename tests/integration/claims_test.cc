@@ -231,7 +231,20 @@ TEST_F(ClaimsTest, ManyRandomWritesOfFewValuesConverge) {
           << status;
     }
     cluster_->Heal();
-    BDR_CONVERGE();
+    Converge();
+    if (HasFatalFailure()) {
+      // What each node decided, as far as it is on record.
+      for (const std::string& node : cluster_->names()) {
+        ADD_FAILURE() << node << "\n"
+                      << Value(
+                             node,
+                             "SELECT string_agg(concat_ws(' ', detected_at::time, kind, rule, key,"
+                             " winner, local_row, local_stamp::time, local_node, remote_row,"
+                             " remote_stamp::time, remote_node), E'\\n' ORDER BY id) FROM (SELECT *"
+                             " FROM bdr.conflict_log ORDER BY id DESC LIMIT 100) c");
+      }
+      return;
+    }
     ExpectEverywhere(
         "SELECT count(*) FROM (SELECT a FROM pair WHERE a IS NOT NULL GROUP BY a"
         " HAVING count(*) > 1 UNION ALL SELECT NULL FROM pair WHERE note % 3 <> 0"
