@@ -733,7 +733,12 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       further.insert(further.end(), executor.must_register().begin(),
                      executor.must_register().end());
       registration.Release();
-      if (values_.wants()) RETURN_IF_ERROR(FetchValues(/*may_be_split=*/pieces > 1));
+      if (values_.wants()) {
+        RETURN_IF_ERROR(FetchValues(/*may_be_split=*/pieces > 1));
+        // What came may be a unique value.
+        RETURN_IF_ERROR(values_.Prepare(plan, before_));
+        RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
+      }
       RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
       if (executor.must_wait().empty()) {
         RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
