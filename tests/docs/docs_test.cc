@@ -3,7 +3,10 @@
 // Each table in the docs stands between <!-- begin: NAME --> and <!-- end: NAME -->. After a change
 // of a declaration, run this test with BDR_UPDATE_DOCS=1 to write the tables again.
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 
@@ -55,6 +58,42 @@ TEST(DocsTest, MetricsNamesEveryMetricOfTheAgent) {
 
 TEST(DocsTest, MetricsNamesEveryMetricOfTheServer) {
   ExpectTable("metrics.md", "bdr-server", MetricsMarkdownTable(server::ServerMetrics()));
+}
+
+std::string Read(const std::filesystem::path& path) {
+  std::stringstream read;
+  read << std::ifstream(path).rdbuf();
+  return read.str();
+}
+
+// Suite.Name of every test in the tree.
+std::set<std::string> TestsOfTheTree() {
+  std::set<std::string> tests;
+  const std::regex test(R"((?:TEST|TEST_F|TEST_P|RC_GTEST_PROP)\(\s*(\w+),\s*(\w+))");
+  for (const char* folder :
+       {"base", "conflict", "ctl", "node-agent", "postgres", "server", "tests"}) {
+    const std::filesystem::path root = std::filesystem::path(BDR_SOURCE_DIR) / folder;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
+      if (!entry.path().string().ends_with("_test.cc")) continue;
+      const std::string text = Read(entry.path());
+      for (std::sregex_iterator it(text.begin(), text.end(), test), end; it != end; ++it) {
+        tests.insert((*it)[1].str() + "." + (*it)[2].str());
+      }
+    }
+  }
+  return tests;
+}
+
+TEST(DocsTest, AnomaliesNamesOnlyTestsThatExist) {
+  const std::set<std::string> tests = TestsOfTheTree();
+  const std::string text = Read(std::filesystem::path(BDR_SOURCE_DIR) / "docs/anomalies.md");
+  const std::regex named(R"(`(\w+Test\.\w+)`)");
+  int found = 0;
+  for (std::sregex_iterator it(text.begin(), text.end(), named), end; it != end; ++it, ++found) {
+    EXPECT_TRUE(tests.contains((*it)[1].str()))
+        << "docs/anomalies.md names " << (*it)[1].str() << ", which no file defines";
+  }
+  EXPECT_GT(found, 20) << "the table is gone, or its form has changed";
 }
 
 }  // namespace
