@@ -19,6 +19,9 @@ namespace {
 
 using Level = v1::Health::Level;
 
+// Below this somebody is always the last, and nothing is wrong.
+constexpr int64_t kStableIsLateUs = 10'000'000;
+
 const char* LevelName(int level) {
   return level == v1::Health::OK ? "ok" : level == v1::Health::WARNING ? "warning" : "critical";
 }
@@ -94,6 +97,11 @@ std::string Since(int64_t now_us, int64_t since_us) {
   return since_us == 0 ? "-" : HumanAge(now_us - since_us);
 }
 
+// How far the stable time is behind the node's clock; 0 if it is not known.
+int64_t StableBehindUs(const v1::NodeStatus& own) {
+  return own.stable_us() == 0 ? 0 : std::max<int64_t>(0, own.reported_us() - own.stable_us());
+}
+
 Json HealthJson(const v1::Health& health) {
   return {{"level", LevelName(health.level())},
           {"state", health.state()},
@@ -151,6 +159,9 @@ Json NodeJson(const v1::ClusterStatusResponse& status, const v1::ReportedStatus&
           {"clock_us", own.clock_us()},
           {"newest_stamp_us", own.newest_stamp_us()},
           {"clock_advance_us", own.clock_advance_us()},
+          {"stable_behind_ms", StableBehindUs(own) / 1000},
+          {"stable_held_by", own.stable_held_by()},
+          {"versions_estimated", own.versions_estimated()},
           {"transactions_captured", own.transactions_captured()},
           {"changes_captured", own.changes_captured()},
           {"origins", std::move(origins)}};
@@ -167,6 +178,8 @@ Table NodeTable() {
                 {"SLOT WAL", Table::Align::kRight},
                 {"LOG", Table::Align::kRight},
                 {"MEMORY", Table::Align::kRight},
+                {"STABLE", Table::Align::kRight},
+                {"HELD BY"},
                 {"REASON"}});
 }
 
@@ -177,7 +190,10 @@ void AddNodeRow(Table& table, int64_t now_us, const v1::ReportedStatus& node,
                 LevelName(verdict.level), verdict.state, Since(now_us, verdict.since_us),
                 OrDash(own.capture().state()), HumanBytes(own.undecoded_bytes()),
                 HumanBytes(own.slot_retained_bytes()), HumanBytes(own.log_bytes()),
-                HumanBytes(own.memory_bytes()), verdict.reason});
+                HumanBytes(own.memory_bytes()),
+                own.stable_us() == 0 ? "-" : HumanAge(StableBehindUs(own)),
+                StableBehindUs(own) >= kStableIsLateUs ? OrDash(own.stable_held_by()) : "-",
+                verdict.reason});
 }
 
 Table LinkTable() {

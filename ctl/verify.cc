@@ -1,28 +1,17 @@
 #include "ctl/verify.h"
 
 #include <algorithm>
+#include <functional>
 #include <set>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
+#include "absl/strings/str_replace.h"
 
 namespace bdr::ctl {
-namespace {
 
-template <typename T>
-bool AllEqual(const std::vector<T>& values) {
-  return std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) == values.end();
-}
-
-}  // namespace
-
-void AddRow(Rows& rows, std::string key, uint64_t hash) {
-  ContentHash& content = rows[std::move(key)];
-  content.hash += hash;
-  ++content.rows;
+bool AllEqual(const std::vector<ContentHash>& nodes) {
+  return std::adjacent_find(nodes.begin(), nodes.end(), std::not_equal_to<>()) == nodes.end();
 }
 
 std::vector<uint32_t> DifferingBuckets(const std::vector<Buckets>& nodes) {
@@ -36,58 +25,91 @@ std::vector<uint32_t> DifferingBuckets(const std::vector<Buckets>& nodes) {
   return differing;
 }
 
-Differences BucketDifferences(const std::vector<Buckets>& nodes,
-                              const std::vector<uint32_t>& buckets) {
-  Differences differences;
-  for (const uint32_t bucket : buckets) {
-    auto& states = differences[absl::StrCat("bucket ", bucket)];
-    for (const Buckets& node : nodes) states.emplace_back(node[bucket]);
-  }
-  return differences;
+bool SameContent(const RowStates& states) {
+  return std::all_of(states.begin(), states.end(), [&](const std::optional<RowState>& state) {
+    return state.has_value() == states[0].has_value() &&
+           (!state.has_value() || state->content == states[0]->content);
+  });
 }
 
-Differences RowDifferences(const std::vector<Rows>& nodes) {
-  std::set<std::string> keys;
-  for (const Rows& node : nodes) {
-    for (const auto& [key, content] : node) keys.insert(key);
+void AddRow(NodeRows& rows, RowKey key, uint64_t hash, std::string version) {
+  RowState& state = rows[std::move(key)];
+  state.content.hash += hash;
+  ++state.content.rows;
+  state.version = std::move(version);
+}
+
+RowDifferences Differing(const std::vector<NodeRows>& nodes) {
+  std::set<RowKey> keys;
+  for (const NodeRows& node : nodes) {
+    for (const auto& [key, state] : node) keys.insert(key);
   }
-  Differences differences;
-  for (const std::string& key : keys) {
-    std::vector<std::optional<ContentHash>> states;
-    for (const Rows& node : nodes) {
+  RowDifferences differences;
+  for (const RowKey& key : keys) {
+    RowStates states;
+    for (const NodeRows& node : nodes) {
       const auto found = node.find(key);
       states.push_back(found == node.end() ? std::nullopt : std::optional(found->second));
     }
-    if (!AllEqual(states)) differences[key] = std::move(states);
+    if (!SameContent(states)) differences[key] = std::move(states);
   }
   return differences;
 }
 
-void Pending::Look(Differences seen, bool by_row, absl::Time now) {
-  const bool anew = !started_ || by_row != by_row_;
-  Differences left;
-  std::map<std::string, absl::Time> same_since;
-  for (auto& [key, states] : seen) {
-    const auto before = left_.find(key);
+void Settling::Look(const RowDifferences& seen) {
+  RowDifferences moving;
+  std::map<RowKey, int> looks;
+  for (const auto& [key, states] : seen) {
+    if (SameContent(states)) continue;
+    const auto before = moving_.find(key);
     // What was equal in an earlier look has settled.
-    if (!anew && before == left_.end()) continue;
-    const bool same = !anew && before->second == states;
-    same_since[key] = same ? same_since_[key] : now;
-    left[key] = std::move(states);
+    if (begun_ && before == moving_.end()) continue;
+    const int alike = begun_ && before->second == states ? looks_[key] + 1 : 1;
+    if (alike >= kLooks) {
+      different_[key] = states;
+      continue;
+    }
+    looks[key] = alike;
+    moving[key] = states;
   }
-  started_ = true;
-  by_row_ = by_row;
-  last_look_ = now;
-  left_ = std::move(left);
-  same_since_ = std::move(same_since);
+  begun_ = true;
+  moving_ = std::move(moving);
+  looks_ = std::move(looks);
 }
 
-std::set<std::string> Pending::StableFor(absl::Duration duration) const {
-  std::set<std::string> stable;
-  for (const auto& [key, since] : same_since_) {
-    if (last_look_ - since >= duration) stable.insert(key);
+absl::Duration Rest(const Pace& pace, uint64_t rows, absl::Duration took) {
+  absl::Duration rest;
+  if (pace.rows_per_second > 0) {
+    rest =
+        absl::Seconds(static_cast<double>(rows) / static_cast<double>(pace.rows_per_second)) - took;
   }
-  return stable;
+  if (pace.load_percent > 0 && pace.load_percent < 100) {
+    rest = std::max(rest, took * (100 - pace.load_percent) / pace.load_percent);
+  }
+  return std::max(rest, absl::ZeroDuration());
+}
+
+std::string KeyText(const std::vector<std::string>& names, const RowKey& key) {
+  if (names.size() != key.size()) return key.empty() ? "" : key[0];
+  std::string text;
+  for (size_t i = 0; i < key.size(); ++i) {
+    absl::StrAppend(&text, i == 0 ? "" : ", ", names[i], "='",
+                    absl::StrReplaceAll(key[i], {{"'", "''"}}), "'");
+  }
+  return text;
+}
+
+std::vector<std::string> DifferingColumns(const std::vector<std::string>& columns,
+                                          const std::vector<std::vector<uint64_t>>& hashes) {
+  std::vector<std::string> differing;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    std::set<uint64_t> seen;
+    for (const std::vector<uint64_t>& node : hashes) {
+      if (i < node.size()) seen.insert(node[i]);
+    }
+    if (seen.size() > 1) differing.push_back(columns[i]);
+  }
+  return differing;
 }
 
 }  // namespace bdr::ctl

@@ -1,14 +1,16 @@
-// Comparing one table across nodes by content hashes: pure functions over what the agents answered.
+// Comparing rows across nodes: pure functions over what the agents answered.
 //
-// Under load two nodes are never read at the same moment, so a difference proves nothing by itself:
-// what differs is looked at again. What was equal once has settled and is not asked for again; what
-// differs in the same way look after look, while nothing is under way, is different.
+// Under load two nodes are never read at the same moment, so a difference proves nothing by itself.
+// What differs is looked at again, each time after everything that was committed anywhere before
+// the look has been applied everywhere. A row is different only if it differs in three such looks
+// and no node has written it in between. (Two would do where every node has the row. Where one has
+// not, the first look may find it not yet come, and the second find it deleted since; that delete
+// has come to all others by the third, and would show there.)
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -16,7 +18,8 @@
 
 namespace bdr::ctl {
 
-// Sum of hashes and number of rows: of a bucket, or of all rows with one key.
+// Sum of hashes and number of rows: of a range, of a bucket, or of all equal rows of a table
+// without a key.
 struct ContentHash {
   uint64_t hash = 0;
   uint64_t rows = 0;
@@ -24,43 +27,72 @@ struct ContentHash {
   friend bool operator==(const ContentHash&, const ContentHash&) = default;
 };
 
+// True if all nodes say the same.
+bool AllEqual(const std::vector<ContentHash>& nodes);
+
 // One node's answer for a table: by bucket.
 using Buckets = std::vector<ContentHash>;
-// One node's answer for some buckets: by key. Tables without a key may hold one row many times.
-using Rows = std::map<std::string, ContentHash>;
-void AddRow(Rows& rows, std::string key, uint64_t hash);
-
-// What differs: key (or "bucket 7") to the state on each node, in the order of the nodes; nullopt
-// where there is no such row.
-using Differences = std::map<std::string, std::vector<std::optional<ContentHash>>>;
-
 // The buckets that are not the same on all nodes. All nodes must have as many buckets.
 std::vector<uint32_t> DifferingBuckets(const std::vector<Buckets>& nodes);
-// The same as Differences, for when there are too many to look at rows.
-Differences BucketDifferences(const std::vector<Buckets>& nodes,
-                              const std::vector<uint32_t>& buckets);
-Differences RowDifferences(const std::vector<Rows>& nodes);
 
-// What is left to look at in one table.
-class Pending {
+// The values of a key's columns as text; of a table without a key the one text that stands for the
+// row.
+using RowKey = std::vector<std::string>;
+
+struct RowState {
+  ContentHash content;
+  // Changes with every write of the row on its node; "" if that cannot be told.
+  std::string version;
+
+  friend bool operator==(const RowState&, const RowState&) = default;
+};
+// By node; nullopt where there is no such row.
+using RowStates = std::vector<std::optional<RowState>>;
+bool SameContent(const RowStates& states);
+
+// One node's rows.
+using NodeRows = std::map<RowKey, RowState>;
+// Adds a row; of a table without a key equal rows are counted.
+void AddRow(NodeRows& rows, RowKey key, uint64_t hash, std::string version);
+
+using RowDifferences = std::map<RowKey, RowStates>;
+RowDifferences Differing(const std::vector<NodeRows>& nodes);
+
+// Rows of one table that differ, until it is known whether they really do.
+class Settling {
  public:
-  // A look, made at `now`: the first says what is left, each further one keeps only what still
-  // differs. `by_row` tells rows from buckets; when that changes, looking begins anew.
-  void Look(Differences seen, bool by_row, absl::Time now);
+  static constexpr int kLooks = 3;
 
-  bool empty() const { return left_.empty(); }
-  bool by_row() const { return by_row_; }
-  const Differences& left() const { return left_; }
-  // What has been the same in all looks of the last `duration`: a change that takes no longer than
-  // that to arrive cannot explain it. The rest is still being written, or on its way.
-  std::set<std::string> StableFor(absl::Duration duration) const;
+  // A look at the rows that are left (at first: at any). Each look must follow on a frontier:
+  // everything that was committed anywhere before the look before was applied everywhere.
+  void Look(const RowDifferences& seen);
+
+  // What still differs and may yet settle.
+  const RowDifferences& moving() const { return moving_; }
+  // What is different beyond doubt.
+  const RowDifferences& different() const { return different_; }
 
  private:
-  bool started_ = false;
-  bool by_row_ = false;
-  absl::Time last_look_;
-  Differences left_;
-  std::map<std::string, absl::Time> same_since_;  // by key of left_
+  bool begun_ = false;
+  RowDifferences moving_;
+  std::map<RowKey, int> looks_;  // alike, of moving_
+  RowDifferences different_;
 };
+
+// How long to rest after work on `rows` rows that took `took`, so that no more rows than
+// `rows_per_second`, and no more than `load_percent` of the time, are spent. 0: no limit.
+struct Pace {
+  uint64_t rows_per_second = 0;
+  uint32_t load_percent = 0;
+};
+absl::Duration Rest(const Pace& pace, uint64_t rows, absl::Duration took);
+
+// "id='1', region='eu'", from the names of the key's columns.
+std::string KeyText(const std::vector<std::string>& names, const RowKey& key);
+
+// Names of the columns whose hashes are not the same on all nodes that have the row. `hashes`: by
+// node, in the order of `columns`, empty where there is no row.
+std::vector<std::string> DifferingColumns(const std::vector<std::string>& columns,
+                                          const std::vector<std::vector<uint64_t>>& hashes);
 
 }  // namespace bdr::ctl

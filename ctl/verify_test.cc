@@ -13,9 +13,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-Rows MakeRows(std::vector<std::pair<std::string, uint64_t>> rows) {
-  Rows made;
-  for (auto& [key, hash] : rows) AddRow(made, key, hash);
+NodeRows MakeRows(const std::vector<std::pair<std::string, uint64_t>>& rows) {
+  NodeRows made;
+  for (const auto& [key, hash] : rows) AddRow(made, {key}, hash, "");
   return made;
 }
 
@@ -24,68 +24,95 @@ TEST(VerifyTest, BucketsDifferByHashOrByCount) {
   const Buckets b = {{1, 1}, {6, 2}, {7, 4}};
   EXPECT_THAT(DifferingBuckets({a, a, a}), IsEmpty());
   EXPECT_THAT(DifferingBuckets({a, a, b}), ElementsAre(1, 2));
-  const Differences named = BucketDifferences({a, b}, {1});
-  ASSERT_EQ(named.count("bucket 1"), 1u);
-  EXPECT_EQ(named.at("bucket 1")[1], (ContentHash{6, 2}));
 }
 
 TEST(VerifyTest, RowsDifferWhenOneIsMissingOrHasOtherContent) {
-  const Differences differences =
-      RowDifferences({MakeRows({{"id='1'", 1}, {"id='2'", 2}, {"id='3'", 3}}),
-                      MakeRows({{"id='1'", 1}, {"id='2'", 9}})});
+  const RowDifferences differences =
+      Differing({MakeRows({{"1", 1}, {"2", 2}, {"3", 3}}), MakeRows({{"1", 1}, {"2", 9}})});
   ASSERT_EQ(differences.size(), 2u);
-  EXPECT_EQ(differences.at("id='2'")[1], (ContentHash{9, 1}));
-  EXPECT_EQ(differences.at("id='3'")[1], std::nullopt);
+  EXPECT_EQ(differences.at({"2"})[1]->content, (ContentHash{9, 1}));
+  EXPECT_EQ(differences.at({"3"})[1], std::nullopt);
 }
 
 TEST(VerifyTest, EqualRowsWithoutAKeyAreCounted) {
-  EXPECT_THAT(RowDifferences({MakeRows({{"r", 4}, {"r", 4}}), MakeRows({{"r", 4}, {"r", 4}})}),
+  EXPECT_THAT(Differing({MakeRows({{"r", 4}, {"r", 4}}), MakeRows({{"r", 4}, {"r", 4}})}),
               IsEmpty());
-  EXPECT_EQ(RowDifferences({MakeRows({{"r", 4}, {"r", 4}}), MakeRows({{"r", 4}})}).size(), 1u);
+  EXPECT_EQ(Differing({MakeRows({{"r", 4}, {"r", 4}}), MakeRows({{"r", 4}})}).size(), 1u);
 }
 
-Differences Differ(std::vector<std::pair<std::string, uint64_t>> keys) {
-  Differences differences;
-  for (const auto& [key, hash] : keys) differences[key] = {ContentHash{hash, 1}, std::nullopt};
-  return differences;
+// Written again with the same content: the same row, for all that verify is about.
+TEST(VerifyTest, TheVersionIsNoPartOfTheContent) {
+  EXPECT_TRUE(SameContent({RowState{{7, 1}, "100"}, RowState{{7, 1}, "200"}}));
+  EXPECT_FALSE(SameContent({RowState{{7, 1}, "100"}, std::nullopt}));
+  EXPECT_TRUE(SameContent({std::nullopt, std::nullopt}));
 }
 
-absl::Time At(int seconds) { return absl::FromUnixSeconds(1000 + seconds); }
-
-TEST(VerifyTest, WhatWasEqualOnceHasSettled) {
-  Pending pending;
-  pending.Look(Differ({{"a", 1}, {"b", 1}}), true, At(0));
-  pending.Look(Differ({{"b", 2}, {"new", 1}}), true, At(1));  // "new" was equal in the first look
-  EXPECT_EQ(pending.left().size(), 1u);
-  EXPECT_EQ(pending.left().count("b"), 1u);
-  pending.Look({}, true, At(2));
-  EXPECT_TRUE(pending.empty());
-  pending.Look(Differ({{"b", 2}}), true, At(3));
-  EXPECT_TRUE(pending.empty());
+std::optional<RowState> State(uint64_t hash, const std::string& version) {
+  return RowState{{hash, 1}, version};
 }
 
-TEST(VerifyTest, OnlyWhatStaysTheSameIsStable) {
-  Pending pending;
-  const absl::Duration three = absl::Seconds(3);
-  pending.Look(Differ({{"a", 1}, {"b", 1}}), true, At(0));
-  EXPECT_THAT(pending.StableFor(three), IsEmpty());  // one look proves nothing
-  pending.Look(Differ({{"a", 1}, {"b", 2}}), true, At(2));
-  EXPECT_THAT(pending.StableFor(three), IsEmpty());
-  pending.Look(Differ({{"a", 1}, {"b", 2}}), true, At(3));
-  EXPECT_THAT(pending.StableFor(three), ElementsAre("a"));
-  pending.Look(Differ({{"a", 1}, {"b", 2}}), true, At(5));
-  EXPECT_THAT(pending.StableFor(three), ElementsAre("a", "b"));
-  pending.Look(Differ({{"a", 7}, {"b", 2}}), true, At(6));
-  EXPECT_THAT(pending.StableFor(three), ElementsAre("b"));
+TEST(SettlingTest, ARowThatNobodyWritesIsDifferentAfterThreeLooks) {
+  Settling settling;
+  const RowDifferences seen = {{{"1"}, {State(1, "5"), State(2, "9")}}};
+  settling.Look(seen);
+  settling.Look(seen);
+  EXPECT_THAT(settling.different(), IsEmpty());
+  settling.Look(seen);
+  EXPECT_EQ(settling.different().size(), 1u);
+  EXPECT_THAT(settling.moving(), IsEmpty());
 }
 
-TEST(VerifyTest, RowsAndBucketsAreNotTakenForEachOther) {
-  Pending pending;
-  pending.Look(Differ({{"bucket 7", 1}}), false, At(0));
-  pending.Look(Differ({{"id='1'", 1}}), true, At(9));
-  EXPECT_TRUE(pending.by_row());
-  EXPECT_EQ(pending.left().count("id='1'"), 1u);
-  EXPECT_THAT(pending.StableFor(absl::Seconds(1)), IsEmpty());
+TEST(SettlingTest, WhatWasEqualOnceHasSettled) {
+  Settling settling;
+  const RowDifferences both = {{{"1"}, {State(1, "5"), State(2, "9")}},
+                               {{"2"}, {State(1, "5"), State(2, "9")}}};
+  settling.Look(both);
+  settling.Look({{{"1"}, {State(1, "5"), State(2, "9")}}});
+  EXPECT_EQ(settling.moving().size(), 1u);
+  settling.Look(both);
+  settling.Look(both);
+  EXPECT_EQ(settling.different().count({"1"}), 1u);
+  EXPECT_EQ(settling.different().count({"2"}), 0u);
+}
+
+// The content toggles between two values, and every look catches the nodes on different ones.
+TEST(SettlingTest, AMovingRowIsNeverCalledDifferent) {
+  Settling settling;
+  for (int look = 0; look < 100; ++look) {
+    settling.Look({{{"1"}, {State(1, std::to_string(look)), State(2, "9")}}});
+    EXPECT_THAT(settling.different(), IsEmpty());
+  }
+  EXPECT_EQ(settling.moving().size(), 1u);
+}
+
+// One node never shows the row: each time it was deleted there just before. The other has it anew
+// each time, which its version tells.
+TEST(SettlingTest, ARowThatIsMadeAndDeletedAllTheTimeIsNeverCalledDifferent) {
+  Settling settling;
+  for (int look = 0; look < 100; ++look) {
+    settling.Look({{{"1"}, {State(1, std::to_string(look / 2)), std::nullopt}}});
+    EXPECT_THAT(settling.different(), IsEmpty());
+  }
+}
+
+TEST(VerifyTest, RestsKeepThePace) {
+  EXPECT_EQ(Rest({}, 1000, absl::Seconds(1)), absl::ZeroDuration());
+  EXPECT_EQ(Rest({.rows_per_second = 500}, 1000, absl::Seconds(1)), absl::Seconds(1));
+  EXPECT_EQ(Rest({.rows_per_second = 500}, 1000, absl::Seconds(3)), absl::ZeroDuration());
+  EXPECT_EQ(Rest({.load_percent = 25}, 1000, absl::Seconds(1)), absl::Seconds(3));
+  EXPECT_EQ(Rest({.load_percent = 100}, 1000, absl::Seconds(1)), absl::ZeroDuration());
+  EXPECT_EQ(Rest({.rows_per_second = 500, .load_percent = 10}, 1000, absl::Seconds(1)),
+            absl::Seconds(9));
+}
+
+TEST(VerifyTest, KeysAreNamedByTheirColumns) {
+  EXPECT_EQ(KeyText({"id", "region"}, {"1", "it's"}), "id='1', region='it''s'");
+  EXPECT_EQ(KeyText({}, {"row 1f"}), "row 1f");
+}
+
+TEST(VerifyTest, DifferingColumnsAreThoseOfTheNodesThatHaveTheRow) {
+  EXPECT_THAT(DifferingColumns({"a", "b", "c"}, {{1, 2, 3}, {1, 9, 3}, {}}), ElementsAre("b"));
+  EXPECT_THAT(DifferingColumns({"a"}, {{1}, {}}), IsEmpty());
 }
 
 }  // namespace

@@ -202,6 +202,7 @@ absl::Status Agent::Fence() {
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
                    postgres::Connection::Connect(
                        {.conninfo = config_.database, .application_name = "bdr fence"}));
+  RETURN_IF_ERROR(CreateRepairOrigin(*connection));
   ASSIGN_OR_RETURN(const std::vector<AppliedPosition> origins, ReadApplied(*connection));
   for (const AppliedPosition& position : origins) {
     RETURN_IF_ERROR(TakeOrigin(*connection, position.origin));
@@ -332,6 +333,14 @@ absl::Status Agent::StartDataPath() {
                  .rows = row_client_.get(),
                  .versions_rebuilt = nullptr,
                  .rewound = nullptr});
+  repair_ = std::make_unique<RowRepair>(RowRepair::Parts{.conninfo = config_.database,
+                                                         .database = database_.get(),
+                                                         .versions = versions_.get(),
+                                                         .keys = keys_.get(),
+                                                         .barrier = barrier_.get(),
+                                                         .progress = progress_.get(),
+                                                         .clock_gate = clock_gate_.get()});
+  compactor_ = std::make_unique<Compactor>(database_.get());
   capture_->Start();
   data_path_ = true;
   return absl::OkStatus();
@@ -458,9 +467,11 @@ void Agent::ShutDown() {
   }
   if (peers_ != nullptr) peers_->Stop();
   watcher_.reset();
+  compactor_.reset();
   if (capture_ != nullptr) capture_->Stop();
   admin_.reset();
   row_service_.reset();
+  repair_.reset();
   publisher_.reset();
   peers_.reset();
   capture_.reset();
@@ -479,10 +490,12 @@ void Agent::RefreshMetrics() {
   ShowStatus(status, &metrics_);
   if (!data_path_) return;
   std::map<conflict::ConflictKind, uint64_t> conflicts;
+  std::map<std::pair<std::string, std::string>, uint64_t> table_conflicts;
   uint64_t errors = 0;
   uint64_t link_failures = 0;
   for (const Peers::Status& peer : peers_->status()) {
     for (const auto& [kind, count] : peer.apply.conflicts) conflicts[kind] += count;
+    for (const auto& [where, count] : peer.apply.table_conflicts) table_conflicts[where] += count;
     errors += peer.apply.errors;
     link_failures += peer.link.failures;
     metrics_.GetCounter("bdr_apply_retries_total", {{"origin", peer.member.name}})
@@ -498,6 +511,14 @@ void Agent::RefreshMetrics() {
       .SetTotal(static_cast<double>(link_failures));
   metrics_.GetCounter("bdr_errors_total", {{"part", "capture"}})
       .SetTotal(static_cast<double>(capture_->counters().errors));
+  metrics_.GetCounter("bdr_compactions_total")
+      .SetTotal(static_cast<double>(compactor_->compactions()));
+  for (const auto& [where, count] : table_conflicts) {
+    metrics_
+        .GetCounter("bdr_conflicts_by_table_total",
+                    {{"table", where.first}, {"kind", where.second}})
+        .SetTotal(static_cast<double>(count));
+  }
   for (const auto& [kind, count] : conflicts) {
     metrics_.GetCounter("bdr_conflicts_by_kind_total", {{"kind", std::string(ToString(kind))}})
         .SetTotal(static_cast<double>(count));
@@ -515,6 +536,7 @@ void Agent::FillStatus(v1::NodeStatus* status) {
     return;
   }
   status->set_log_bytes(database_->SizeOnDisk());
+  status->set_versions_estimated(database_->EstimatedVersions());
   FillRunningStatus({.own = own_,
                      .health = health,
                      .capture = capture_.get(),
@@ -522,7 +544,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .progress = progress_.get(),
                      .log = log_.get(),
                      .clock_gate = clock_gate_.get(),
-                     .peers = peers_.get()},
+                     .peers = peers_.get(),
+                     .own_changes = own_changes_.get()},
                     status);
 }
 
@@ -536,6 +559,19 @@ absl::Status Agent::FillPosition(absl::Time deadline, v1::GetPositionResponse* p
   position->set_part(end.part);
   position->set_chain(end.chain);
   return absl::OkStatus();
+}
+
+absl::Status Agent::ExportRows(postgres::Connection& connection,
+                               const v1::ExportRowsRequest& request,
+                               v1::ExportRowsResponse* response) {
+  if (!data_path_) return absl::UnavailableError("the agent knows no row versions yet");
+  return repair_->Export(connection, request, response);
+}
+
+absl::Status Agent::RepairRows(const v1::RepairRowsRequest& request,
+                               v1::RepairRowsResponse* response) {
+  if (!data_path_) return absl::UnavailableError("the agent does not apply yet");
+  return repair_->Repair(request, response);
 }
 
 absl::StatusOr<std::vector<NodeId>> Agent::RetryApply(NodeId node) {

@@ -29,6 +29,7 @@
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
+#include "node-agent/compactor.h"
 #include "node-agent/control/control_client.h"
 #include "node-agent/health.h"
 #include "node-agent/key_table.h"
@@ -36,6 +37,7 @@
 #include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
+#include "node-agent/repair/row_repair.h"
 #include "node-agent/rows/row_client.h"
 #include "node-agent/rows/row_service.h"
 #include "node-agent/settings.h"
@@ -63,6 +65,10 @@ class Agent : public AgentBackend {
   void FillStatus(v1::NodeStatus* status) override;
   absl::Status FillPosition(absl::Time deadline, v1::GetPositionResponse* position) override;
   absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) override;
+  absl::Status ExportRows(postgres::Connection& connection, const v1::ExportRowsRequest& request,
+                          v1::ExportRowsResponse* response) override;
+  absl::Status RepairRows(const v1::RepairRowsRequest& request,
+                          v1::RepairRowsResponse* response) override;
 
  private:
   absl::Status Open();
@@ -111,8 +117,10 @@ class Agent : public AgentBackend {
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<CaptureBarrier> barrier_;
   std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<RowClient> row_client_;
   std::unique_ptr<Peers> peers_;
+  std::unique_ptr<RowRepair> repair_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<RowService> row_service_;
   std::unique_ptr<AdminService> admin_;

@@ -1,5 +1,7 @@
 #include "node-agent/agent_metrics.h"
 
+#include <algorithm>
+
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::agent {
@@ -25,6 +27,16 @@ std::vector<MetricInfo> AgentMetrics() {
                "apply; 0 if it is not"},
       {.name = "bdr_clock_advance_seconds",
        .help = "what the clock rules add to the clock since \"bdrctl clock accept\"; else 0"},
+      {.name = "bdr_stable_behind_seconds",
+       .help = "how far that time is behind the agent's clock; 0 while it is unknown"},
+      {.name = "bdr_stable_held_by",
+       .help = "1 for the member for which the stable time waits, 0 for the others",
+       .labels = {"member"}},
+      {.name = "bdr_versions_estimated_keys",
+       .help = "row versions in the agent's store, by RocksDB's estimate; they go once stable"},
+      {.name = "bdr_compactions_total",
+       .type = kCounter,
+       .help = "times that the store was compacted to give back what became stable"},
       {.name = "bdr_transactions_captured_total",
        .type = kCounter,
        .help = "transactions committed on this node and captured since the agent started"},
@@ -85,6 +97,12 @@ std::vector<MetricInfo> AgentMetrics() {
        .help = "the same conflicts by kind, as PostgreSQL names them (insert_exists, ...), and "
                "truncate_origin_differs, unique_claimed",
        .labels = {"kind"}},
+      {.name = "bdr_conflicts_by_table_total",
+       .type = kCounter,
+       .help =
+           "conflicts over rows, by table and kind; only tables that had any, and \"other\" for "
+           "those after the first 500",
+       .labels = {"table", "kind"}},
       {.name = "bdr_apply_group_transactions",
        .type = kHistogram,
        .help = "transactions of the origin that were applied as one local transaction",
@@ -132,6 +150,19 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
       .Set(status.clock_us() != 0 && behind_us > 0 ? static_cast<double>(behind_us) / 1e6 : 0);
   metrics->GetGauge("bdr_clock_advance_seconds")
       .Set(static_cast<double>(status.clock_advance_us()) / 1e6);
+  metrics->GetGauge("bdr_stable_behind_seconds")
+      .Set(status.stable_us() == 0 ? 0
+                                   : std::max<double>(0, static_cast<double>(status.reported_us() -
+                                                                             status.stable_us())) /
+                                         1e6);
+  metrics->GetGauge("bdr_versions_estimated_keys")
+      .Set(static_cast<double>(status.versions_estimated()));
+  const auto held_by = [&](const std::string& member) {
+    metrics->GetGauge("bdr_stable_held_by", {{"member", member}})
+        .Set(status.stable_held_by() == member ? 1 : 0);
+  };
+  held_by(status.name());
+  for (const v1::OriginStatus& origin : status.origins()) held_by(origin.name());
   metrics->GetCounter("bdr_transactions_captured_total")
       .SetTotal(static_cast<double>(status.transactions_captured()));
   metrics->GetCounter("bdr_changes_captured_total")

@@ -76,6 +76,7 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   status->set_newest_stamp_us(parts.clock_gate->Newest());
   status->set_clock_floor_us(parts.clock_gate->Floor());
   status->set_clock_advance_us(parts.clock_gate->advance_us());
+  status->set_merged_lsn(parts.own_changes->low_water().value);
 
   Health worst = parts.health;
   const auto take = [&worst](const Health& health, absl::string_view part) {
@@ -132,6 +133,9 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
     out->set_conflicts(conflicts);
     out->set_held_ahead_us(peer.apply.held_us);
     if (peer.apply.held_us != 0) out->set_newest_stamp_us(NewestReceived(*parts.log, origin));
+  }
+  if (const auto holder = parts.progress->StableHeldBy(); holder.has_value()) {
+    status->set_stable_held_by(*holder == parts.own.node ? status->name() : name_of(*holder));
   }
   FillHealth(worst, status->mutable_node());
 }

@@ -8,6 +8,7 @@
 #include "node-agent/capture/capture.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/health.h"
+#include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
 #include "node-agent/watcher.h"
@@ -28,6 +29,7 @@ struct StatusParts {
   const ChangeLog* log;
   const ClockGate* clock_gate;
   const Peers* peers;
+  const OwnChanges* own_changes;
 };
 
 void FillHealth(const Health& from, v1::Health* to);

@@ -28,15 +28,25 @@ absl::StatusOr<std::vector<AppliedPosition>> ReadApplied(postgres::Connection& c
   return positions;
 }
 
+namespace {
+
+absl::Status CreateOrigin(postgres::Connection& connection, const std::string& quoted_name) {
+  return connection
+      .Exec(absl::StrCat("SELECT pg_replication_origin_create(", quoted_name,
+                         ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = ",
+                         quoted_name, ")"))
+      .status();
+}
+
+}  // namespace
+
+absl::Status CreateRepairOrigin(postgres::Connection& connection) {
+  return CreateOrigin(connection, postgres::QuoteLiteral(kRepairOrigin));
+}
+
 absl::Status TakeOrigin(postgres::Connection& connection, OriginId origin) {
   const std::string name = postgres::QuoteLiteral(ToString(origin));
-  RETURN_IF_ERROR(
-      connection
-          .Exec(absl::StrCat("SELECT pg_replication_origin_create(", name,
-                             ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE "
-                             "roname = ",
-                             name, ")"))
-          .status());
+  RETURN_IF_ERROR(CreateOrigin(connection, name));
   RETURN_IF_ERROR(
       connection
           .Exec(absl::StrCat(

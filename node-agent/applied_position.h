@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "base/lsn.h"
 #include "base/origin.h"
 #include "postgres/connection.h"
@@ -24,5 +26,12 @@ absl::StatusOr<std::vector<AppliedPosition>> ReadApplied(postgres::Connection& c
 // is left of it, and takes the replication origin for this session, which is refused while another
 // backend holds it. kUnavailable until then.
 absl::Status TakeOrigin(postgres::Connection& connection, OriginId origin);
+
+// PostgreSQL's replication origin of repairs (repair/row_repair.h): one session holds it at a time.
+// Rows written under it are nobody's own: appliers ask the version store about them.
+inline constexpr absl::string_view kRepairOrigin = "bdr_repair";
+
+// Makes sure that it exists. To be called before any applier looks up the origins.
+absl::Status CreateRepairOrigin(postgres::Connection& connection);
 
 }  // namespace bdr::agent

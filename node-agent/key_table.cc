@@ -71,12 +71,14 @@ void KeyTable::Registration::Commit(Lsn local_after) {
       ++known.groups;
     }
     table_->EndLocked(this);
+    table_->recent_keys_ += keys_.size();
     table_->recent_.push_back({.holder = holder_,
                                .local_after = local_after,
                                .all = all_,
                                .stamps = stamps_,
                                .keys = std::move(keys_),
                                .tables = std::move(tables_)});
+    if (table_->recent_keys_ > kMostRecentKeys) table_->CoarsenLocked();
   }
   table_->released_.NotifyAll();
   table_ = nullptr;
@@ -212,13 +214,47 @@ void KeyTable::Forget(Lsn captured_through) {
   MutexLock lock(&mu_);
   std::erase_if(recent_, [&](const Recent& recent) {
     if (recent.local_after > captured_through) return false;
-    for (const std::string& key : recent.keys) {
-      const auto found = keys_.find(key);
-      if (--found->second.groups == 0 && found->second.holder == 0) keys_.erase(found);
-    }
+    ForgetKeysLocked(recent.keys);
     ForgetTablesLocked(recent.tables);
     return true;
   });
+}
+
+void KeyTable::ForgetKeysLocked(const std::vector<std::string>& keys) {
+  recent_keys_ -= keys.size();
+  for (const std::string& key : keys) {
+    const auto found = keys_.find(key);
+    if (--found->second.groups == 0 && found->second.holder == 0) keys_.erase(found);
+  }
+}
+
+size_t KeyTable::recent_keys() const {
+  MutexLock lock(&mu_);
+  return recent_keys_;
+}
+
+// One entry for each holder, which stands for every key: it goes once the last of its groups would.
+void KeyTable::CoarsenLocked() {
+  std::deque<Recent> coarse;
+  for (Recent& recent : recent_) {
+    ForgetKeysLocked(recent.keys);
+    ForgetTablesLocked(recent.tables);
+    const auto same = std::find_if(coarse.begin(), coarse.end(), [&](const Recent& known) {
+      return known.holder == recent.holder;
+    });
+    if (same == coarse.end()) {
+      coarse.push_back({.holder = recent.holder,
+                        .local_after = recent.local_after,
+                        .all = true,
+                        .stamps = recent.stamps,
+                        .keys = {},
+                        .tables = {}});
+    } else {
+      same->local_after = std::max(same->local_after, recent.local_after);
+      same->stamps = Union(same->stamps, recent.stamps);
+    }
+  }
+  recent_ = std::move(coarse);
 }
 
 }  // namespace bdr::agent

@@ -86,6 +86,11 @@ class KeyTable {
   // as well. Whichever of the two is later, neither has reckoned with the other, and the applier's
   // claim may not show in any row.
   bool TouchesClaim(absl::string_view key) const;
+  // Keys that are remembered because capture has not passed the groups that wrote them. More than
+  // kMostRecentKeys are not kept one by one: what was written then counts as every key, so more is
+  // merged again than need be.
+  size_t recent_keys() const;
+  static constexpr size_t kMostRecentKeys = 1'000'000;
 
   // Capture has passed this position, and has asked about everything before.
   void Forget(Lsn captured_through);
@@ -115,6 +120,8 @@ class KeyTable {
   void EndLocked(Registration* registration) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ForgetTablesLocked(const std::vector<std::string>& tables)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void ForgetKeysLocked(const std::vector<std::string>& keys) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CoarsenLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;
   CondVar released_;
@@ -126,6 +133,7 @@ class KeyTable {
   // Who waits for everything; nobody else begins meanwhile, or it might wait for ever.
   uint64_t exclusive_waiter_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<Recent> recent_ ABSL_GUARDED_BY(mu_);
+  size_t recent_keys_ ABSL_GUARDED_BY(mu_) = 0;  // in recent_, counted as often as they are there
 };
 
 }  // namespace bdr::agent

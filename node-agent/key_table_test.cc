@@ -287,5 +287,24 @@ TEST(KeyTableTest, GroupsAreForgottenInWhateverOrderTheyEnd) {
   EXPECT_TRUE(table.Touches("a", /*gone=*/true, 150, 150));
 }
 
+// Capture stands still, and others' changes go on coming.
+TEST(KeyTableTest, WhatIsRememberedIsBoundedAndForgetsNothing) {
+  KeyTable table;
+  constexpr size_t kGroup = 200'000;
+  for (size_t group = 0; group * kGroup <= KeyTable::kMostRecentKeys; ++group) {
+    std::vector<std::string> keys;
+    for (size_t i = 0; i < kGroup; ++i) keys.push_back(absl::StrCat(group, "/", i));
+    table.Register(1 + group % 2, std::move(keys), kStamps, kShort).second.Commit(Lsn{10 + group});
+    EXPECT_LE(table.recent_keys(), KeyTable::kMostRecentKeys);
+  }
+  EXPECT_LT(table.recent_keys(), kGroup);
+  EXPECT_TRUE(table.Touches("0/7", /*gone=*/true, 150, 150));
+  EXPECT_TRUE(table.Touches("any other", /*gone=*/true, 150, 150));  // more than need be
+  EXPECT_TRUE(table.Register(3, {"0/7"}, kStamps, kShort).first);    // and nobody waits for it
+  table.Forget(Lsn{1000});
+  EXPECT_FALSE(table.Touches("0/7", /*gone=*/true, 150, 150));
+  EXPECT_EQ(table.recent_keys(), 0u);
+}
+
 }  // namespace
 }  // namespace bdr::agent

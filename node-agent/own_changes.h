@@ -6,6 +6,10 @@
 // been, or a commit time below the row's stamp. Such changes are merged again, under the same rule
 // as everybody else's.
 //
+// What waits here is bounded in bytes. What does not fit is dropped, and read from the log again
+// once the rest is done: then every own change in that part of the log is merged again, touched or
+// not, which costs work and does no harm.
+//
 // What is waiting here is lost in a crash. So low_water() is written down from time to time, and
 // after a start every own change behind it counts as one to be merged.
 #pragma once
@@ -14,6 +18,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,10 +42,41 @@ struct OwnChange {
 // Thread-safe.
 class OwnChanges {
  public:
+  explicit OwnChanges(size_t most_bytes = 16 << 20) : most_bytes_(most_bytes) {}
+
+  // Changes come in the order of their transactions.
   void Add(OwnChange change) {
+    const size_t bytes = Bytes(change);
     MutexLock lock(&mu_);
-    waiting_.push_back(std::move(change));
+    if (!dropped_ && !waiting_.empty() && waiting_bytes_ + bytes > most_bytes_) {
+      dropped_ = true;
+      dropped_after_ = Lsn{change.header.end_lsn.value - 1};
+    }
+    if (dropped_) {
+      dropped_through_ = std::max(dropped_through_, change.header.end_lsn);
+    } else {
+      waiting_bytes_ += bytes;
+      waiting_.push_back(std::move(change));
+    }
     added_.NotifyAll();
+  }
+
+  // Own transactions beyond `after`, up to and including `through`.
+  struct Range {
+    Lsn after;
+    Lsn through;
+  };
+  // What was dropped because too much waited, once nothing waits any more: to be read from the log
+  // (which may not have all of it yet) and merged again. As BeginReplay(after).
+  std::optional<Range> TakeDropped() {
+    MutexLock lock(&mu_);
+    if (!dropped_ || !waiting_.empty() || oldest_taken_.valid()) return std::nullopt;
+    const Range range{.after = dropped_after_, .through = dropped_through_};
+    dropped_ = false;
+    dropped_through_ = Lsn{};
+    replaying_ = true;
+    replayed_ = range.after;
+    return range;
   }
 
   // Capture has looked at everything that ends at or before `own_lsn`.
@@ -49,7 +85,8 @@ class OwnChanges {
     looked_ = std::max(looked_, own_lsn);
   }
 
-  // The first `most` that wait, after at most `timeout`. They count as waiting until Done().
+  // The first `most` that wait, or fewer if they are large, after at most `timeout`. They count as
+  // waiting until Done().
   std::vector<OwnChange> Take(size_t most, absl::Duration timeout) {
     const absl::Time deadline = SteadyNow() + timeout;
     MutexLock lock(&mu_);
@@ -57,11 +94,14 @@ class OwnChanges {
       added_.WaitFor(&mu_, deadline - SteadyNow());
     }
     std::vector<OwnChange> taken;
-    while (taken.size() < most && !waiting_.empty()) {
+    size_t bytes = 0;
+    while (taken.size() < most && !waiting_.empty() && bytes < most_bytes_ / 4 + 1) {
+      bytes += Bytes(waiting_.front());
       if (taken.empty()) oldest_taken_ = waiting_.front().header.end_lsn;
       taken.push_back(std::move(waiting_.front()));
       waiting_.pop_front();
     }
+    waiting_bytes_ -= bytes;
     return taken;
   }
   void Done() {
@@ -90,13 +130,30 @@ class OwnChanges {
     if (replaying_) return replayed_;
     if (oldest_taken_.valid()) return Lsn{oldest_taken_.value - 1};
     if (!waiting_.empty()) return Lsn{waiting_.front().header.end_lsn.value - 1};
+    if (dropped_) return dropped_after_;
     return looked_;
   }
 
+  size_t waiting_bytes() const {
+    MutexLock lock(&mu_);
+    return waiting_bytes_;
+  }
+
  private:
+  // With what a change takes beside its bytes.
+  static size_t Bytes(const OwnChange& change) {
+    constexpr size_t kBeside = 512;
+    return change.change.size() + change.relation.size() + kBeside;
+  }
+
+  const size_t most_bytes_;
   mutable Mutex mu_;
   CondVar added_;
   std::deque<OwnChange> waiting_ ABSL_GUARDED_BY(mu_);
+  size_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  bool dropped_ ABSL_GUARDED_BY(mu_) = false;
+  Lsn dropped_after_ ABSL_GUARDED_BY(mu_);
+  Lsn dropped_through_ ABSL_GUARDED_BY(mu_);
   Lsn oldest_taken_ ABSL_GUARDED_BY(mu_);
   Lsn looked_ ABSL_GUARDED_BY(mu_);
   bool replaying_ ABSL_GUARDED_BY(mu_) = false;

@@ -11,6 +11,8 @@ namespace {
 
 // Own promises remembered for the stable time. Fewer only make the stable time coarser.
 constexpr size_t kMaxPromises = 1024;
+// An origin that says nothing for so long is itself what its stable time waits for.
+constexpr absl::Duration kSilent = absl::Seconds(3);
 
 }  // namespace
 
@@ -193,6 +195,42 @@ int64_t Progress::StableTime() const {
   return stable_us;
 }
 
+NodeId Progress::OwnHeldByLocked() const {
+  NodeId holder = 0;
+  Lsn least = published_;
+  for (const OriginId& peer : peers_) {
+    const auto found = own_durable_at_.find(peer.node);
+    const Lsn durable = found == own_durable_at_.end() ? Lsn{0} : found->second;
+    if (durable >= least) continue;
+    least = durable;
+    holder = peer.node;
+  }
+  return own_merged_ < least ? own_.node : holder;
+}
+
+std::optional<NodeId> Progress::StableHeldBy() const {
+  MutexLock lock(&mu_);
+  if (!peers_known_) return std::nullopt;
+  int64_t least_us = own_stable_us_;
+  OriginId origin = own_;
+  for (const OriginId& peer : peers_) {
+    const auto found = remotes_.find(peer);
+    const int64_t stable_us = found == remotes_.end() ? 0 : found->second.stable_us;
+    if (stable_us >= least_us) continue;
+    least_us = stable_us;
+    origin = peer;
+  }
+  NodeId holder = 0;
+  if (origin == own_) {
+    holder = OwnHeldByLocked();
+  } else {
+    const auto found = remotes_.find(origin);
+    const bool silent = found == remotes_.end() || absl::Now() - found->second.heard_at > kSilent;
+    holder = silent ? origin.node : found->second.stable_held_by;
+  }
+  return holder == 0 ? std::nullopt : std::optional(holder);
+}
+
 int64_t Progress::PromisedByOthers(OriginId origin) const {
   MutexLock lock(&mu_);
   int64_t promised_us = promise_us_;
@@ -238,7 +276,8 @@ HeartbeatInfo Progress::MakeHeartbeat() {
                                .published_lsn = published_,
                                .promise_us = promise_us_,
                                .stable_lsn = own_stable_,
-                               .stable_us = own_stable_us_});
+                               .stable_us = own_stable_us_,
+                               .stable_held_by = OwnHeldByLocked()});
   for (const OriginId& origin : origins) {
     if (origin == own_) continue;
     const auto found = remotes_.find(origin);
@@ -262,6 +301,8 @@ void Progress::OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) {
     Remote& remote = remotes_[origin.origin];
     if (origin.origin.node == peer) {
       remote.published = std::max(remote.published, origin.published_lsn);
+      remote.stable_held_by = origin.stable_held_by;
+      remote.heard_at = absl::Now();
       AddPromiseLocked(&remote, {.lsn = origin.published_lsn, .time_us = origin.promise_us});
     }
     remote.stable = std::max(remote.stable, origin.stable_lsn);

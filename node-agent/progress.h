@@ -80,6 +80,9 @@ class Progress : public StreamBackend {
   // Nothing older than this can still arrive here, and whatever still arrives had seen everything
   // older than this; 0 while it is not known.
   int64_t StableTime() const;
+  // The member for which the stable time waits: it has the least of what all must have, or has not
+  // been heard of for some seconds. Unset if none lags behind.
+  std::optional<NodeId> StableHeldBy() const;
 
   // Every change of another node than `origin`, this one included, that is not yet here or in the
   // version store is later than this; 0 while it is not known.
@@ -115,12 +118,17 @@ class Progress : public StreamBackend {
     Lsn published;
     Lsn stable;
     int64_t stable_us = 0;
+    NodeId stable_held_by = 0;  // by its own word
+    absl::Time heard_at = absl::InfinitePast();
     // Promises for whoever has committed the origin's changes up to there; the first is in force
     // or comes next.
     std::deque<Promised> promises;
   };
   static void AddPromiseLocked(Remote* remote, const Promised& promise);
   void UpdateOwnStableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Who has the least of our own origin durable (we ourselves, if we have still to merge some of it
+  // again); 0 if all have all.
+  NodeId OwnHeldByLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const OriginId own_;
   const ChangeLog* const log_;

@@ -292,6 +292,50 @@ T Draw(T min, T max) {
   return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange(min, max));
 }
 
+TEST_F(ProgressTest, WhatAPeerHasReceivedOrAppliedIsNotStableBeforeItIsDurableThere) {
+  progress_->SetPeers({kPeer});
+  progress_->Published(Lsn{100}, 1000, kAllSeen);
+  progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = INT64_MAX}}));
+  progress_->OnAcks(kPeer.node, {{.origin = kOwn,
+                                  .received_lsn = Lsn{100},
+                                  .durable_lsn = Lsn{99},
+                                  .applied_lsn = Lsn{100}}});
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{99});
+  EXPECT_EQ(progress_->StableTime(), 0);
+  Acknowledge(kPeer.node, Lsn{100});
+  EXPECT_EQ(progress_->StableLsn(kOwn), Lsn{100});
+  EXPECT_EQ(progress_->StableTime(), 1000);
+}
+
+TEST_F(ProgressTest, TheMemberThatHoldsTheStableTimeBackIsNamed) {
+  EXPECT_EQ(progress_->StableHeldBy(), std::nullopt);
+  progress_->SetPeers({kPeer, kOther});
+  progress_->Published(Lsn{100}, 1000, kAllSeen);
+  for (const OriginId& peer : {kPeer, kOther}) {
+    progress_->OnHeartbeat(peer.node, Heartbeat({{.origin = peer, .stable_us = 900}}));
+  }
+  // Of our own transactions kOther has the least.
+  Acknowledge(kPeer.node, Lsn{90});
+  Acknowledge(kOther.node, Lsn{50});
+  EXPECT_THAT(progress_->StableHeldBy(), Optional(kOther.node));
+  Acknowledge(kPeer.node, Lsn{100});
+  Acknowledge(kOther.node, Lsn{100});
+  EXPECT_EQ(progress_->StableTime(), 900);
+  EXPECT_EQ(progress_->StableHeldBy(), std::nullopt);  // nobody lags
+  // Of kPeer's transactions, by its own word, we have.
+  progress_->OnHeartbeat(
+      kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = 900, .stable_held_by = kOwn.node}}));
+  EXPECT_THAT(progress_->StableHeldBy(), Optional(kOwn.node));
+}
+
+TEST_F(ProgressTest, AMemberThatWasNeverHeardOfHoldsTheStableTimeBack) {
+  progress_->SetPeers({kPeer});
+  progress_->Published(Lsn{100}, 1000, kAllSeen);
+  Acknowledge(kPeer.node, Lsn{100});
+  EXPECT_EQ(progress_->StableTime(), 0);
+  EXPECT_THAT(progress_->StableHeldBy(), Optional(kPeer.node));
+}
+
 // Promises are kept in a list that is thinned when a member stays behind; and acknowledgements come
 // in any order. What is said to be stable must be so by the whole list.
 RC_GTEST_PROP(ProgressStabilityTest, StableTimeIsNeverAboveAPromiseThatEverybodyHas, ()) {

@@ -5,15 +5,13 @@
 #include "base/status_macros.h"
 
 namespace bdr::agent {
-namespace {
 
-void AppendPart(const std::string& canonical, std::string* key) {
+// With its size in front: no two keys of several columns give the same bytes.
+void AppendKeyValue(std::string* key, absl::string_view canonical) {
   const uint32_t size = static_cast<uint32_t>(canonical.size());
   for (int shift = 24; shift >= 0; shift -= 8) key->push_back(static_cast<char>(size >> shift));
-  *key += canonical;
+  key->append(canonical.data(), canonical.size());
 }
-
-}  // namespace
 
 absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relation,
                                           std::shared_ptr<const postgres::TableInfo> table,
@@ -71,7 +69,7 @@ absl::StatusOr<std::string> ColumnMap::Key(const postgres::Tuple& tuple) const {
                                                        "\" comes without its key column \"",
                                                        column.name, "\""));
     }
-    AppendPart(canonical, &key);
+    AppendKeyValue(&key, canonical);
   }
   return key;
 }
@@ -88,7 +86,7 @@ absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
     }
     ASSIGN_OR_RETURN(const std::string canonical,
                      postgres::CanonicalKeyValue(*table.columns[local].type, value.data));
-    AppendPart(canonical, &key);
+    AppendKeyValue(&key, canonical);
   }
   return key;
 }

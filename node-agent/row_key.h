@@ -6,10 +6,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "postgres/catalog.h"
 #include "postgres/pgoutput.h"
 
 namespace bdr::agent {
+
+// Adds one column's value in canonical form (postgres::CanonicalKeyValue) to a key.
+void AppendKeyValue(std::string* key, absl::string_view canonical);
 
 // Which column of a relation message is which column of the local table. Made once for each pair.
 class ColumnMap {

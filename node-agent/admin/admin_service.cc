@@ -15,13 +15,35 @@
 #include "base/status_macros.h"
 #include "bdr/v1/admin.grpc.pb.h"
 #include "node-agent/admin/conflict_queries.h"
+#include "node-agent/admin/conflict_undo.h"
+#include "node-agent/admin/key_order.h"
 #include "node-agent/admin/sql_workers.h"
 #include "node-agent/admin/table_hash.h"
+#include "node-agent/admin/table_rows.h"
+#include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
 #include "postgres/setup/node_check.h"
 
 namespace bdr::agent {
 namespace {
+
+// By the planner's statistics, of all partitions together; 0 if there are none.
+absl::StatusOr<int64_t> EstimatedRows(postgres::Connection& connection, uint32_t oid) {
+  const std::string text = absl::StrCat(oid);
+  const postgres::Param params[] = {{.data = text}};
+  ASSIGN_OR_RETURN(
+      const std::string rows,
+      connection.QueryValue("SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class"
+                            " WHERE (oid = $1::oid AND relkind = 'r') OR (relkind = 'r' AND oid IN"
+                            " (SELECT relid FROM pg_partition_tree($1::oid::regclass)))",
+                            params));
+  ASSIGN_OR_RETURN(const uint64_t count, ToUint64(rows));
+  return static_cast<int64_t>(count);
+}
+
+HashPace PaceOf(const v1::Pace& pace) {
+  return {.rows_per_second = pace.rows_per_second(), .load_percent = pace.load_percent()};
+}
 
 absl::Status ListTables(postgres::Connection& connection, v1::ListTablesResponse* response) {
   ASSIGN_OR_RETURN(const auto tables, postgres::PublishedTables(connection));
@@ -33,6 +55,11 @@ absl::Status ListTables(postgres::Connection& connection, v1::ListTablesResponse
     out->set_schema(schema);
     out->set_name(name);
     out->set_has_key(table->has_key);
+    ASSIGN_OR_RETURN(*out->mutable_key_order(), KeyOrder(connection, *table));
+    for (const int column : table->key) out->add_key_columns(table->columns[column].name);
+    for (std::string& column : HashedColumns(*table)) out->add_columns(std::move(column));
+    ASSIGN_OR_RETURN(const int64_t rows, EstimatedRows(connection, table->oid));
+    out->set_estimated_rows(rows);
   }
   return absl::OkStatus();
 }
@@ -40,7 +67,8 @@ absl::Status ListTables(postgres::Connection& connection, v1::ListTablesResponse
 absl::Status AnswerHashTable(postgres::Connection& connection, const v1::HashTableRequest& request,
                              v1::HashTableResponse* response) {
   ASSIGN_OR_RETURN(const std::vector<BucketHash> buckets,
-                   HashTable(connection, request.schema(), request.name(), request.buckets()));
+                   HashTable(connection, request.schema(), request.name(), request.buckets(),
+                             PaceOf(request.pace())));
   uint64_t rows = 0;
   for (const BucketHash& bucket : buckets) {
     response->add_bucket_hash(bucket.hash);
@@ -55,12 +83,14 @@ absl::Status AnswerHashRows(postgres::Connection& connection, const v1::HashRows
                             v1::HashRowsResponse* response) {
   std::vector<uint32_t> wanted = {request.bucket()};
   wanted.insert(wanted.end(), request.more().begin(), request.more().end());
-  ASSIGN_OR_RETURN(std::vector<RowHash> rows, HashRows(connection, request.schema(), request.name(),
-                                                       request.buckets(), wanted));
+  ASSIGN_OR_RETURN(std::vector<RowHash> rows,
+                   HashRows(connection, request.schema(), request.name(), request.buckets(), wanted,
+                            PaceOf(request.pace())));
   for (RowHash& row : rows) {
     v1::HashRowsResponse::Row* out = response->add_rows();
     out->set_key(std::move(row.key));
     out->set_hash(row.hash);
+    for (std::string& column : row.columns) out->mutable_columns()->add_column(std::move(column));
   }
   return absl::OkStatus();
 }
@@ -131,6 +161,14 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* UndoConflict(grpc::CallbackServerContext* context,
+                                         const v1::UndoConflictRequest* request,
+                                         v1::UndoConflictResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return agent::UndoConflict(connection, *request, response);
+    });
+  }
+
   grpc::ServerUnaryReactor* ListTables(grpc::CallbackServerContext* context,
                                        const v1::ListTablesRequest*,
                                        v1::ListTablesResponse* response) override {
@@ -152,6 +190,46 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                      v1::HashRowsResponse* response) override {
     return Queue(context, [request, response](postgres::Connection& connection) {
       return AnswerHashRows(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* FindKey(grpc::CallbackServerContext* context,
+                                    const v1::FindKeyRequest* request,
+                                    v1::FindKeyResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return agent::FindKey(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* HashRange(grpc::CallbackServerContext* context,
+                                      const v1::HashRangeRequest* request,
+                                      v1::HashRangeResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return agent::HashRange(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* ReadRows(grpc::CallbackServerContext* context,
+                                     const v1::ReadRowsRequest* request,
+                                     v1::ReadRowsResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return agent::ReadRows(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* ExportRows(grpc::CallbackServerContext* context,
+                                       const v1::ExportRowsRequest* request,
+                                       v1::ExportRowsResponse* response) override {
+    return Queue(context, [this, request, response](postgres::Connection& connection) {
+      return backend->ExportRows(connection, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* RepairRows(grpc::CallbackServerContext* context,
+                                       const v1::RepairRowsRequest* request,
+                                       v1::RepairRowsResponse* response) override {
+    return Queue(context, [this, request, response](postgres::Connection&) {
+      return backend->RepairRows(*request, response);
     });
   }
 

@@ -35,6 +35,13 @@ class FakeBackend : public AgentBackend {
     if (node == 9) return absl::NotFoundError("node 9 is no origin of this agent");
     return std::vector<NodeId>{2, 3};
   }
+  absl::Status ExportRows(postgres::Connection&, const v1::ExportRowsRequest&,
+                          v1::ExportRowsResponse*) override {
+    return absl::UnimplementedError("not asked for here");
+  }
+  absl::Status RepairRows(const v1::RepairRowsRequest&, v1::RepairRowsResponse*) override {
+    return absl::UnimplementedError("not asked for here");
+  }
 };
 
 class AdminServiceTest : public ::testing::Test {

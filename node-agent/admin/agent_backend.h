@@ -8,9 +8,17 @@
 #include "absl/time/time.h"
 #include "base/origin.h"
 
+namespace bdr::postgres {
+class Connection;
+}
+
 namespace bdr::v1 {
+class ExportRowsRequest;
+class ExportRowsResponse;
 class GetPositionResponse;
 class NodeStatus;
+class RepairRowsRequest;
+class RepairRowsResponse;
 }  // namespace bdr::v1
 
 namespace bdr::agent {
@@ -32,6 +40,14 @@ class AgentBackend {
   // 0: all that have. Gives the nodes that were stopped. kNotFound if `node` is no origin of this
   // agent.
   virtual absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) = 0;
+
+  // Both on a thread of the admin service. Rows with their versions, and rows made what they are
+  // elsewhere: see repair/row_repair.h.
+  virtual absl::Status ExportRows(postgres::Connection& connection,
+                                  const v1::ExportRowsRequest& request,
+                                  v1::ExportRowsResponse* response) = 0;
+  virtual absl::Status RepairRows(const v1::RepairRowsRequest& request,
+                                  v1::RepairRowsResponse* response) = 0;
 };
 
 }  // namespace bdr::agent

@@ -1,6 +1,7 @@
 #include "node-agent/admin/conflict_queries.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/numbers.h"
@@ -18,7 +19,12 @@ constexpr char kColumns[] =
     "SELECT id, (extract(epoch FROM detected_at) * 1000000)::bigint, relation, kind, key, "
     "local_row,"
     "       remote_row, (extract(epoch FROM local_stamp) * 1000000)::bigint, local_node,"
-    "       (extract(epoch FROM remote_stamp) * 1000000)::bigint, remote_node, winner "
+    "       (extract(epoch FROM remote_stamp) * 1000000)::bigint, remote_node, winner,"
+    "       coalesce(rule, ''), CASE WHEN remote_seen = 'infinity' THEN 9223372036854775807"
+    "         ELSE (extract(epoch FROM remote_seen) * 1000000)::bigint END,"
+    "       local_lsn - '0/0'::pg_lsn, local_incarnation, remote_lsn - '0/0'::pg_lsn,"
+    "       remote_incarnation, coalesce(to_jsonb(remote_absent), '[]'),"
+    "       (extract(epoch FROM undone_at) * 1000000)::bigint "
     "FROM bdr.conflict_log ";
 
 // 0 for NULL.
@@ -41,6 +47,19 @@ void Fill(const postgres::Result& rows, int i, v1::Conflict* out) {
   out->set_remote_stamp_us(ToInt<int64_t>(rows.value(i, 9)));
   out->set_remote_node(ToInt<uint32_t>(rows.value(i, 10)));
   out->set_winner(std::string(rows.value(i, 11)));
+  out->set_rule(std::string(rows.value(i, 12)));
+  out->set_remote_seen_us(ToInt<int64_t>(rows.value(i, 13)));
+  out->set_local_lsn(ToInt<uint64_t>(rows.value(i, 14)));
+  out->set_local_incarnation(ToInt<uint32_t>(rows.value(i, 15)));
+  out->set_remote_lsn(ToInt<uint64_t>(rows.value(i, 16)));
+  out->set_remote_incarnation(ToInt<uint32_t>(rows.value(i, 17)));
+  const auto absent = nlohmann::json::parse(rows.value(i, 18), nullptr, /*allow_exceptions=*/false);
+  if (absent.is_array()) {
+    for (const auto& column : absent) {
+      if (column.is_string()) out->add_remote_absent(column.get<std::string>());
+    }
+  }
+  out->set_undone_us(ToInt<int64_t>(rows.value(i, 19)));
 }
 
 }  // namespace
@@ -51,13 +70,20 @@ absl::Status ListConflicts(postgres::Connection& connection,
   const int limit =
       request.limit() <= 0 ? kDefaultLimit : std::min(request.limit(), kMostConflicts);
   const std::string since = absl::StrCat(request.since_us());
-  const postgres::Param params[] = {
-      {.data = since}, {.data = request.table()}, {.data = request.kind()}};
+  const std::string winner_node = absl::StrCat(request.winner_node());
+  const postgres::Param params[] = {{.data = since},
+                                    {.data = request.table()},
+                                    {.data = request.kind()},
+                                    {.data = request.winner()},
+                                    {.data = winner_node}};
   ASSIGN_OR_RETURN(const postgres::Result rows,
                    connection.ExecParams(
                        absl::StrCat(kColumns,
                                     "WHERE detected_at >= to_timestamp($1::bigint / 1000000.0)"
-                                    "  AND ($2 = '' OR relation = $2) AND ($3 = '' OR kind = $3) "
+                                    "  AND ($2 = '' OR relation = $2 OR relation LIKE '%.' || $2)"
+                                    "  AND ($3 = '' OR kind = $3) AND ($4 = '' OR winner = $4)"
+                                    "  AND ($5::int = 0 OR CASE winner WHEN 'local'"
+                                    "    THEN local_node ELSE remote_node END = $5::int) "
                                     "ORDER BY detected_at DESC, id DESC LIMIT ",
                                     limit),
                        params));

@@ -7,20 +7,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "node-agent/row_sql.h"
 
 namespace bdr::agent {
 namespace {
 
-// The text of a value must be the same on every node, whatever its roles, databases and operating
-// systems default to.
+// Beside PinnedTextSql().
 constexpr char kPinnedSession[] =
     "SET default_transaction_read_only = on; SET default_transaction_isolation = 'read committed';"
-    "SET search_path = pg_catalog; SET row_security = off; SET jit = off;"
-    "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s';"
-    "SET \"TimeZone\" = 'UTC'; SET \"DateStyle\" = 'ISO, YMD'; SET \"IntervalStyle\" = 'postgres';"
-    "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';"
-    "SET xmlbinary = 'base64'; SET quote_all_identifiers = off;"
-    "SET standard_conforming_strings = on";
+    "SET jit = off; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'";
 
 }  // namespace
 
@@ -130,6 +125,7 @@ absl::Status SqlWorkers::Connect(Worker* worker) {
                    postgres::Connection::Connect(
                        {.conninfo = conninfo_, .application_name = "bdr-agent admin"}));
   RETURN_IF_ERROR(connection->Exec(kPinnedSession).status());
+  RETURN_IF_ERROR(connection->Exec(PinnedTextSql()).status());
   MutexLock lock(&mu_);
   if (stopped_) return absl::UnavailableError("the agent is stopping; ask again once it runs");
   worker->connection = std::move(connection);

@@ -1,20 +1,26 @@
 #include "node-agent/admin/table_hash.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
 
 namespace bdr::agent {
 namespace {
 
-using postgres::QuoteIdentifier;
 using postgres::QuoteLiteral;
+using postgres::Result;
+
+// Rows between two breaths of a pass that has a pace.
+constexpr uint64_t kRowsPerFetch = 5000;
 
 absl::Status CheckBuckets(uint32_t buckets) {
   if (buckets >= 1 && buckets <= kMostBuckets) return absl::OkStatus();
@@ -22,113 +28,153 @@ absl::Status CheckBuckets(uint32_t buckets) {
       absl::StrCat("cannot hash by ", buckets, " buckets: take 1 to ", kMostBuckets));
 }
 
-// t."a"::text: the text of a value does not depend on the OIDs of its type.
-std::string AsText(const std::string& column) {
-  return absl::StrCat("t.", QuoteIdentifier(column), "::text");
-}
-
-// The text of ROW() tells NULL from '' and quotes what needs it, so two rows never read alike.
-std::string HashOfColumns(const std::vector<std::string>& columns, absl::string_view seed) {
-  std::vector<std::string> values;
-  for (const std::string& column : columns) values.push_back(AsText(column));
-  return absl::StrCat("hashtextextended(ROW(", absl::StrJoin(values, ", "),
-                      ")::text COLLATE \"C\", ", seed, ")");
-}
-
 struct HashSql {
-  std::string row;     // expression: bigint
   std::string bucket;  // expression: 0 .. buckets - 1
-  std::string key;     // expression: text
+  std::string key;     // expressions: text for people, then the key's columns as text
   std::string from;
 };
 
-// Seeded by the names, so that a renamed column is a difference.
-std::string SeedOf(const std::vector<std::string>& columns) {
-  return absl::StrCat("hashtextextended(", QuoteLiteral(absl::StrJoin(columns, ",")), ", 0)");
-}
-
 HashSql MakeSql(const postgres::TableInfo& table, uint32_t buckets) {
-  std::vector<std::string> columns;
-  for (const auto& column : table.columns) columns.push_back(column.name);
-  std::sort(columns.begin(), columns.end());
-
   HashSql sql;
-  sql.row = HashOfColumns(columns, SeedOf(columns));
   std::string spread = "h";  // without a key all that a row has is its content
   sql.key = "'row ' || to_hex(h)";
   if (table.has_key) {
-    std::vector<std::string> names, parts;
+    std::vector<std::string> parts;
     for (const int index : table.key) {
       const std::string& name = table.columns[index].name;
-      names.push_back(name);
       parts.push_back(absl::StrCat(QuoteLiteral(absl::StrCat(name, "=")), " || quote_nullable(",
-                                   AsText(name), ")"));
+                                   AsTextSql(name), ")"));
     }
-    spread = HashOfColumns(names, "0");
-    sql.key = absl::StrJoin(parts, " || ', ' || ");
+    spread = KeyHashSql(table);
+    sql.key = absl::StrCat(absl::StrJoin(parts, " || ', ' || "), ", ", KeyTextSql(table));
   }
   sql.bucket = absl::StrCat("mod(mod(", spread, ", ", buckets, ") + ", buckets, ", ", buckets, ")");
-  // Rows of tables that inherit from this one are theirs; partitions are part of their root.
-  sql.from = absl::StrCat("FROM ", table.kind == 'p' ? "" : "ONLY ", table.QualifiedName(),
-                          " AS t CROSS JOIN LATERAL (SELECT ", sql.row, " AS h) AS hashed");
+  sql.from = absl::StrCat("FROM ", FromSql(table), " CROSS JOIN LATERAL (SELECT ",
+                          RowHashSql(table), " AS h) AS hashed");
   return sql;
 }
 
-absl::StatusOr<uint64_t> ToUint64(absl::string_view text) {
-  uint64_t value = 0;
-  if (absl::SimpleAtoi(text, &value)) return value;
-  int64_t signed_value = 0;
-  if (absl::SimpleAtoi(text, &signed_value)) return static_cast<uint64_t>(signed_value);
-  return absl::InternalError(absl::StrCat("PostgreSQL gave \"", text, "\" for a hash or a count"));
+// How long to rest after having read `rows` in `took`.
+absl::Duration Rest(const HashPace& pace, uint64_t rows, absl::Duration took) {
+  absl::Duration rest;
+  if (pace.rows_per_second > 0) {
+    rest =
+        absl::Seconds(static_cast<double>(rows) / static_cast<double>(pace.rows_per_second)) - took;
+  }
+  if (pace.load_percent > 0 && pace.load_percent < 100) {
+    rest = std::max(rest, took * (100 - pace.load_percent) / pace.load_percent);
+  }
+  return std::max(rest, absl::ZeroDuration());
+}
+
+// Runs `select` row by row through a cursor, in one snapshot, with rests. What it gives need not
+// fit into memory.
+absl::Status Walk(postgres::Connection& connection, const std::string& select, const HashPace& pace,
+                  const std::function<absl::Status(const Result&, int)>& visit) {
+  const uint64_t fetch = pace.rows_per_second > 0
+                             ? std::clamp<uint64_t>(pace.rows_per_second / 10, 1, kRowsPerFetch)
+                             : kRowsPerFetch;
+  // A rest must not count as an idle session that is to be ended.
+  RETURN_IF_ERROR(connection
+                      .Exec(absl::StrCat("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0;"
+                                         "DECLARE walk NO SCROLL CURSOR FOR ",
+                                         select))
+                      .status());
+  absl::Status status;
+  while (status.ok()) {
+    const absl::Time begun = absl::Now();
+    const absl::StatusOr<Result> rows =
+        connection.Exec(absl::StrCat("FETCH ", fetch, " FROM walk"));
+    if (!rows.ok()) {
+      status = rows.status();
+      break;
+    }
+    for (int i = 0; status.ok() && i < rows->rows(); ++i) status = visit(*rows, i);
+    if (rows->rows() == 0) break;
+    absl::SleepFor(Rest(pace, static_cast<uint64_t>(rows->rows()), absl::Now() - begun));
+  }
+  const absl::Status ended = connection.Exec("ROLLBACK").status();
+  return status.ok() ? ended : status;
+}
+
+bool Unlimited(const HashPace& pace) {
+  return pace.rows_per_second == 0 && (pace.load_percent == 0 || pace.load_percent >= 100);
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connection,
                                                   absl::string_view schema, absl::string_view name,
-                                                  uint32_t buckets) {
+                                                  uint32_t buckets, const HashPace& pace) {
   RETURN_IF_ERROR(CheckBuckets(buckets));
   ASSIGN_OR_RETURN(const postgres::TableInfo table, postgres::LoadTable(connection, schema, name));
   const HashSql sql = MakeSql(table, buckets);
-  // sum() over bigint is exact; the modulus makes it a number of 64 bits again.
-  ASSIGN_OR_RETURN(
-      const postgres::Result rows,
-      connection.Exec(absl::StrCat(
-          "SELECT bucket, count(*), mod(mod(sum(h), 18446744073709551616) + 18446744073709551616,"
-          " 18446744073709551616) FROM (SELECT ",
-          sql.bucket, " AS bucket, h ", sql.from, ") AS spread GROUP BY bucket")));
   std::vector<BucketHash> result(buckets);
-  for (int i = 0; i < rows.rows(); ++i) {
+  const auto bucket_of = [&](const Result& rows, int i) -> absl::StatusOr<BucketHash*> {
     ASSIGN_OR_RETURN(const uint64_t bucket, ToUint64(rows.value(i, 0)));
     if (bucket >= buckets) return absl::InternalError("PostgreSQL gave a bucket that is none");
-    ASSIGN_OR_RETURN(result[bucket].rows, ToUint64(rows.value(i, 1)));
-    ASSIGN_OR_RETURN(result[bucket].hash, ToUint64(rows.value(i, 2)));
+    return &result[bucket];
+  };
+  const std::string spread = absl::StrCat("SELECT ", sql.bucket, " AS bucket, h ", sql.from);
+  if (!Unlimited(pace)) {
+    RETURN_IF_ERROR(Walk(connection, spread, pace, [&](const Result& rows, int i) -> absl::Status {
+      ASSIGN_OR_RETURN(BucketHash * bucket, bucket_of(rows, i));
+      ASSIGN_OR_RETURN(const uint64_t hash, ToUint64(rows.value(i, 1)));
+      bucket->hash += hash;
+      ++bucket->rows;
+      return absl::OkStatus();
+    }));
+    return result;
+  }
+  ASSIGN_OR_RETURN(const Result rows,
+                   connection.Exec(absl::StrCat("SELECT bucket, count(*), ", SumSql("h"), " FROM (",
+                                                spread, ") AS spread GROUP BY bucket")));
+  for (int i = 0; i < rows.rows(); ++i) {
+    ASSIGN_OR_RETURN(BucketHash * bucket, bucket_of(rows, i));
+    ASSIGN_OR_RETURN(bucket->rows, ToUint64(rows.value(i, 1)));
+    ASSIGN_OR_RETURN(bucket->hash, ToUint64(rows.value(i, 2)));
   }
   return result;
 }
 
 absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
                                               absl::string_view schema, absl::string_view name,
-                                              uint32_t buckets,
-                                              const std::vector<uint32_t>& wanted) {
+                                              uint32_t buckets, const std::vector<uint32_t>& wanted,
+                                              const HashPace& pace) {
   RETURN_IF_ERROR(CheckBuckets(buckets));
+  std::vector<bool> is_wanted(buckets, false);
   for (const uint32_t bucket : wanted) {
-    if (bucket < buckets) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("there is no bucket ", bucket, " among ", buckets, ", counted from 0"));
+    if (bucket >= buckets) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("there is no bucket ", bucket, " among ", buckets, ", counted from 0"));
+    }
+    is_wanted[bucket] = true;
   }
   ASSIGN_OR_RETURN(const postgres::TableInfo table, postgres::LoadTable(connection, schema, name));
   const HashSql sql = MakeSql(table, buckets);
-  ASSIGN_OR_RETURN(
-      const postgres::Result rows,
-      connection.Exec(absl::StrCat("SELECT ", sql.key, ", h ", sql.from, " WHERE ", sql.bucket,
-                                   " = ANY ('{", absl::StrJoin(wanted, ","), "}'::bigint[])")));
   std::vector<RowHash> result;
-  result.reserve(rows.rows());
-  for (int i = 0; i < rows.rows(); ++i) {
+  const auto take = [&](const Result& rows, int i) -> absl::Status {
+    ASSIGN_OR_RETURN(const uint64_t bucket, ToUint64(rows.value(i, 0)));
+    if (bucket >= buckets || !is_wanted[bucket]) return absl::OkStatus();
     ASSIGN_OR_RETURN(const uint64_t hash, ToUint64(rows.value(i, 1)));
-    result.push_back({std::string(rows.value(i, 0)), hash});
+    RowHash row{.key = std::string(rows.value(i, 2)), .hash = hash, .columns = {}};
+    for (int column = 3; column < rows.columns(); ++column) {
+      row.columns.emplace_back(rows.value(i, column));
+    }
+    result.push_back(std::move(row));
+    return absl::OkStatus();
+  };
+  const std::string select = absl::StrCat("SELECT ", sql.bucket, ", h, ", sql.key, " ", sql.from);
+  if (!Unlimited(pace)) {
+    // All rows are fetched, so that the pace holds for those that are read as well.
+    RETURN_IF_ERROR(Walk(connection, select, pace, take));
+    return result;
   }
+  ASSIGN_OR_RETURN(const Result rows,
+                   connection.Exec(absl::StrCat(select, " WHERE ", sql.bucket, " = ANY ('{",
+                                                absl::StrJoin(wanted, ","), "}'::bigint[])")));
+  result.reserve(static_cast<size_t>(rows.rows()));
+  for (int i = 0; i < rows.rows(); ++i) RETURN_IF_ERROR(take(rows, i));
   return result;
 }
 

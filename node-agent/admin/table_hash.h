@@ -1,8 +1,5 @@
-// Content hashes of tables, computed by PostgreSQL, the same on every node that holds the same
-// rows.
-//
-// A row's hash is taken over the text of its columns in the order of their names, so it depends on
-// neither column order nor OIDs; the session must pin what the text depends on (sql_workers.cc).
+// Content hashes of whole tables, computed by PostgreSQL, the same on every node that holds the
+// same rows: for tables whose keys have no order that all nodes share, or that have no key.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +20,13 @@ struct BucketHash {
 struct RowHash {
   std::string key;  // "id='1', region='eu'"; of a table without a key "row <hash>"
   uint64_t hash = 0;
+  std::vector<std::string> columns;  // of the key, as text
+};
+
+// How hard a pass over a table may be on the server. Zero: no limit.
+struct HashPace {
+  uint64_t rows_per_second = 0;
+  uint32_t load_percent = 0;  // of the time
 };
 
 // More would be a mistake or an attack.
@@ -32,11 +36,11 @@ inline constexpr uint32_t kMostBuckets = 1 << 16;
 // kInvalidArgument for a number of buckets, or a bucket, that there cannot be.
 absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connection,
                                                   absl::string_view schema, absl::string_view name,
-                                                  uint32_t buckets);
+                                                  uint32_t buckets, const HashPace& pace);
 // The rows of `wanted` among `buckets`, in no order.
 absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
                                               absl::string_view schema, absl::string_view name,
-                                              uint32_t buckets,
-                                              const std::vector<uint32_t>& wanted);
+                                              uint32_t buckets, const std::vector<uint32_t>& wanted,
+                                              const HashPace& pace);
 
 }  // namespace bdr::agent

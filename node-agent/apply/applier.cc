@@ -29,6 +29,8 @@ constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
 // colliding is no race.
 constexpr int kMaxCollisions = 20;
 constexpr absl::Duration kCollisionWait = absl::Milliseconds(10);
+// Metrics must not grow with the number of tables.
+constexpr size_t kMostTablesCounted = 500;
 // The clock has not passed a change's time: what the server's function raises.
 constexpr absl::string_view kClockBehind = "BD001";
 
@@ -81,6 +83,7 @@ Applier::~Applier() { Stop(); }
 void Applier::Start() {
   if (merges_own() && options_.replay_after < options_.replay_through) {
     replaying_ = true;
+    replay_through_ = options_.replay_through;
     reader_.Seek(options_.replay_after);
   }
   thread_ = std::thread([this] {
@@ -261,6 +264,10 @@ absl::Status Applier::ReadOrigins() {
     const absl::StatusOr<OriginId> origin = ParseOrigin(result.value(row, 1));
     if (origin.ok() && absl::SimpleAtoi(result.value(row, 0), &roident)) {
       executor_options_.node_of_roident[roident] = origin->node;
+    } else if (result.value(row, 1) == kRepairOrigin &&
+               absl::SimpleAtoi(result.value(row, 0), &roident)) {
+      // No node: never seen, so the version store decides.
+      executor_options_.node_of_roident[roident] = 0;
     }
   }
   return absl::OkStatus();
@@ -494,19 +501,32 @@ absl::StatusOr<bool> Applier::Gather() {
 // One piece for each change: only what was touched is merged, whatever else its transaction did.
 absl::StatusOr<bool> Applier::GatherOwn() {
   if (!pending_.empty()) return true;
-  while (replaying_ && pending_.size() < options_.group_max_transactions) {
+  size_t bytes = 0;
+  while (replaying_ && pending_.size() < options_.group_max_transactions &&
+         bytes < options_.group_max_bytes) {
     ASSIGN_OR_RETURN(const Piece* next, reader_.Peek(absl::ZeroDuration()));
-    if (next == nullptr || next->header.end_lsn > options_.replay_through) {
+    if (next == nullptr || next->header.end_lsn > replay_through_) {
       if (!pending_.empty()) return true;
+      if (next == nullptr && parts_.log->CompleteThrough(origin_) < replay_through_) {
+        WaitABit(absl::Milliseconds(20));  // it is about to be published
+        return false;
+      }
       replaying_ = false;
       options_.own_changes->EndReplay();
       break;
     }
     if (pending_.empty()) options_.own_changes->Replayed(Lsn{next->header.end_lsn.value - 1});
+    bytes += next->bytes;
     pending_.push_back(std::make_shared<const Piece>(reader_.Pop()));
   }
   if (!pending_.empty()) return true;
   options_.own_changes->Done();
+  if (const auto dropped = options_.own_changes->TakeDropped(); dropped.has_value()) {
+    replaying_ = true;
+    replay_through_ = dropped->through;
+    reader_.Seek(dropped->after);
+    return false;
+  }
   for (OwnChange& own : options_.own_changes->Take(options_.group_max_transactions, kIdleWait)) {
     ASSIGN_OR_RETURN(Piece piece, MakePiece(std::move(own)));
     pending_.push_back(std::make_shared<const Piece>(std::move(piece)));
@@ -808,9 +828,7 @@ absl::Status Applier::ApplyLarge() {
       must_wait = executor.must_wait();
       if (values_.wants()) break;
       if (status.ok() && must_wait.empty()) status = RecordDead(executor);
-      for (const auto& [kind, count] : executor.conflicts().by_kind) {
-        conflicts.by_kind[kind] += count;
-      }
+      conflicts.Add(executor.conflicts());
       changes += plan.changes();
       if (piece->last) break;
     }
@@ -823,7 +841,7 @@ absl::Status Applier::ApplyLarge() {
       MutexLock lock(&mu_);
       ++tally_.transactions;
       tally_.changes += changes;
-      for (const auto& [kind, count] : conflicts.by_kind) tally_.conflicts[kind] += count;
+      CountConflictsLocked(conflicts);
       return absl::OkStatus();
     }
     if (connection_->broken()) return status;
@@ -1014,7 +1032,18 @@ void Applier::Count(const GroupPlan& plan, const ConflictCounts& conflicts) {
   MutexLock lock(&mu_);
   tally_.transactions += plan.transactions();
   tally_.changes += plan.changes();
+  CountConflictsLocked(conflicts);
+}
+
+void Applier::CountConflictsLocked(const ConflictCounts& conflicts) {
   for (const auto& [kind, count] : conflicts.by_kind) tally_.conflicts[kind] += count;
+  for (const auto& [where, count] : conflicts.by_table) {
+    const bool room = tally_.table_conflicts.size() < kMostTablesCounted ||
+                      tally_.table_conflicts.contains(where);
+    tally_.table_conflicts[room ? where
+                                : std::pair<std::string, std::string>("other", where.second)] +=
+        count;
+  }
 }
 
 }  // namespace bdr::agent

@@ -107,6 +107,8 @@ struct ApplierStatus {
   uint64_t fetched_rows = 0;  // rows whose large values came from another node
   uint64_t fetch_waits = 0;   // how often no node could be asked for them
   std::map<conflict::ConflictKind, uint64_t> conflicts;
+  // By table and kind; of tables that come after the first few hundred under "other".
+  std::map<std::pair<std::string, std::string>, uint64_t> table_conflicts;
 };
 
 class Applier {
@@ -166,6 +168,7 @@ class Applier {
   absl::Status WaitForCapture();
   absl::Status FetchValues(bool may_be_split);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
+  void CountConflictsLocked(const ConflictCounts& conflicts) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
   GroupPlan::Resolve Resolver();
 
@@ -199,6 +202,7 @@ class Applier {
   bool held_ = false;       // as tally_.held_us tells
   std::string logged_;      // what was logged last of the state
   bool replaying_ = false;  // own changes are read from the log
+  Lsn replay_through_;      // up to here
 
   mutable Mutex mu_;
   CondVar woken_;

@@ -644,6 +644,8 @@ void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Ver
   const bool against_nothing = !local.has_value() && !state.row.has_value();
   if (local.has_value() ? Seen(op, *local) : !against_nothing) return;
   ++conflicts_.by_kind[kind];
+  ++conflicts_
+        .by_table[{run.ops->table->table().DisplayName(), std::string(conflict::ToString(kind))}];
   run.lost.push_back({.op = &op,
                       .key = nullptr,
                       .kind = kind,

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -47,6 +48,12 @@ struct ExecutorOptions {
 
 struct ConflictCounts {
   std::map<conflict::ConflictKind, uint64_t> by_kind;
+  std::map<std::pair<std::string, std::string>, uint64_t> by_table;  // schema.name, and kind
+
+  void Add(const ConflictCounts& other) {
+    for (const auto& [kind, count] : other.by_kind) by_kind[kind] += count;
+    for (const auto& [where, count] : other.by_table) by_table[where] += count;
+  }
 };
 
 // For one group (or for all parts of one large transaction). Not thread-safe.

@@ -143,6 +143,42 @@ absl::Status Database::Reclaim() {
   return absl::OkStatus();
 }
 
+std::vector<Database::FamilySize> Database::FamilySizes() const {
+  std::vector<FamilySize> sizes;
+  for (rocksdb::ColumnFamilyHandle* handle : Forgetting()) {
+    FamilySize size;
+    size.name = handle->GetName();
+    size.by_filter = handle != log_;
+    (void)db_->GetIntProperty(handle, "rocksdb.estimate-num-keys", &size.keys);
+    for (const char* property :
+         {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
+      uint64_t bytes = 0;
+      if (db_->GetIntProperty(handle, property, &bytes)) size.bytes += bytes;
+    }
+    sizes.push_back(std::move(size));
+  }
+  return sizes;
+}
+
+uint64_t Database::EstimatedVersions() const {
+  uint64_t keys = 0;
+  (void)db_->GetIntProperty(versions_, "rocksdb.estimate-num-keys", &keys);
+  return keys;
+}
+
+absl::Status Database::Compact(absl::string_view family) {
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;  // writes and other compactions go on beside it
+  options.canceled = &stop_compacting_;
+  for (rocksdb::ColumnFamilyHandle* handle : Forgetting()) {
+    if (handle->GetName() != family) continue;
+    const rocksdb::Status status = db_->CompactRange(options, handle, nullptr, nullptr);
+    if (status.IsIncomplete()) return absl::CancelledError("the agent is stopping");
+    return FromRocksDb(status, absl::StrCat("cannot compact \"", family, "\""));
+  }
+  return absl::NotFoundError(absl::StrCat("there is no family \"", family, "\" to compact"));
+}
+
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;
   for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_, state_}) {

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -40,11 +41,26 @@ class Database {
 
   // Row versions and claims older than this may go when RocksDB compacts (µs since 1970).
   void SetStableTime(int64_t stable_us) { stable_us_ = stable_us; }
+  int64_t stable_time() const { return stable_us_; }
 
   // Of everything that is kept; not of transactions that are still in progress.
   uint64_t SizeOnDisk() const;
   // Gives back the room of blocks that were trimmed. Takes a while.
   absl::Status Reclaim();
+
+  // Families that hold what becomes stable.
+  struct FamilySize {
+    std::string name;
+    uint64_t keys = 0;       // by RocksDB's estimate
+    uint64_t bytes = 0;      // on disk and in memory
+    bool by_filter = false;  // forgotten by the stable time, entry by entry
+  };
+  std::vector<FamilySize> FamilySizes() const;
+  uint64_t EstimatedVersions() const;
+  // Drops what may go from one of them. Takes a while; kCancelled after StopCompacting().
+  absl::Status Compact(absl::string_view family);
+  // Cuts Compact() short, now and for good.
+  void StopCompacting() { stop_compacting_ = true; }
 
   rocksdb::DB* db() { return db_.get(); }
   rocksdb::ColumnFamilyHandle* log() { return log_; }            // change_log.h
@@ -55,8 +71,13 @@ class Database {
 
  private:
   Database() = default;
+  std::vector<rocksdb::ColumnFamilyHandle*> Forgetting() const {
+    return {versions_, claims_, log_};
+  }
+
   std::atomic<int64_t> stable_us_{0};
-  std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;  // outlives db_
+  std::atomic<bool> stop_compacting_{false};
+  std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;        // outlives db_
   std::unique_ptr<const rocksdb::CompactionFilter> stable_claim_filter_;  // likewise
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* default_ = nullptr;

@@ -17,6 +17,7 @@ struct HeartbeatOrigin {
   int64_t promise_us = 0;
   Lsn stable_lsn = {};
   int64_t stable_us = 0;
+  NodeId stable_held_by = 0;
 };
 
 struct HeartbeatInfo {

@@ -44,6 +44,7 @@ void ToWire(const HeartbeatInfo& heartbeat, v1::Heartbeat* message) {
     progress->set_promise_us(origin.promise_us);
     progress->set_stable_lsn(origin.stable_lsn.value);
     progress->set_stable_us(origin.stable_us);
+    progress->set_stable_held_by(origin.stable_held_by);
   }
 }
 
@@ -78,11 +79,15 @@ absl::StatusOr<HeartbeatInfo> HeartbeatFromWire(const v1::Heartbeat& message) {
   heartbeat.clock_us = message.clock_us();
   for (const v1::OriginProgress& progress : message.origins()) {
     ASSIGN_OR_RETURN(const OriginId origin, OriginFromWire(progress));
-    heartbeat.origins.push_back({.origin = origin,
-                                 .published_lsn = Lsn{progress.published_lsn()},
-                                 .promise_us = progress.promise_us(),
-                                 .stable_lsn = Lsn{progress.stable_lsn()},
-                                 .stable_us = progress.stable_us()});
+    heartbeat.origins.push_back(
+        {.origin = origin,
+         .published_lsn = Lsn{progress.published_lsn()},
+         .promise_us = progress.promise_us(),
+         .stable_lsn = Lsn{progress.stable_lsn()},
+         .stable_us = progress.stable_us(),
+         .stable_held_by = progress.stable_held_by() <= kMaxNodeId
+                               ? static_cast<NodeId>(progress.stable_held_by())
+                               : NodeId{0}});
   }
   return heartbeat;
 }

@@ -1,0 +1,354 @@
+#include "node-agent/repair/row_repair.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "bdr/v1/admin.pb.h"
+#include "node-agent/applied_position.h"
+#include "node-agent/row_key.h"
+#include "node-agent/row_sql.h"
+
+namespace bdr::agent {
+namespace {
+
+using conflict::Version;
+using postgres::QuoteIdentifier;
+using postgres::Result;
+using postgres::TableInfo;
+
+// Beside the appliers, who are known by their nodes' ids.
+constexpr uint64_t kHolder = uint64_t{kMaxNodeId} + 1;
+constexpr absl::Duration kKeysTimeout = absl::Seconds(10);
+constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
+constexpr int kMostRows = 1000;
+// The commit time of a row of which no version is known: older than anything that can still come.
+constexpr int64_t kLongAgoUs = 946'684'801'000'000;  // 2000-01-01 00:00:01
+
+constexpr char kSessionSql[] =
+    "SET session_replication_role = replica; SET synchronous_commit = local;"
+    "SET default_transaction_isolation = 'read committed';"
+    "SET default_transaction_read_only = off; SET default_transaction_deferrable = off;"
+    "SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET jit = off;"
+    "SET idle_in_transaction_session_timeout = 0";
+
+std::string TimestampSql(int64_t time_us) {
+  return absl::StrCat("('epoch'::timestamptz + ", time_us, " * '1 microsecond'::interval)");
+}
+
+absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
+                                    const std::string& name) {
+  ASSIGN_OR_RETURN(TableInfo table, postgres::LoadTable(connection, schema, name));
+  if (!table.published) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("table \"", table.DisplayName(), "\" is not replicated here"));
+  }
+  if (!table.has_key) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("table \"", table.DisplayName(), "\" has no key: its rows cannot be named"));
+  }
+  return table;
+}
+
+absl::StatusOr<std::vector<postgres::Param>> KeyParams(const TableInfo& table, const v1::Key& key) {
+  if (static_cast<size_t>(key.column_size()) != table.key.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("a key of table \"", table.DisplayName(),
+                                                   "\" has ", table.key.size(), " columns, not ",
+                                                   key.column_size()));
+  }
+  std::vector<postgres::Param> params;
+  for (const std::string& column : key.column()) params.push_back({.data = column});
+  return params;
+}
+
+// The row's name in the version store.
+absl::StatusOr<std::string> VersionKeyOf(postgres::Connection& connection, const TableInfo& table,
+                                         const v1::Key& key) {
+  std::vector<std::string> casts;
+  for (size_t i = 0; i < table.key.size(); ++i) {
+    casts.push_back(absl::StrCat("$", i + 1, "::text::", TypeSql(table.columns[table.key[i]])));
+  }
+  ASSIGN_OR_RETURN(const auto params, KeyParams(table, key));
+  ASSIGN_OR_RETURN(const Result row,
+                   connection.ExecParams(absl::StrCat("SELECT ", absl::StrJoin(casts, ", ")),
+                                         params, /*binary_result=*/true));
+  std::string canonical;
+  for (size_t i = 0; i < table.key.size(); ++i) {
+    ASSIGN_OR_RETURN(const std::string value,
+                     postgres::CanonicalKeyValue(*table.columns[table.key[i]].type,
+                                                 row.value(0, static_cast<int>(i))));
+    AppendKeyValue(&canonical, value);
+  }
+  return conflict::VersionKey(table.oid, canonical);
+}
+
+void FillVersion(const std::optional<Version>& version, v1::RowImage* image) {
+  if (!version.has_value()) return;
+  image->set_stamp_us(version->stamp.time_us);
+  image->set_stamp_node(version->stamp.node);
+  image->set_origin_node(version->origin.node);
+  image->set_origin_incarnation(version->origin.incarnation);
+  image->set_end_lsn(version->end_lsn.value);
+  image->set_dead(version->dead);
+}
+
+Version VersionOf(const v1::RowImage& image) {
+  return {.stamp = {.time_us = image.stamp_us(), .node = static_cast<NodeId>(image.stamp_node())},
+          .origin = {.node = static_cast<NodeId>(image.origin_node()),
+                     .incarnation = image.origin_incarnation()},
+          .end_lsn = Lsn{image.end_lsn()},
+          .dead = !image.present()};
+}
+
+int64_t CommitTime(const v1::RowImage& image) {
+  if (image.stamp_us() != 0) return image.stamp_us();
+  return image.commit_us() != 0 ? image.commit_us() : kLongAgoUs;
+}
+
+}  // namespace
+
+absl::Status RowRepair::Export(postgres::Connection& connection,
+                               const v1::ExportRowsRequest& request,
+                               v1::ExportRowsResponse* response) {
+  ASSIGN_OR_RETURN(const TableInfo table, LoadKeyed(connection, request.schema(), request.name()));
+  std::vector<std::string> columns;
+  for (const postgres::ColumnInfo& column : table.columns) columns.push_back(column.name);
+  std::string selected = absl::StrCat(
+      RowHashSql(table),
+      ", t.xmin::text, coalesce((extract(epoch FROM pg_xact_commit_timestamp(t.xmin)) * 1000000)"
+      "::bigint, 0)");
+  for (const std::string& column : columns) absl::StrAppend(&selected, ", ", AsTextSql(column));
+  const std::string sql = absl::StrCat("SELECT ", selected, " FROM ", FromSql(table), " WHERE ",
+                                       CompareKeySql(table, "=", 1));
+  for (const v1::Key& key : request.keys()) {
+    v1::RowImage* image = response->add_rows();
+    *image->mutable_key() = key;
+    ASSIGN_OR_RETURN(const auto params, KeyParams(table, key));
+    ASSIGN_OR_RETURN(const Result row, connection.ExecParams(sql, params));
+    if (row.rows() == 1) {
+      image->set_present(true);
+      ASSIGN_OR_RETURN(const uint64_t hash, ToUint64(row.value(0, 0)));
+      image->set_hash(hash);
+      image->set_version(std::string(row.value(0, 1)));
+      int64_t commit_us = 0;
+      (void)absl::SimpleAtoi(row.value(0, 2), &commit_us);
+      image->set_commit_us(commit_us);
+      for (size_t i = 0; i < columns.size(); ++i) {
+        v1::RowImage::Column* column = image->add_columns();
+        const int place = static_cast<int>(i) + 3;
+        column->set_name(columns[i]);
+        column->set_null(row.is_null(0, place));
+        column->set_text(std::string(row.value(0, place)));
+      }
+    }
+    ASSIGN_OR_RETURN(const std::string version_key, VersionKeyOf(connection, table, key));
+    ASSIGN_OR_RETURN(const auto versions, parts_.versions->Get({version_key}));
+    ASSIGN_OR_RETURN(const auto truncate, parts_.versions->GetTruncate(table.oid));
+    FillVersion(versions[0], image);
+    const bool truncated_later =
+        truncate.has_value() && (!versions[0].has_value() || truncate->stamp > versions[0]->stamp);
+    if (!image->present() && truncated_later) FillVersion(truncate, image);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RowRepair::Connect() {
+  if (connection_ != nullptr && !connection_->broken() &&
+      PQtransactionStatus(connection_->raw()) == PQTRANS_IDLE &&
+      connection_->Exec("SELECT 1").ok()) {
+    return absl::OkStatus();
+  }
+  connection_.reset();
+  ASSIGN_OR_RETURN(auto connection,
+                   postgres::Connection::Connect(
+                       {.conninfo = parts_.conninfo, .application_name = "bdr repair"}));
+  RETURN_IF_ERROR(connection->Exec(kSessionSql).status());
+  RETURN_IF_ERROR(connection->Exec(PinnedTextSql()).status());
+  RETURN_IF_ERROR(CreateRepairOrigin(*connection));
+  // Refused while another session holds it: a killed agent's backend may still commit.
+  RETURN_IF_ERROR(connection
+                      ->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(",
+                                          postgres::QuoteLiteral(kRepairOrigin), ")"))
+                      .status());
+  // Whatever an earlier session of ours committed was visible before it gave the origin away.
+  ASSIGN_OR_RETURN(const std::string lsn,
+                   connection->QueryValue("SELECT pg_current_wal_insert_lsn()"));
+  ASSIGN_OR_RETURN(const Lsn now, ParseLsn(lsn));
+  parts_.keys->Settle(kHolder, now);
+  connection_ = std::move(connection);
+  return absl::OkStatus();
+}
+
+absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
+                               v1::RepairRowsResponse* response) {
+  if (request.rows_size() > kMostRows) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot repair ", request.rows_size(), " rows at once: at most ", kMostRows));
+  }
+  MutexLock lock(&mu_);
+  RETURN_IF_ERROR(Connect());
+  ASSIGN_OR_RETURN(const TableInfo table,
+                   LoadKeyed(*connection_, request.schema(), request.name()));
+  std::vector<std::string> keys;
+  StampRange stamps{.oldest_us = INT64_MAX, .newest_us = 0};
+  for (const v1::RepairRowsRequest::Row& row : request.rows()) {
+    ASSIGN_OR_RETURN(keys.emplace_back(), VersionKeyOf(*connection_, table, row.image().key()));
+    stamps.oldest_us = std::min(stamps.oldest_us, row.image().stamp_us());
+    stamps.newest_us = std::max(stamps.newest_us, CommitTime(row.image()));
+  }
+  std::vector<std::string> sorted = keys;
+  std::sort(sorted.begin(), sorted.end());
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  auto [registered, registration] = parts_.keys->Register(kHolder, sorted, stamps, kKeysTimeout);
+  if (!registered) {
+    return absl::UnavailableError(
+        "other nodes' changes are being applied to these rows for longer "
+        "than 10s; repeat the repair");
+  }
+  // From here on the version store knows every local write that an older snapshot could show.
+  RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
+  absl::Status status;
+  for (int i = 0; status.ok() && i < request.rows_size(); ++i) {
+    status = RepairRow(table, request.rows(i), keys[static_cast<size_t>(i)], response->add_rows());
+  }
+  // Also after an error: what was committed before it is visible.
+  Lsn after{UINT64_MAX};
+  if (!connection_->broken()) {
+    const absl::StatusOr<std::string> lsn =
+        connection_->QueryValue("SELECT pg_current_wal_insert_lsn()");
+    if (lsn.ok()) {
+      ASSIGN_OR_RETURN(after, ParseLsn(*lsn));
+    }
+  }
+  if (after == Lsn{UINT64_MAX}) {
+    // The session is lost: what it committed, if anything, was so before another holds the origin.
+    registration.Commit(after);
+    connection_.reset();
+    return absl::UnavailableError(absl::StrCat("the repair's session was lost: ", status.message(),
+                                               "; run bdrctl verify again"));
+  }
+  registration.Commit(after);
+  return status;
+}
+
+absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImage& image,
+                                           const std::string& version_key) {
+  ASSIGN_OR_RETURN(const auto versions, parts_.versions->Get({version_key}));
+  ASSIGN_OR_RETURN(const auto truncate, parts_.versions->GetTruncate(table_oid));
+  const int64_t stable_us = parts_.progress->StableTime();
+  const auto newer = [&](const std::optional<Version>& known) {
+    if (!known.has_value()) return false;
+    if (image.stamp_us() != 0) return known->stamp > VersionOf(image).stamp;
+    // Nobody keeps a version that is older than the stable time for certain; and a row that shows
+    // its commit time is no older than that.
+    return known->stamp.time_us >= stable_us && known->stamp.time_us > image.commit_us();
+  };
+  return newer(versions[0]) || (image.present() && newer(truncate));
+}
+
+absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRequest::Row& row,
+                                  const std::string& version_key,
+                                  v1::RepairRowsResponse::Row* out) {
+  ASSIGN_OR_RETURN(const bool newer, KnowsNewer(table.oid, row.image(), version_key));
+  if (newer) {
+    out->set_outcome(v1::RepairRowsResponse::NEWER);
+    out->set_reason("this node knows a newer version of the row");
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(connection_->Exec("BEGIN").status());
+  absl::Status status = Write(table, row, out);
+  if (status.ok() && out->outcome() == v1::RepairRowsResponse::DONE) {
+    if (row.image().stamp_us() != 0) {
+      // Before it can be seen. Should the commit fail, the version is true all the same: it is the
+      // one that other nodes have.
+      rocksdb::WriteBatch batch;
+      parts_.versions->Put(&batch, version_key, VersionOf(row.image()));
+      status = parts_.database->Write(&batch, /*sync=*/false);
+    }
+    // The last statement before COMMIT, since an abort would move the origin on.
+    if (status.ok()) {
+      status = connection_
+                   ->Exec(absl::StrCat("SELECT pg_replication_origin_xact_setup('0/1', ",
+                                       TimestampSql(CommitTime(row.image())), "); COMMIT"))
+                   .status();
+    }
+    if (status.ok()) {
+      LogInfo("repair", {{"table", table.DisplayName()}}, "a row was made what another node has");
+      return absl::OkStatus();
+    }
+  }
+  const absl::Status ended = connection_->Exec("ROLLBACK").status();
+  if (connection_->broken()) return status.ok() ? ended : status;
+  if (!status.ok()) {
+    out->set_outcome(v1::RepairRowsResponse::FAILED);
+    out->set_reason(std::string(status.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsRequest::Row& row,
+                              v1::RepairRowsResponse::Row* out) {
+  const v1::RowImage& image = row.image();
+  // As for every applied change: what is written later here must be later than it.
+  RETURN_IF_ERROR(connection_
+                      ->Exec(absl::StrCat(
+                          "SELECT bdr.require_clock_past(",
+                          TimestampSql(parts_.clock_gate->MustHavePassed(CommitTime(image))), ")"))
+                      .status());
+  ASSIGN_OR_RETURN(const auto key, KeyParams(table, image.key()));
+  const std::string where = absl::StrCat(" WHERE ", CompareKeySql(table, "=", 1));
+  ASSIGN_OR_RETURN(
+      const Result found,
+      connection_->ExecParams(absl::StrCat("SELECT ", RowHashSql(table), ", t.xmin::text FROM ",
+                                           FromSql(table), where, " FOR UPDATE"),
+                              key));
+  bool as_planned = (found.rows() == 1) == row.present();
+  if (as_planned && row.present()) {
+    ASSIGN_OR_RETURN(const uint64_t hash, ToUint64(found.value(0, 0)));
+    as_planned = hash == row.hash() && found.value(0, 1) == row.version();
+  }
+  if (!as_planned) {
+    out->set_outcome(v1::RepairRowsResponse::CHANGED);
+    out->set_reason("the row was written since it was compared");
+    return absl::OkStatus();
+  }
+  // Deleted and inserted rather than updated: an ALWAYS identity cannot be set.
+  if (row.present()) {
+    RETURN_IF_ERROR(
+        connection_->ExecParams(absl::StrCat("DELETE FROM ", FromSql(table), where), key).status());
+  }
+  if (image.present()) {
+    std::vector<std::string> names, values;
+    std::vector<postgres::Param> params;
+    for (const v1::RowImage::Column& column : image.columns()) {
+      const auto local = std::find_if(
+          table.columns.begin(), table.columns.end(),
+          [&](const postgres::ColumnInfo& info) { return info.name == column.name(); });
+      if (local == table.columns.end()) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            "table \"", table.DisplayName(), "\" has no column \"", column.name(), "\" here"));
+      }
+      if (local->generated) continue;
+      names.push_back(QuoteIdentifier(column.name()));
+      values.push_back(absl::StrCat("$", params.size() + 1, "::text::", TypeSql(*local)));
+      params.push_back(column.null() ? postgres::Param{} : postgres::Param{.data = column.text()});
+    }
+    RETURN_IF_ERROR(connection_
+                        ->ExecParams(absl::StrCat("INSERT INTO ", table.QualifiedName(), " (",
+                                                  absl::StrJoin(names, ", "),
+                                                  ") OVERRIDING SYSTEM VALUE VALUES (",
+                                                  absl::StrJoin(values, ", "), ")"),
+                                     params)
+                        .status());
+  }
+  out->set_outcome(v1::RepairRowsResponse::DONE);
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent

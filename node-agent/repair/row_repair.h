@@ -1,0 +1,83 @@
+// Making rows what they are on another node, as if they had come from where they were written.
+//
+// A repaired row gets the commit time and, in the version store, the stamp and origin that it has
+// on the node it is copied from. So every later change is judged against it as it is there, and
+// nothing is replicated: the writes carry a replication origin, which capture passes over.
+//
+// No write that comes meanwhile may be lost. So a row is repaired only if, locked, it is still the
+// version that the plan was made for, and no newer version of it is known. The key is registered
+// among the keys in flight meanwhile, and stays known until capture has passed the repair: a local
+// change that was committed before and captured after is then merged once more.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "conflict/version_store.h"
+#include "node-agent/apply/capture_barrier.h"
+#include "node-agent/apply/clock_gate.h"
+#include "node-agent/changelog/database.h"
+#include "node-agent/key_table.h"
+#include "node-agent/progress.h"
+#include "postgres/catalog.h"
+#include "postgres/connection.h"
+
+namespace bdr::v1 {
+class ExportRowsRequest;
+class ExportRowsResponse;
+class RepairRowsRequest;
+class RepairRowsRequest_Row;
+class RepairRowsResponse;
+class RepairRowsResponse_Row;
+class RowImage;
+}  // namespace bdr::v1
+
+namespace bdr::agent {
+
+// Makes sure that kRepairOrigin exists. To be called before any applier looks up the origins.
+absl::Status CreateRepairOrigin(postgres::Connection& connection);
+
+// Thread-safe; repairs run one after another.
+class RowRepair {
+ public:
+  struct Parts {  // all outlive it
+    std::string conninfo;
+    Database* database;
+    const conflict::VersionStore* versions;
+    KeyTable* keys;
+    CaptureBarrier* barrier;
+    const Progress* progress;
+    const ClockGate* clock_gate;
+  };
+  explicit RowRepair(Parts parts) : parts_(std::move(parts)) {}
+
+  // The rows as they stand here, with their versions. `connection` is an idle one with text forms
+  // pinned. kNotFound without such a table, kFailedPrecondition if it has no key.
+  absl::Status Export(postgres::Connection& connection, const v1::ExportRowsRequest& request,
+                      v1::ExportRowsResponse* response);
+
+  // Each row in a transaction of its own; what became of each is in the response. An error means
+  // that the rest was not tried.
+  absl::Status Repair(const v1::RepairRowsRequest& request, v1::RepairRowsResponse* response);
+
+ private:
+  absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status RepairRow(const postgres::TableInfo& table, const v1::RepairRowsRequest_Row& row,
+                         const std::string& version_key, v1::RepairRowsResponse_Row* out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Inside a transaction, which the caller ends: by a commit if the outcome is DONE.
+  absl::Status Write(const postgres::TableInfo& table, const v1::RepairRowsRequest_Row& row,
+                     v1::RepairRowsResponse_Row* out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether this node knows a version of the row that is newer than the one to be written.
+  absl::StatusOr<bool> KnowsNewer(uint32_t table_oid, const v1::RowImage& image,
+                                  const std::string& version_key);
+
+  const Parts parts_;
+  Mutex mu_;  // held through a whole repair
+  std::unique_ptr<postgres::Connection> connection_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace bdr::agent
