@@ -172,9 +172,11 @@ absl::Status ClaimedTable::FindVersions() {
       const auto claimed = oldest_claim.find(names[i]);
       if (key.op != nullptr && !stale) {
         query.enough_if_older_than = key.op->stamp;
-      } else if (claimed != oldest_claim.end()) {
+      } else if (stale && claimed != oldest_claim.end()) {
         query.enough_if_older_than = claimed->second;
       }
+      // A mere holder that dies leaves nothing at its key. What keeps away what is older still is
+      // its version, so that has to be known, however old the row looks.
       key.version = VersionOf(*key.standing, query);
       // A row that keeps its place, and that nobody claims anything from, need not be known.
       if (key.version.must_wait && stale && claimed == oldest_claim.end()) {
