@@ -31,7 +31,7 @@ FoldRow Whole(const FoldChange& change, const std::optional<FoldRow>& state) {
   FoldRow row = change.new_row.value_or(FoldRow());
   for (size_t i = 0; i < row.size(); ++i) {
     if (row[i].kind != FoldValue::Kind::kUnchanged) continue;
-    row[i] = state.has_value() && i < state->size() ? (*state)[i] : FoldValue{};
+    if (state.has_value() && i < state->size()) row[i] = (*state)[i];
   }
   return row;
 }

@@ -73,6 +73,7 @@ struct FoldChange {
   ChangeKind kind = ChangeKind::kInsert;
   Stamp stamp = {};
   uint32_t number = 0;  // its place within its transaction: equal stamps are in this order
+  uint64_t settings_version = 0;  // of the cluster's settings: which policy its origin went by
   OriginId origin = {};
   Lsn end_lsn = {};
   std::optional<FoldRow> old_row = {};  // as it stood at the origin; unset if it did not come along

@@ -70,6 +70,7 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
 
   AddStatusCommand(app, invocation);
   AddClockCommands(app, invocation);
+  AddTableCommands(app, invocation);
   AddClusterCommands(app, invocation);
   AddNodeCommands(app, invocation);
   AddConflictCommands(app, invocation);

@@ -64,6 +64,7 @@ void AddCompletionCommand(CLI::App* app, Invocation* invocation);
 void AddConflictCommands(CLI::App* app, Invocation* invocation);
 void AddNodeCommands(CLI::App* app, Invocation* invocation);
 void AddStatusCommand(CLI::App* app, Invocation* invocation);
+void AddTableCommands(CLI::App* app, Invocation* invocation);
 void AddVerifyCommand(CLI::App* app, Invocation* invocation);
 void AddVersionCommand(CLI::App* app, Invocation* invocation);
 

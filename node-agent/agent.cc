@@ -111,6 +111,7 @@ absl::Status Agent::Open() {
   ASSIGN_OR_RETURN(log_, ChangeLog::Open(database_.get()));
   versions_ = std::make_unique<conflict::VersionStore>(database_->db(), database_->versions());
   claims_ = std::make_unique<conflict::ClaimStore>(database_->db(), database_->claims());
+  fold_history_ = std::make_unique<conflict::HistoryStore>(database_->db(), database_->history());
   ASSIGN_OR_RETURN(const auto cached, State(database_.get()).Get(kStateMembership));
   if (cached.has_value()) {
     ASSIGN_OR_RETURN(const Membership known, ParseMembership(*cached));
@@ -130,6 +131,7 @@ absl::Status Agent::Open() {
                          report->set_captures(joined_);
                          if (joined_) {
                            report->set_settings_ready(settings_->Ready(progress_->StableTime()));
+                           report->set_settings_active(settings_->active());
                          }
                          FillStatus(report->mutable_status());
                        },
@@ -279,7 +281,8 @@ absl::Status Agent::StartDataPath() {
                      .clock = clock_.get(),
                      .keys = keys_.get(),
                      .own_changes = own_changes_.get(),
-                     .settings = settings_.get()});
+                     .settings = settings_.get(),
+                     .fold_history = fold_history_.get()});
   barrier_ = std::make_unique<CaptureBarrier>(
       sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
         return capture->WaitThrough(lsn, timeout);
@@ -296,7 +299,9 @@ absl::Status Agent::StartDataPath() {
                      .own_changes = own_changes_.get(),
                      .clock = clock_.get(),
                      .history = history_.get(),
-                     .stable_xid = &stable_xid_});
+                     .stable_xid = &stable_xid_,
+                     .keys = keys_.get(),
+                     .fold_history = fold_history_.get()});
   row_client_ = std::make_unique<RowClient>(
       RowClient::Options{.self = own_.node,
                          .cluster_id = membership().cluster_id,
@@ -329,6 +334,7 @@ absl::Status Agent::StartDataPath() {
                  .keys = keys_.get(),
                  .stable_xid = &stable_xid_,
                  .settings = settings_.get(),
+                 .fold_history = fold_history_.get(),
                  .barrier = barrier_.get(),
                  .rows = row_client_.get(),
                  .versions_rebuilt = nullptr,
@@ -432,6 +438,8 @@ absl::Status Agent::TakeSettings(const Membership& known) {
     ASSIGN_OR_RETURN(const uint64_t version, DecodeU64(*active));
     if (version > settings_->active()) settings_->RaiseActive(version);
   }
+  // The cluster waits to hear that they are followed.
+  if (joined_) control_->Kick();
   return absl::OkStatus();
 }
 

@@ -99,6 +99,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<ChangeLog> log_;
   std::unique_ptr<conflict::VersionStore> versions_;
   std::unique_ptr<conflict::ClaimStore> claims_;
+  std::unique_ptr<conflict::HistoryStore> fold_history_;
   std::unique_ptr<ControlClient> control_;
 
   // From the identity on.

@@ -53,7 +53,7 @@ class PolicyHistory {
   // policy of each change.
   bool Folds(uint64_t settings_version) const { return settings_version >= policies_[0].first; }
   const TablePolicy& newest() const { return policies_.back().second; }
-  uint64_t newest_version() const { return policies_.back().first; }
+  const std::vector<std::pair<uint64_t, TablePolicy>>& all() const { return policies_; }
 
  private:
   std::vector<std::pair<uint64_t, TablePolicy>> policies_;

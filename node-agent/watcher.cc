@@ -20,11 +20,16 @@ constexpr absl::Duration kPulse = absl::Milliseconds(50);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kBoundInterval = absl::Minutes(1);
+// Of rows that fold, at each look: enough for tens of thousands a second.
+constexpr size_t kSweptKeys = 5000;
 constexpr absl::Duration kRetry = absl::Milliseconds(500);
 
 }  // namespace
 
-Watcher::Watcher(Options options, Parts parts) : options_(std::move(options)), parts_(parts) {
+Watcher::Watcher(Options options, Parts parts)
+    : options_(std::move(options)),
+      parts_(parts),
+      sweeper_(parts.database, parts.fold_history, parts.keys) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -143,6 +148,7 @@ absl::Status Watcher::Forget() {
   const Lsn captured = parts_.capture->counters().captured;
   parts_.stable_xid->Advance(
       captured, std::max(parts_.clock->Newest(), parts_.history->NewestStamp()), stable_us);
+  RETURN_IF_ERROR(sweeper_.Sweep(stable_us, merged_, captured, kSweptKeys));
   for (const OriginId& origin : parts_.log->Origins()) {
     const Lsn stable = parts_.progress->StableLsn(origin);
     if (!stable.valid()) continue;

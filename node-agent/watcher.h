@@ -15,6 +15,7 @@
 #include "node-agent/capture/capture.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
+#include "node-agent/history_sweeper.h"
 #include "node-agent/progress.h"
 #include "node-agent/stable_xid.h"
 #include "postgres/connection.h"
@@ -39,6 +40,8 @@ class Watcher {
     StampClock* clock;
     const AppliedHistory* history;
     StableXid* stable_xid;
+    KeyTable* keys;
+    const conflict::HistoryStore* fold_history;
   };
   struct Seen {
     bool reachable = false;
@@ -67,6 +70,7 @@ class Watcher {
   absl::Time last_durable_;
   absl::Time last_slot_;
   absl::Time last_bound_;
+  HistorySweeper sweeper_;
   Lsn merged_;  // own changes merged again, as written down
 
   mutable Mutex mu_;

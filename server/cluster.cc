@@ -49,7 +49,8 @@ absl::StatusOr<ClusterState> Decode(const std::string& bytes) {
                              .active = member.state() == v1::Member::ACTIVE,
                              .incarnation = member.incarnation(),
                              .added_us = member.added_us(),
-                             .settings_ready = member.settings_ready()});
+                             .settings_ready = member.settings_ready(),
+                             .settings_active = member.settings_active()});
   }
   const v1::AcceptedClock& accepted = membership.accepted_clock();
   state.accepted_clock = {.id = accepted.id(),
@@ -109,6 +110,7 @@ void ToProto(const ClusterMember& member, v1::Member* out) {
   out->set_incarnation(member.incarnation);
   out->set_added_us(member.added_us);
   out->set_settings_ready(member.settings_ready);
+  out->set_settings_active(member.settings_active);
 }
 
 void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out) {

@@ -138,6 +138,7 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
   member.active = member.active || report.captures;
   member.settings_ready =
       std::max(member.settings_ready, std::min(report.settings_ready, state.settings_version));
+  member.settings_active = std::max(member.settings_active, report.settings_active);
   if (!(member == before)) ++state.epoch;
   ActivateSettings(&state);
   return state;

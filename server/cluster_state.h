@@ -21,9 +21,10 @@ struct ClusterMember {
   std::string name = "";
   std::string address = "";
   bool active = false;
-  uint32_t incarnation = 0;     // as its agent reported; 0: not yet
-  int64_t added_us = 0;         // µs since 1970
-  uint64_t settings_ready = 0;  // the newest settings that its agent is ready for
+  uint32_t incarnation = 0;      // as its agent reported; 0: not yet
+  int64_t added_us = 0;          // µs since 1970
+  uint64_t settings_ready = 0;   // the newest settings that its agent is ready for
+  uint64_t settings_active = 0;  // that its own changes go by
 
   friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
 };
@@ -89,6 +90,7 @@ struct NodeReport {
   uint32_t incarnation = 0;     // 0: not known yet
   bool captures = false;
   uint64_t settings_ready = 0;
+  uint64_t settings_active = 0;
 };
 // kNotFound if no such node was added; kFailedPrecondition if the agent belongs to another cluster,
 // or reports an older incarnation than before (its data folder went back in time).

@@ -88,7 +88,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                               .cluster_id = request->cluster_id(),
                                               .incarnation = request->incarnation(),
                                               .captures = request->captures(),
-                                              .settings_ready = request->settings_ready()});
+                                              .settings_ready = request->settings_ready(),
+                                              .settings_active = request->settings_active()});
     });
     if (state.ok()) {
       statuses_->Set(request->name(),

@@ -22,6 +22,7 @@
 #include "node-agent/admin/table_rows.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
+#include "postgres/setup/check_policy.h"
 #include "postgres/setup/node_check.h"
 
 namespace bdr::agent {
@@ -91,6 +92,24 @@ absl::Status AnswerHashRows(postgres::Connection& connection, const v1::HashRows
     out->set_key(std::move(row.key));
     out->set_hash(row.hash);
     for (std::string& column : row.columns) out->mutable_columns()->add_column(std::move(column));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AnswerPolicy(postgres::Connection& connection, const v1::CheckPolicyRequest& request,
+                          v1::CheckPolicyResponse* response) {
+  pg_setup::PolicyWish wish{.schema = request.schema(),
+                            .table = request.name(),
+                            .policy = request.policy().policy(),
+                            .columns = {},
+                            .function = request.policy().function()};
+  wish.columns.assign(request.policy().columns().begin(), request.policy().columns().end());
+  ASSIGN_OR_RETURN(const auto findings, pg_setup::CheckPolicy(connection, wish));
+  for (const pg_setup::Finding& finding : findings) {
+    v1::CheckNodeResponse::Finding* out = response->add_findings();
+    out->set_level(static_cast<v1::CheckNodeResponse::Finding::Level>(finding.level));
+    out->set_what(finding.what);
+    out->set_remedy(finding.remedy);
   }
   return absl::OkStatus();
 }
@@ -238,6 +257,14 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                       v1::CheckNodeResponse* response) override {
     return Queue(context, [response](postgres::Connection& connection) {
       return AnswerCheck(connection, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* CheckPolicy(grpc::CallbackServerContext* context,
+                                        const v1::CheckPolicyRequest* request,
+                                        v1::CheckPolicyResponse* response) override {
+    return Queue(context, [request, response](postgres::Connection& connection) {
+      return AnswerPolicy(connection, *request, response);
     });
   }
 

@@ -294,7 +294,8 @@ absl::Status Applier::RebuildVersions() {
     if (next == nullptr) continue;
     if (next->header.end_lsn > committed_) break;
     const auto piece = std::make_shared<const Piece>(reader_.Pop());
-    GroupPlan plan;
+    RefreshSettings();
+    GroupPlan plan(origin_);
     RETURN_IF_ERROR(plan.Add(piece, Resolver()));
     absl::flat_hash_map<std::string, conflict::Version> before;
     GroupClaims claims;
@@ -346,7 +347,10 @@ GroupPlan::Resolve Applier::Resolver() {
           absl::StrCat("key column \"", (*table)->columns[column].name, "\" of table \"", display,
                        "\" is of a type whose equal values may have other bytes; use another key"));
     }
-    ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> bound, BoundTable::Make(*relation, *table));
+    ASSIGN_OR_RETURN(
+        std::shared_ptr<const BoundTable> bound,
+        BoundTable::Make(*relation, *table, parts_.settings->Policies(message.schema, message.name),
+                         parts_.settings->active()));
     bound_[relation->raw] = bound;
     return bound;
   };
@@ -706,7 +710,9 @@ absl::StatusOr<size_t> Applier::SizeOfGroup(size_t pieces) {
 
 absl::Status Applier::ApplyGroup(size_t wanted) {
   ASSIGN_OR_RETURN(const size_t pieces, SizeOfGroup(wanted));
-  GroupPlan plan(/*keyed_only=*/merges_own());
+  RefreshSettings();
+  const uint64_t generation = parts_.settings->generation();
+  GroupPlan plan(origin_, /*keyed_only=*/merges_own());
   for (size_t i = 0; i < pieces; ++i) {
     RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
   }
@@ -716,6 +722,10 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   absl::flat_hash_set<std::string> registered;
   std::vector<std::string> further;  // keys of rows that hold what the group claims
   RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
+  if (parts_.settings->generation() != generation) {
+    // Another applier may have folded a row that this plan would write by the last update.
+    return absl::AbortedError("the cluster's settings have changed");
+  }
   FoundBefore found_before;
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
@@ -787,6 +797,7 @@ absl::Status Applier::ApplyLarge() {
   const StampRange stamps{.oldest_us = pending_.front()->header.stamp.time_us,
                           .newest_us = pending_.front()->header.stamp.time_us};
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
+  RefreshSettings();
   FoundBefore found_before;
   ConflictCounts conflicts;
   uint64_t changes = 0;
@@ -811,7 +822,7 @@ absl::Status Applier::ApplyLarge() {
       const auto piece = std::make_shared<const Piece>(reader_.Pop());
       if (pending_.empty()) pending_.push_back(piece);
       last = piece->header;
-      GroupPlan plan;
+      GroupPlan plan(origin_);
       absl::flat_hash_map<std::string, conflict::Version> before;
       GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
                              &values_);
@@ -904,6 +915,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
   absl::flat_hash_map<uint32_t, std::optional<conflict::Version>> truncates;
   absl::flat_hash_map<std::string, conflict::Stamp> own;
   for (const Segment& segment : plan.segments()) {
+    if (!merges_own()) RecordHistory(plan, segment, &batch);
     for (const TableOps& ops : segment.tables) {
       const uint32_t oid = ops.table->table().oid;
       if (!truncates.contains(oid)) {
@@ -952,6 +964,47 @@ absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
              EncodeU64(plan.last().end_lsn.value));
   }
   return parts_.database->Write(&batch, /*sync=*/false);
+}
+
+// What a table is bound to holds its policies.
+void Applier::RefreshSettings() {
+  const uint64_t generation = parts_.settings->generation();
+  if (std::exchange(settings_generation_, generation) != generation) bound_.clear();
+  executor_options_.fold = {.database = parts_.database,
+                            .history = parts_.fold_history,
+                            .log = parts_.log,
+                            .settings = parts_.settings,
+                            .barrier = parts_.barrier,
+                            .own = parts_.progress->own(),
+                            .origin = origin_,
+                            .merges_own = merges_own(),
+                            .node_of_roident = &executor_options_.node_of_roident,
+                            .stable_us = parts_.progress->StableTime()};
+}
+
+// Every change of tables that keep a history, each once, however often it is tried. Before the
+// table folds a change replaces its whole row, and nothing is known of what it was.
+void Applier::RecordHistory(const GroupPlan& plan, const Segment& segment,
+                            rocksdb::WriteBatch* batch) const {
+  for (const TableOps& ops : segment.tables) {
+    if (ops.changes.empty()) continue;
+    const conflict::Attnums attnums = AttnumsOf(ops.table->table());
+    for (const KeyedChange& change : ops.changes) {
+      parts_.fold_history->PutEntry(batch, change.version_key, attnums, {.change = change.change});
+      if (ops.table->fold().folds()) continue;
+      parts_.fold_history->PutBase(batch, change.version_key, attnums, {.assumed = true});
+    }
+  }
+  if (!segment.truncate.has_value()) return;
+  for (const std::shared_ptr<const BoundTable>& table : segment.truncate->tables) {
+    if (!table->fold().keeps_history()) continue;
+    conflict::HistoryEntry entry;
+    entry.change = TruncateOf({.end_lsn = segment.truncate->end_lsn,
+                               .stamp = segment.truncate->stamp,
+                               .settings_version = plan.last().settings_version},
+                              origin_, segment.truncate->number);
+    parts_.fold_history->PutEntry(batch, conflict::VersionKey(table->table().oid, ""), {}, entry);
+  }
 }
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {

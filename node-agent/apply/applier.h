@@ -87,6 +87,7 @@ struct ApplyParts {
   KeyTable* keys;
   const StableXid* stable_xid;
   Settings* settings;
+  const conflict::HistoryStore* fold_history;
   CaptureBarrier* barrier;
   RowSource* rows;  // of the other members
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.
@@ -156,6 +157,9 @@ class Applier {
   absl::Status RecordVersions(GroupPlan& plan, const GroupClaims& claims,
                               absl::flat_hash_map<std::string, conflict::Version>* before,
                               bool ends_here);
+  void RefreshSettings();
+  void RecordHistory(const GroupPlan& plan, const Segment& segment,
+                     rocksdb::WriteBatch* batch) const;
   absl::Status QueueBegin(int64_t newest_us);
   absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration);
   void Rollback();
@@ -199,10 +203,11 @@ class Applier {
   ClaimReader claim_reader_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
-  bool held_ = false;       // as tally_.held_us tells
-  std::string logged_;      // what was logged last of the state
-  bool replaying_ = false;  // own changes are read from the log
-  Lsn replay_through_;      // up to here
+  bool held_ = false;                 // as tally_.held_us tells
+  std::string logged_;                // what was logged last of the state
+  uint64_t settings_generation_ = 0;  // for which tables were bound
+  bool replaying_ = false;            // own changes are read from the log
+  Lsn replay_through_;                // up to here
 
   mutable Mutex mu_;
   CondVar woken_;

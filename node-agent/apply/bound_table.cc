@@ -88,12 +88,15 @@ std::atomic<uint64_t> next_id{1};
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
-    const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table) {
+    const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table,
+    std::shared_ptr<const PolicyHistory> policies, uint64_t settings_active) {
   ASSIGN_OR_RETURN(ColumnMap columns,
                    ColumnMap::Make(relation.message, std::move(table), /*every_column=*/true));
   auto bound = std::shared_ptr<BoundTable>(new BoundTable(std::move(columns)));
   RETURN_IF_ERROR(bound->CheckTypes(relation));
   bound->id_ = next_id++;
+  bound->fold_ =
+      FoldBinding(std::move(policies), settings_active, relation.message, bound->table());
   for (const int local : bound->columns_.local_of_remote()) {
     const postgres::ColumnInfo& column = bound->table().columns[local];
     if (column.generated) continue;
@@ -408,6 +411,10 @@ std::string BoundTable::DeleteSql(bool checked) const {
 }
 
 std::string BoundTable::FindSql(bool lock, bool with_rows) const {
+  return FindShowingSql(lock, with_rows ? "pg_catalog.to_jsonb(t)" : "NULL");
+}
+
+std::string BoundTable::FindShowingSql(bool lock, absl::string_view shown) const {
   return absl::StrCat(
       "SELECT r.n, t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid, t.xmin,"
       " CASE WHEN pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NOT NULL THEN"
@@ -416,8 +423,27 @@ std::string BoundTable::FindSql(bool lock, bool with_rows) const {
       WrittenByStableXidSql(),
       " THEN 0 END,"
       " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident, ",
-      with_rows ? "pg_catalog.to_jsonb(t)" : "NULL", " FROM ", KeysFrom(/*with_times=*/false),
-      " JOIN ", Only(), " AS t ON ", KeyEquals(), lock ? " FOR UPDATE OF t" : "");
+      shown, " FROM ", KeysFrom(/*with_times=*/false), " JOIN ", Only(), " AS t ON ", KeyEquals(),
+      lock ? " FOR UPDATE OF t" : "");
+}
+
+std::vector<int> BoundTable::fold_columns() const {
+  std::vector<int> columns;
+  for (size_t i = 0; i < table().columns.size(); ++i) {
+    if (!table().columns[i].generated) columns.push_back(static_cast<int>(i));
+  }
+  return columns;
+}
+
+std::string BoundTable::FindWholeSql() const {
+  std::vector<std::string> columns;
+  for (const int column : fold_columns()) {
+    const postgres::ColumnInfo& info = table().columns[column];
+    columns.push_back(absl::StrCat("t.", QuoteIdentifier(info.name),
+                                   info.type->has_binary ? "" : "::pg_catalog.text"));
+  }
+  return FindShowingSql(/*lock=*/true, absl::StrCat("pg_catalog.to_jsonb(t)::pg_catalog.text, ",
+                                                    absl::StrJoin(columns, ", ")));
 }
 
 std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {

@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "node-agent/apply/fold_binding.h"
 #include "node-agent/apply/transaction_reader.h"
 #include "node-agent/row_key.h"
 #include "postgres/catalog.h"
@@ -30,12 +31,16 @@ class BoundTable {
  public:
   // kFailedPrecondition, naming table and column, if a column is missing here or its type differs.
   static absl::StatusOr<std::shared_ptr<const BoundTable>> Make(
-      const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table);
+      const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table,
+      std::shared_ptr<const PolicyHistory> policies = nullptr, uint64_t settings_active = 0);
 
   const postgres::TableInfo& table() const { return columns_.table(); }
   const ColumnMap& columns() const { return columns_; }
   // Unique among all ever made: prepared statements are named by it.
   uint64_t id() const { return id_; }
+
+  // Its policies; what folds is written as conflict/fold.h says and not by these statements alone.
+  const FoldBinding& fold() const { return fold_; }
 
   // kDataLoss if the tuple has another number of columns than its relation.
   absl::StatusOr<LocalRow> ToLocal(const postgres::Tuple& tuple) const;
@@ -73,6 +78,12 @@ class BoundTable {
   // The rows with these keys: place, written by this transaction, xmin, commit time (µs since 1970
   // or null; 0: forgotten, but stable), replication origin, and with `with_rows` the row as jsonb.
   std::string FindSql(bool lock, bool with_rows) const;
+  // As FindSql() with a lock, the result in binary: place, written by this transaction, xmin,
+  // commit time, replication origin, the row as jsonb in text, then fold_columns() of the row (as
+  // text where the type has no binary form).
+  std::string FindWholeSql() const;
+  // Every column that a change can carry.
+  std::vector<int> fold_columns() const;
   // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs,
   // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, text[]
   // rules, int8[] up to when the local node had been seen (µs, 0 for never, INT64_MAX for ever),
@@ -110,6 +121,7 @@ class BoundTable {
  private:
   explicit BoundTable(ColumnMap columns) : columns_(std::move(columns)) {}
   absl::Status CheckTypes(const RemoteRelation& relation) const;
+  std::string FindShowingSql(bool lock, absl::string_view shown) const;
   std::string RowsFrom(bool with_times, int first_beside) const;
   void AppendBeside(int first, std::vector<std::string>* arrays,
                     std::vector<std::string>* names) const;
@@ -118,6 +130,7 @@ class BoundTable {
   std::string Value(int column) const;
 
   ColumnMap columns_;
+  FoldBinding fold_;
   bool by_column_ = false;
   std::vector<int> columns_beside_;
   std::vector<int> identities_;  // GENERATED ALWAYS, and not part of the key

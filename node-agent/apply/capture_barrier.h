@@ -28,6 +28,11 @@ class CaptureBarrier {
   // cannot be reached, kDeadlineExceeded.
   absl::Status Pass(absl::Duration timeout);
 
+  // Whether capture has passed this position of local WAL. Does not wait.
+  bool HasPassed(Lsn local_lsn) const {
+    return wait_through_(local_lsn, absl::ZeroDuration()).ok();
+  }
+
  private:
   const postgres::ConnectOptions options_;
   const WaitThrough wait_through_;

@@ -36,6 +36,7 @@ constexpr char kNobodyHasValues[] = "nobody_has_the_values";
 // How far below its stamp a local row's commit time may lie when it is asked whether the row had
 // been seen: far more than ever happens while clocks run forward.
 constexpr int64_t kSeenSlackUs = 20'000;
+constexpr char kFolded[] = "folded_by_policy";
 
 std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
   std::vector<const LocalRow*> rows;
@@ -132,13 +133,18 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
 
 absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   RETURN_IF_ERROR(FetchMoved(plan, segment));
-  for (const TableOps& ops : segment.tables) WantValues(ops);
+  for (const TableOps& ops : segment.tables) {
+    // What folds takes a value that did not come along from the row that it folds over.
+    if (!ops.table->fold().folds()) WantValues(ops);
+  }
   if (values_->wants()) return absl::OkStatus();
+  FoldExecutor fold(options_.fold, plan.last().end_lsn, pipe_, found_before_);
   std::deque<TableRun> runs;
   bool claimed = false;
   for (const TableOps& ops : segment.tables) {
     TableRun& run = runs.emplace_back();
     run.ops = &ops;
+    if (ops.table->fold().folds()) continue;
     const TableClaims* claims = claims_ == nullptr ? nullptr : claims_->Of(ops);
     if (claims == nullptr) continue;
     claimed = true;
@@ -148,9 +154,15 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   // Locks nothing yet: that is done in the order of the tables.
   if (claimed) RETURN_IF_ERROR(pipe_->Finish());
   for (TableRun& run : runs) {
+    if (run.ops->table->fold().folds()) {
+      RETURN_IF_ERROR(fold.Lock(*run.ops));
+      continue;
+    }
     RETURN_IF_ERROR(run.claimed.has_value() ? run.claimed->QueueLock() : QueueFirst(run));
   }
   RETURN_IF_ERROR(pipe_->Finish());
+  RETURN_IF_ERROR(Fold(fold, runs));
+  if (!must_wait_.empty()) return absl::OkStatus();
 
   bool again = claimed;
   for (TableRun& run : runs) {
@@ -213,11 +225,52 @@ absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
   return absl::OkStatus();
 }
 
+// Where rows fold nothing is lost: what is logged is that two changes met which did not know of
+// each other.
+absl::Status GroupExecutor::Fold(FoldExecutor& fold, std::deque<TableRun>& runs) {
+  if (fold.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(fold.Write(&must_wait_));
+  if (!must_wait_.empty()) return absl::OkStatus();
+  for (TableRun& run : runs) {
+    if (!run.ops->table->fold().folds() || options_.merges_own) continue;
+    for (const RowOp& op : run.ops->rows) {
+      const std::optional<Version> before = Before(op);
+      if (!before.has_value() || Seen(op, *before)) continue;
+      KeyState state;
+      (before->dead ? state.dead : state.row.emplace()) = before->stamp;
+      Lose(run, op, before, state, fold.FoundRow(op), /*local_wins=*/false, kFolded);
+    }
+  }
+  return LogFailed(fold);
+}
+
+// Each once, however often its row is folded.
+absl::Status GroupExecutor::LogFailed(const FoldExecutor& fold) {
+  for (const FailedHandler& failed : fold.failed()) {
+    const std::string time =
+        absl::StrCat("'epoch'::pg_catalog.timestamptz + ", failed.change.stamp.time_us,
+                     " * '1 microsecond'::pg_catalog.interval");
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+        "INSERT INTO bdr.conflict_log (relation, kind, remote_stamp, remote_node, remote_lsn,"
+        " winner, rule) SELECT ",
+        postgres::QuoteLiteral(failed.table), ", 'merge_function_failed', ", time, ", ",
+        failed.change.stamp.node, ", '", ToString(failed.change.end_lsn), "', 'local', ",
+        postgres::QuoteLiteral(failed.error),
+        " WHERE NOT EXISTS (SELECT FROM bdr.conflict_log WHERE relation = ",
+        postgres::QuoteLiteral(failed.table),
+        " AND kind = 'merge_function_failed' AND"
+        " remote_lsn = '",
+        ToString(failed.change.end_lsn), "' AND remote_node = ", failed.change.stamp.node, ")")));
+  }
+  return absl::OkStatus();
+}
+
 // A row whose key changed comes without the large values that did not; they still stand in the row
 // of the old key, if that is the one which had been seen. In the row itself they stand for those of
 // a domain, which cannot be sent as null; there they only fill the place, and are not written.
 absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
   for (TableOps& ops : segment.tables) {
+    if (ops.table->fold().folds()) continue;
     for (RowOp& op : ops.rows) {
       if (op.is_delete() || !HasUnchanged(op.row)) continue;
       const bool moved = op.moved_from.has_value() && !op.keeps_found;
@@ -753,7 +806,7 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
     local_us.push_back(lost.local.has_value() ? lost.local->stamp.time_us : 0);
     local_nodes.push_back(lost.local.has_value() ? lost.local->stamp.node : 0);
     remote_us.push_back(lost.op->stamp.time_us);
-    winners.emplace_back(lost.local_wins ? "local" : "remote");
+    winners.emplace_back(lost.rule == kFolded ? "merged" : lost.local_wins ? "local" : "remote");
     rules.emplace_back(lost.rule);
     const bool known = lost.local.has_value();
     seen_us.push_back(known ? SeenUntilTime(*lost.op->header, lost.local->stamp.node) : 0);
@@ -787,9 +840,45 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
       Name(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params, nullptr);
 }
 
+// What was written later here stays. Of all else the history says what is left of it.
+absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
+  std::deque<TableOps> tables;
+  std::deque<conflict::FoldRow> kept;
+  FoldExecutor fold(options_.fold, truncate.end_lsn, pipe_, found_before_);
+  for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
+    if (!table->fold().folds()) continue;
+    std::string remote;
+    for (const auto& [roident, node] : options_.node_of_roident) {
+      absl::StrAppend(&remote, remote.empty() ? "" : ", ", roident);
+    }
+    RETURN_IF_ERROR(
+        pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ACCESS EXCLUSIVE MODE")));
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+        "DELETE FROM ", table->Only(), " AS t WHERE NOT COALESCE(",
+        "pg_catalog.pg_xact_commit_timestamp(t.xmin) > ('epoch'::pg_catalog.timestamptz + ",
+        truncate.stamp.time_us,
+        " * '1 microsecond'::pg_catalog.interval) AND NOT"
+        " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
+        remote, "]::pg_catalog.oid[]), false)")));
+    RETURN_IF_ERROR(pipe_->Finish());
+    TableOps& ops = tables.emplace_back();
+    ops.table = table;
+    RETURN_IF_ERROR(fold.AddKnownKeys(&ops, &kept));
+    if (!ops.rows.empty()) RETURN_IF_ERROR(fold.Lock(ops));
+  }
+  if (fold.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(pipe_->Finish());
+  RETURN_IF_ERROR(fold.Write(&must_wait_));
+  return pipe_->Finish();
+}
+
 absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
+  RETURN_IF_ERROR(TruncateFolded(truncate));
+  TruncateOp others = truncate;
+  std::erase_if(others.tables, [](const auto& table) { return table->fold().folds(); });
+  if (others.tables.empty() || !must_wait_.empty()) return absl::OkStatus();
   Truncater truncater(options_, pipe_, versions_, found_before_);
-  RETURN_IF_ERROR(truncater.Run(truncate));
+  RETURN_IF_ERROR(truncater.Run(others));
   must_wait_.insert(truncater.must_wait().begin(), truncater.must_wait().end());
   if (truncater.conflicts() > 0) {
     conflicts_.by_kind[ConflictKind::kTruncateOriginDiffers] += truncater.conflicts();

@@ -23,16 +23,13 @@
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/claimed_table.h"
+#include "node-agent/apply/fold_executor.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 
 namespace bdr::agent {
-
-// What was found at a key before waiting for capture: the row's xmin, or nothing. Once capture has
-// passed that moment, the same xmin means that the version store knows the row.
-using FoundBefore = absl::flat_hash_map<std::string, std::optional<std::string>>;
 
 struct ExecutorOptions {
   OriginId origin;  // whose transactions are applied
@@ -44,6 +41,7 @@ struct ExecutorOptions {
   int64_t largest_raise_us = 0;
   // Transactions before this one had ended when capture was last waited for; "" if it was not.
   std::string captured_xid = {};
+  FoldOptions fold = {};  // for tables that fold
 };
 
 struct ConflictCounts {
@@ -122,6 +120,8 @@ class GroupExecutor {
   };
 
   absl::Status RunSegment(GroupPlan& plan, Segment& segment);
+  absl::Status Fold(FoldExecutor& fold, std::deque<TableRun>& runs);
+  absl::Status LogFailed(const FoldExecutor& fold);
   absl::Status FetchMoved(GroupPlan& plan, Segment& segment);
   absl::Status QueueFirst(TableRun& run);
   absl::Status QueueBatch(TableRun& run, Batch batch, std::vector<const RowOp*> rows);
@@ -136,6 +136,7 @@ class GroupExecutor {
   absl::Status QueueConflictLog(TableRun& run);
   absl::Status QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts);
   absl::Status Truncate(const TruncateOp& truncate);
+  absl::Status TruncateFolded(const TruncateOp& truncate);
 
   void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
             const conflict::KeyState& state, const std::string& local_row, bool local_wins,

@@ -115,6 +115,13 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
   ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, resolve(change.relation));
   if (keyed_only_ && !table->table().has_key) return absl::OkStatus();
   TableOps& ops = OpsFor(table);
+  // Own changes are in the history since they were captured.
+  if (table->fold().keeps_history() && !keyed_only_) {
+    ASSIGN_OR_RETURN(
+        std::vector<KeyedChange> changes,
+        FoldChangesOf(change.message, table->columns(), *header, origin_, change.number));
+    std::move(changes.begin(), changes.end(), std::back_inserter(ops.changes));
+  }
   const bool keyed = table->table().has_key;
   const uint32_t oid = table->table().oid;
   const auto op_for = [&](ChangeKind kind, const postgres::Tuple& tuple) -> absl::StatusOr<RowOp> {
@@ -184,7 +191,8 @@ absl::Status GroupPlan::AddTruncate(const RemoteChange& change, const Transactio
                       .restart_identity = message.restart_identity,
                       .stamp = header->stamp,
                       .end_lsn = header->end_lsn,
-                      .header = header};
+                      .header = header,
+                      .number = change.number};
   for (const std::shared_ptr<const RemoteRelation>& relation : change.truncated) {
     ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> table, resolve(relation));
     truncate.tables.push_back(std::move(table));

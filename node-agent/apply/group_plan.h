@@ -21,6 +21,7 @@
 #include "conflict/version_store.h"
 #include "node-agent/apply/bound_table.h"
 #include "node-agent/apply/transaction_reader.h"
+#include "node-agent/fold_changes.h"
 #include "node-agent/key_table.h"
 
 namespace bdr::agent {
@@ -62,7 +63,10 @@ struct TableOps {
   std::vector<RowOp> rows;  // one for each key, if there is a key
   // Of tables with further unique constraints: rows that were there for a while within the group.
   // What they claimed counts all the same.
-  std::vector<RowOp> superseded;
+  std::vector<RowOp> superseded = {};
+  // For the history, of a table that keeps one: every change by itself. Where the table folds,
+  // `rows` only names what is to be folded.
+  std::vector<KeyedChange> changes = {};
 };
 
 struct TruncateOp {
@@ -71,6 +75,7 @@ struct TruncateOp {
   conflict::Stamp stamp;
   Lsn end_lsn;
   const TransactionHeader* header = nullptr;
+  uint32_t number = 0;  // its place within its transaction
 };
 
 // Tables in the order of their first touch: any other order deadlocks with users who run the same
@@ -83,9 +88,10 @@ struct Segment {
 // Not thread-safe.
 class GroupPlan {
  public:
-  // With `keyed_only` what inserts into tables without a key is left out: it cannot be told from
-  // what is there already.
-  explicit GroupPlan(bool keyed_only = false) : keyed_only_(keyed_only) {}
+  // Changes of `origin`. With `keyed_only` what inserts into tables without a key is left out: it
+  // cannot be told from what is there already.
+  explicit GroupPlan(OriginId origin = {}, bool keyed_only = false)
+      : origin_(origin), keyed_only_(keyed_only) {}
 
   using Resolve = std::function<absl::StatusOr<std::shared_ptr<const BoundTable>>(
       const std::shared_ptr<const RemoteRelation>&)>;
@@ -119,6 +125,7 @@ class GroupPlan {
   TableOps& OpsFor(const std::shared_ptr<const BoundTable>& table);
   absl::Status Put(TableOps& ops, RowOp op);
 
+  const OriginId origin_;  // whose changes they are
   const bool keyed_only_;
   std::vector<std::shared_ptr<const Piece>> pieces_;  // rows point to their headers and payloads
   std::deque<std::string> owned_;

@@ -357,7 +357,7 @@ TEST_F(GroupPlanTest, OnlyKeyedRowsWhereThatIsAskedFor) {
   table.has_key = false;
   table.key.clear();
   const uint32_t n = tables_.Add(table);
-  GroupPlan plan(/*keyed_only=*/true);
+  GroupPlan plan({}, /*keyed_only=*/true);
   ASSERT_OK(plan.Add(MakePiece(tables_, {.end_lsn = 1,
                                          .changes = {InsertBytes(n, {Int(1), Int(1), Null()}),
                                                      InsertBytes(t_, {Int(1), Int(1), Null()})}}),

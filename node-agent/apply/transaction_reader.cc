@@ -66,6 +66,7 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
   absl::flat_hash_map<uint32_t, postgres::TypeMessage> types;
   std::vector<Piece> pieces;
   bool skipping = true;
+  uint32_t number = open_.has_value() ? open_changes_ : 0;
 
   if (open_.has_value()) {
     pieces.push_back({.header = *open_, .first = false, .changes = {}, .payload = payload});
@@ -101,6 +102,7 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
       },
       .begin = [&](const TransactionHeader& header) -> absl::Status {
         skipping = header.end_lsn <= applied_;
+        number = 0;
         if (!skipping) pieces.push_back({.header = header, .changes = {}, .payload = payload});
         return absl::OkStatus();
       },
@@ -118,6 +120,7 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
         } else {
           ASSIGN_OR_RETURN(change.relation, find(postgres::PeekRelationOid(bytes)));
         }
+        change.number = number++;
         pieces.back().changes.push_back(std::move(change));
         pieces.back().bytes += bytes.size();
         return absl::OkStatus();
@@ -128,6 +131,7 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
   if (block.info.more_parts && !pieces.empty()) {
     pieces.back().last = false;
     open_ = pieces.back().header;
+    open_changes_ = number;
   }
   std::move(pieces.begin(), pieces.end(), std::back_inserter(pieces_));
   return absl::OkStatus();

@@ -32,6 +32,7 @@ struct RemoteChange {
   // Insert, Update, Delete or Truncate; its views point into the piece's payload.
   postgres::Message message;
   std::vector<std::shared_ptr<const RemoteRelation>> truncated;
+  uint32_t number = 0;  // its place within its transaction
 };
 
 // The changes of one transaction within one block: all of them, or a part of a large transaction.
@@ -71,6 +72,7 @@ class TransactionReader {
   Cursor at_;
   // The transaction that goes on in the next block.
   std::optional<TransactionHeader> open_;
+  uint32_t open_changes_ = 0;  // that it had so far
   std::deque<Piece> pieces_;
 };
 

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "node-agent/changelog/state.h"
+#include "node-agent/fold_changes.h"
 
 namespace bdr::agent {
 namespace {
@@ -48,7 +49,8 @@ std::string CapturedState::Encode() const {
 
 BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
                          const conflict::VersionStore* versions, const conflict::ClaimStore* claims,
-                         TableCache* tables, const KeyTable* keys, OwnChanges* own_changes)
+                         TableCache* tables, const KeyTable* keys, OwnChanges* own_changes,
+                         Folding folding)
     : options_(options),
       database_(database),
       log_(log),
@@ -60,6 +62,7 @@ BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
           {.conninfo = options.connect.conninfo, .application_name = "bdr capture values"},
           versions),
       own_claims_(options.connect, claims),
+      folding_(folding),
       builder_(options.own),
       chain_(log->End(options.own).chain),
       through_(options.captured.through),
@@ -109,6 +112,7 @@ absl::Status BlockWriter::Begin(const TransactionHeader& header, int64_t commit_
   current_ = header;
   commit_us_ = commit_us;
   suspect_header_ = nullptr;
+  number_ = 0;
   part_ = 0;
   unpublished_ = true;
   builder_.BeginTransaction(header);
@@ -153,7 +157,9 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   IncludeRelation(*relation);
   builder_.AddChange(change);
   ++changes_;
+  ++number_;
   if (!relation->columns.has_value()) return absl::OkStatus();
+  policies_ = folding_.settings->Policies(relation->message.schema, relation->message.name);
   const absl::Status status = AddVersions(relation, message, change);
   if (!status.ok()) {
     LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
@@ -174,6 +180,12 @@ absl::Status BlockWriter::AddTruncate(
                             .origin = options_.own,
                             .end_lsn = current_.end_lsn,
                             .dead = true});
+    if (folding_.settings->Policies(relation->message.schema, relation->message.name) != nullptr) {
+      conflict::HistoryEntry entry{.own = true, .commit_us = commit_us_};
+      entry.change = TruncateOf(current_, options_.own, number_);
+      folding_.history->PutEntry(&batch_, conflict::VersionKey(relation->message.relation_oid, ""),
+                                 {}, entry);
+    }
     // Rows that came in between cannot be named here; the truncate itself is merged once more.
     if (suspect_header_ == nullptr) {
       suspect_header_ = std::make_shared<const TransactionHeader>(current_);
@@ -191,12 +203,14 @@ absl::Status BlockWriter::AddTruncate(
   }
   builder_.AddChange(change);
   ++changes_;
+  ++number_;
   return absl::OkStatus();
 }
 
 absl::Status BlockWriter::AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
                                       const postgres::Message& message, absl::string_view change) {
   const ColumnMap& columns = *relation->columns;
+  if (policies_ != nullptr) RETURN_IF_ERROR(PutHistory(*relation, message));
   if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
     ASSIGN_OR_RETURN(const std::string key, columns.Key(insert->row));
     PutVersion(relation, key, /*dead=*/false, change);
@@ -222,11 +236,12 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
   versions_->Put(
       &batch_, version_key,
       {.stamp = current_.stamp, .origin = options_.own, .end_lsn = current_.end_lsn, .dead = dead});
-  // A row that stands and shows its stamp as its commit time misleads nobody.
+  // A row that stands and shows its stamp as its commit time misleads nobody; but where rows fold,
+  // whoever met it before it was captured has folded without it.
   const bool misleads =
       dead || current_.stamp.time_us > commit_us_ || current_.end_lsn <= options_.touched_through;
   const bool claims = !dead && HasClaims(relation->columns->table());
-  if (!misleads && !claims) return;
+  if (!misleads && !claims && policies_ == nullptr) return;
   if (suspect_header_ == nullptr) {
     suspect_header_ = std::make_shared<const TransactionHeader>(current_);
   }
@@ -238,7 +253,42 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
                        .commit_us = commit_us_,
                        .header = suspect_header_,
                        .relation = relation,
-                       .change = std::string(change)});
+                       .change = std::string(change),
+                       .policies = policies_});
+}
+
+absl::Status BlockWriter::PutHistory(const CapturedRelation& relation,
+                                     const postgres::Message& message) {
+  ASSIGN_OR_RETURN(std::vector<KeyedChange> changes,
+                   FoldChangesOf(message, *relation.columns, current_, options_.own, number_ - 1));
+  const conflict::Attnums attnums = AttnumsOf(relation.columns->table());
+  for (KeyedChange& change : changes) {
+    folding_.history->PutEntry(&batch_, change.version_key, attnums,
+                               {.change = std::move(change.change),
+                                .own = true,
+                                .commit_us = commit_us_,
+                                .stable_us = folding_.progress->StableTime()});
+  }
+  return absl::OkStatus();
+}
+
+bool BlockWriter::IsTouched(const Suspect& suspect) const {
+  if (suspect.header->end_lsn <= options_.touched_through) return true;
+  const int64_t stamp_us = suspect.header->stamp.time_us;
+  if (suspect.truncate) {
+    return keys_->TouchesTable(suspect.relation->message.relation_oid, stamp_us);
+  }
+  if (suspect.policies != nullptr && suspect.policies->Folds(folding_.settings->active())) {
+    // Whatever an applier wrote or is about to write there. And where another node's changes are
+    // unstable, what this one makes of the row is for the fold to say.
+    if (keys_->Touches(suspect.version_key, /*gone=*/true, 0, INT64_MAX)) return true;
+    const absl::StatusOr<bool> has_base = folding_.history->HasBase(suspect.version_key);
+    return !has_base.ok() || *has_base;
+  }
+  return (suspect.misleads &&
+          keys_->Touches(suspect.version_key, suspect.gone, suspect.commit_us, stamp_us)) ||
+         std::any_of(suspect.values.begin(), suspect.values.end(),
+                     [this](const std::string& value) { return keys_->TouchesClaim(value); });
 }
 
 absl::Status BlockWriter::RecordClaims() {
@@ -262,16 +312,7 @@ absl::Status BlockWriter::RecordClaims() {
 void BlockWriter::LookForTouched() {
   if (BDR_RULE_BROKEN("own_merge")) suspects_.clear();
   for (Suspect& suspect : suspects_) {
-    const int64_t stamp_us = suspect.header->stamp.time_us;
-    const bool misled = suspect.truncate
-                            ? keys_->TouchesTable(suspect.relation->message.relation_oid, stamp_us)
-                            : suspect.misleads && keys_->Touches(suspect.version_key, suspect.gone,
-                                                                 suspect.commit_us, stamp_us);
-    const bool touched =
-        misled || suspect.header->end_lsn <= options_.touched_through ||
-        std::any_of(suspect.values.begin(), suspect.values.end(),
-                    [this](const std::string& value) { return keys_->TouchesClaim(value); });
-    if (!touched) continue;
+    if (!IsTouched(suspect)) continue;
     OwnChange own{.header = *suspect.header,
                   .relation = suspect.relation->raw,
                   .relation_message = suspect.relation->message,

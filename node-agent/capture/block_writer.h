@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "conflict/claim_store.h"
+#include "conflict/history_store.h"
 #include "conflict/version_store.h"
 #include "node-agent/capture/captured_relation.h"
 #include "node-agent/capture/explicit_values.h"
@@ -23,6 +24,9 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/key_table.h"
 #include "node-agent/own_changes.h"
+#include "node-agent/progress.h"
+#include "node-agent/row_key.h"
+#include "node-agent/settings.h"
 #include "node-agent/table_cache.h"
 #include "postgres/pgoutput.h"
 
@@ -49,9 +53,14 @@ class BlockWriter {
     CapturedState captured;  // as loaded, or where a new slot begins
     size_t block_max_bytes = 1 << 20;
   };
+  struct Folding {  // all outlive it
+    const conflict::HistoryStore* history;
+    const Settings* settings;
+    const Progress* progress;
+  };
   BlockWriter(Options options, Database* database, ChangeLog* log,
               const conflict::VersionStore* versions, const conflict::ClaimStore* claims,
-              TableCache* tables, const KeyTable* keys, OwnChanges* own_changes);
+              TableCache* tables, const KeyTable* keys, OwnChanges* own_changes, Folding folding);
 
   // Looks the relation's table up, so that changes of it can be added.
   absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(
@@ -76,6 +85,22 @@ class BlockWriter {
   uint64_t changes() const { return changes_; }
 
  private:
+  struct Suspect {
+    bool truncate = false;
+    std::string version_key;  // of a row
+    bool gone = false;
+    // Its version may have misled an applier; else only its claims may have, or its place in the
+    // history of a table that folds.
+    bool misleads = true;
+    bool claims = false;              // whether it claims anything is still to be read
+    std::vector<std::string> values;  // what it claims, as named among the keys in flight
+    int64_t commit_us = 0;
+    std::shared_ptr<const TransactionHeader> header;
+    std::shared_ptr<const CapturedRelation> relation;
+    std::string change;
+    std::shared_ptr<const PolicyHistory> policies = nullptr;
+  };
+
   void IncludeRelation(const CapturedRelation& relation);
   void Seal(bool more_parts);
   absl::Status SplitIfFull();
@@ -86,6 +111,8 @@ class BlockWriter {
                   bool dead, absl::string_view change);
   // Adds the claims of what was added since to the batch, which must not be written before.
   absl::Status RecordClaims();
+  absl::Status PutHistory(const CapturedRelation& relation, const postgres::Message& message);
+  bool IsTouched(const Suspect& suspect) const;
   // Tells own_changes_ of what appliers may have decided without. To be called once the versions
   // can be read from the store, and not before.
   void LookForTouched();
@@ -100,6 +127,7 @@ class BlockWriter {
   ExplicitValues explicit_values_;
 
   OwnClaims own_claims_;
+  const Folding folding_;
   BlockBuilder builder_;
   absl::flat_hash_map<uint32_t, std::string> types_;
   // Which announcement of a relation the block that is being built carries.
@@ -111,19 +139,9 @@ class BlockWriter {
   rocksdb::WriteBatch batch_;
   TransactionHeader current_;
   int64_t commit_us_ = 0;  // of the current one, by the server's clock
-  struct Suspect {
-    bool truncate = false;
-    std::string version_key;  // of a row
-    bool gone = false;
-    // Its version may have misled an applier; else only its claims may have.
-    bool misleads = true;
-    bool claims = false;              // whether it claims anything is still to be read
-    std::vector<std::string> values;  // what it claims, as named among the keys in flight
-    int64_t commit_us = 0;
-    std::shared_ptr<const TransactionHeader> header;
-    std::shared_ptr<const CapturedRelation> relation;
-    std::string change;
-  };
+  uint32_t number_ = 0;    // of its changes so far
+  // Of the change that is being added: its table folds, or will.
+  std::shared_ptr<const PolicyHistory> policies_;
   // Changes since the last look that could have misled an applier.
   std::vector<Suspect> suspects_;
   std::shared_ptr<const TransactionHeader> suspect_header_;

@@ -227,7 +227,10 @@ absl::Status Capture::Session::FindPosition() {
           .captured = *captured,
           .block_max_bytes = options_.block_max_bytes},
       parts_.database, parts_.log, parts_.versions, parts_.claims, parts_.tables, parts_.keys,
-      parts_.own_changes);
+      parts_.own_changes,
+      BlockWriter::Folding{.history = parts_.fold_history,
+                           .settings = parts_.settings,
+                           .progress = parts_.progress});
   return absl::OkStatus();
 }
 

@@ -65,6 +65,7 @@ class Capture {
     KeyTable* keys;
     OwnChanges* own_changes;
     Settings* settings;
+    const conflict::HistoryStore* fold_history;
   };
   struct Counters {
     uint64_t transactions = 0;

@@ -96,6 +96,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
       {"versions", versions},
       {"state", FamilyOptions(cache, 1 << 20)},
       {"claims", claims},
+      {"history", FamilyOptions(cache, buffer)},
   };
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
@@ -110,12 +111,14 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   database->versions_ = handles[3];
   database->state_ = handles[4];
   database->claims_ = handles[5];
+  database->history_ = handles[6];
   return database;
 }
 
 Database::~Database() {
   if (db_ == nullptr) return;
-  for (rocksdb::ColumnFamilyHandle* handle : {default_, log_, spool_, versions_, claims_, state_}) {
+  for (rocksdb::ColumnFamilyHandle* handle :
+       {default_, log_, spool_, versions_, claims_, history_, state_}) {
     db_->DestroyColumnFamilyHandle(handle);
   }
 }
@@ -181,7 +184,7 @@ absl::Status Database::Compact(absl::string_view family) {
 
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;
-  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_, state_}) {
+  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_, history_, state_}) {
     for (const char* property :
          {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
       uint64_t bytes = 0;

@@ -67,6 +67,7 @@ class Database {
   rocksdb::ColumnFamilyHandle* spool() { return spool_; }        // capture/spool.h
   rocksdb::ColumnFamilyHandle* versions() { return versions_; }  // conflict/version_store.h
   rocksdb::ColumnFamilyHandle* claims() { return claims_; }      // conflict/claim_store.h
+  rocksdb::ColumnFamilyHandle* history() { return history_; }    // conflict/history_store.h
   rocksdb::ColumnFamilyHandle* state() { return state_; }        // state.h
 
  private:
@@ -85,6 +86,7 @@ class Database {
   rocksdb::ColumnFamilyHandle* spool_ = nullptr;
   rocksdb::ColumnFamilyHandle* versions_ = nullptr;
   rocksdb::ColumnFamilyHandle* claims_ = nullptr;
+  rocksdb::ColumnFamilyHandle* history_ = nullptr;
   rocksdb::ColumnFamilyHandle* state_ = nullptr;
 };
 

@@ -83,6 +83,53 @@ absl::StatusOr<std::unique_ptr<harness::Cluster>> BuildCluster(const Options& op
   return harness::Cluster::Start(std::move(cluster));
 }
 
+struct Balance {
+  const char* table;
+  const char* column;
+};
+constexpr Balance kBalances[] = {{"pgbench_accounts", "abalance"},
+                                 {"pgbench_tellers", "tbalance"},
+                                 {"pgbench_branches", "bbalance"}};
+
+// Two nodes that add to one balance at the same time both count from here on.
+absl::Status SetDelta(const harness::Cluster& cluster) {
+  for (const Balance& balance : kBalances) {
+    RETURN_IF_ERROR(cluster.ExecEverywhere(
+        absl::StrCat("ALTER TABLE ", balance.table, " REPLICA IDENTITY FULL")));
+    ASSIGN_OR_RETURN(const harness::ProgramResult set,
+                     cluster.Bdrctl({"table", "set-policy", absl::StrCat("public.", balance.table),
+                                     "delta", "--columns", balance.column}));
+    if (set.exit_code != 0) return absl::InternalError(absl::StrCat(set.out, set.err));
+    Say(absl::StrCat("  bdrctl table set-policy public.", balance.table, " delta --columns ",
+                     balance.column));
+  }
+  Say("");
+  return absl::OkStatus();
+}
+
+// Every transaction writes the same amount into its history and adds it to three balances.
+absl::Status ShowSums(const harness::Cluster& cluster) {
+  Say("\nwhat was added to the balances, beside what the history says was:");
+  absl::Status result;
+  for (const std::string& node : cluster.names()) {
+    ASSIGN_OR_RETURN(
+        const std::string wanted,
+        cluster.QueryValue(node, "SELECT coalesce(sum(delta), 0) FROM pgbench_history"));
+    std::string line = absl::StrFormat("  %-4s history %12s", node, wanted);
+    for (const Balance& balance : kBalances) {
+      ASSIGN_OR_RETURN(const std::string sum,
+                       cluster.QueryValue(node, absl::StrCat("SELECT sum(", balance.column,
+                                                             ") FROM ", balance.table)));
+      absl::StrAppend(&line, absl::StrFormat("   %s %12s", balance.table + sizeof("pgbench"), sum));
+      if (sum == wanted) continue;
+      result.Update(absl::InternalError(absl::StrCat("on ", node, " the balances of ",
+                                                     balance.table, " are not what was added")));
+    }
+    Say(line);
+  }
+  return result;
+}
+
 absl::Status RunPgbench(const Options& options, const harness::Cluster& cluster) {
   std::vector<std::unique_ptr<harness::ChildProcess>> running;
   for (const std::string& node : cluster.names()) {
@@ -168,8 +215,11 @@ absl::Status Run(const Options& options) {
       absl::StrFormat("pgbench reads and writes on all %d nodes at the same time, %d clients each, "
                       "for %d s:\n",
                       options.nodes, options.clients, options.seconds));
+  const bool delta = options.policy == "delta";
+  if (delta) RETURN_IF_ERROR(SetDelta(*cluster));
   absl::Status result = RunPgbench(options, *cluster);
   result.Update(Compare(*cluster));
+  if (delta && result.ok()) result.Update(ShowSums(*cluster));
   TellHowToGoOn(*cluster);
   return result;
 }

@@ -58,6 +58,9 @@ int main(int argc, char** argv) {
   app.add_option("--port", options.first_port, "first of the ports that it listens on")
       ->check(CLI::Range(1024, 65000))
       ->capture_default_str();
+  app.add_option("--policy", options.policy,
+                 "delta: what is added to a balance counts on every node, whoever wrote last")
+      ->check(CLI::IsMember({"delta"}));
   app.add_flag("--keep", options.keep, "keep the data folder when the demo is stopped");
   CLI::App* const stop = app.add_subcommand("stop", "stop what a demo left running");
   CLI11_PARSE(app, argc, argv);

@@ -12,7 +12,8 @@ struct Options {
   int clients = 4;  // of pgbench, on each node
   int scale = 10;   // of pgbench's tables: 100,000 accounts each
   int first_port = 17400;
-  bool keep = false;  // `stop` leaves the folder
+  std::string policy = "";  // "delta": balances are counted, not overwritten
+  bool keep = false;        // `stop` leaves the folder
 };
 
 }  // namespace bdr::demo
