@@ -319,7 +319,7 @@ absl::Status ChangeLog::Trim(OriginId origin, Lsn stable) {
   State(database_).Put(&batch, StateName(kStateTrimmed, origin), EncodeCursor(cursor));
   (void)batch.DeleteRange(database_->log(), BlockKey(origin, Lsn{0}, 0),
                           BlockKey(origin, cursor.end_lsn, cursor.part) + std::string(1, '\0'));
-  RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
+  RETURN_IF_ERROR(database_->WriteFromReserve(&batch, /*sync=*/false));
   MutexLock lock(&mu_);
   logs_[origin].trimmed = cursor;
   return absl::OkStatus();

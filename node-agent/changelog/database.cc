@@ -18,6 +18,10 @@
 namespace bdr::agent {
 namespace {
 
+// RocksDB may end the process once a write has found the disk full. So writes are refused while
+// there is still room for what makes room: trimming, and the sync of what was accepted.
+constexpr uint64_t kDiskReserve = 4 << 20;
+
 rocksdb::ColumnFamilyOptions FamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache,
                                            uint64_t write_buffer_bytes) {
   rocksdb::BlockBasedTableOptions table;
@@ -56,6 +60,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   }
 
   auto database = std::unique_ptr<Database>(new Database);
+  database->directory_ = options.directory;
   const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(options.memory_bytes / 4);
   rocksdb::DBOptions db_options;
   db_options.create_if_missing = true;
@@ -124,6 +129,17 @@ Database::~Database() {
 }
 
 absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(directory_, error);
+  if (!error && space.available < kDiskReserve + 2 * batch->GetDataSize()) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "cannot write to the change log: the disk of \"", directory_, "\" has only ",
+        space.available >> 10, " KiB left; make room on it, and the agent goes on by itself"));
+  }
+  return WriteFromReserve(batch, sync);
+}
+
+absl::Status Database::WriteFromReserve(rocksdb::WriteBatch* batch, bool sync) {
   rocksdb::WriteOptions options;
   options.sync = sync;
   return FromRocksDb(db_->Write(options, batch), "cannot write to the change log");
@@ -134,7 +150,7 @@ absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
 absl::Status Database::Sync() {
   rocksdb::WriteBatch batch;
   (void)batch.PutLogData("sync");
-  return Write(&batch, /*sync=*/true);
+  return WriteFromReserve(&batch, /*sync=*/true);
 }
 
 absl::Status Database::Reclaim() {

@@ -33,8 +33,11 @@ class Database {
   ~Database();
 
   // With `sync` the call returns once everything written so far would survive a machine crash.
-  // kResourceExhausted on a full disk: nothing of the batch was written.
+  // kResourceExhausted on a disk that is full but for a small reserve: nothing of the batch was
+  // written.
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync);
+  // As Write(), for what is small and makes room: may use the reserve.
+  absl::Status WriteFromReserve(rocksdb::WriteBatch* batch, bool sync);
 
   // Everything written before the call survives a machine crash once it returns.
   absl::Status Sync();
@@ -76,6 +79,7 @@ class Database {
     return {versions_, claims_, log_};
   }
 
+  std::string directory_;
   std::atomic<int64_t> stable_us_{0};
   std::atomic<bool> stop_compacting_{false};
   std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;        // outlives db_
