@@ -6,6 +6,7 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_buffer_manager.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <vector>
@@ -19,8 +20,10 @@ namespace bdr::agent {
 namespace {
 
 // RocksDB may end the process once a write has found the disk full. So writes are refused while
-// there is still room for what makes room: trimming, and the sync of what was accepted.
-constexpr uint64_t kDiskReserve = 4 << 20;
+// there is still room for what makes room (trimming, and the sync of what was accepted) and for the
+// files that RocksDB writes by itself meanwhile: memtables that are flushed, compactions. Of a small
+// disk it is an eighth.
+constexpr uint64_t kDiskReserve = 64 << 20;
 
 rocksdb::ColumnFamilyOptions FamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache,
                                            uint64_t write_buffer_bytes) {
@@ -131,7 +134,8 @@ Database::~Database() {
 absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
   std::error_code error;
   const std::filesystem::space_info space = std::filesystem::space(directory_, error);
-  if (!error && space.available < kDiskReserve + 2 * batch->GetDataSize()) {
+  const uint64_t reserve = std::min<uint64_t>(kDiskReserve, space.capacity / 8);
+  if (!error && space.available < reserve + 2 * batch->GetDataSize()) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "cannot write to the change log: the disk of \"", directory_, "\" has only ",
         space.available >> 10, " KiB left; make room on it, and the agent goes on by itself"));
