@@ -72,6 +72,8 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   AddClockCommands(app, invocation);
   AddTableCommands(app, invocation);
   AddClusterCommands(app, invocation);
+  AddConstraintCommands(app, invocation);
+  AddDeadLetterCommands(app, invocation);
   AddNodeCommands(app, invocation);
   AddConflictCommands(app, invocation);
   AddApplyCommands(app, invocation);

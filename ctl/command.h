@@ -62,6 +62,8 @@ void AddClockCommands(CLI::App* app, Invocation* invocation);
 void AddClusterCommands(CLI::App* app, Invocation* invocation);
 void AddCompletionCommand(CLI::App* app, Invocation* invocation);
 void AddConflictCommands(CLI::App* app, Invocation* invocation);
+void AddConstraintCommands(CLI::App* app, Invocation* invocation);
+void AddDeadLetterCommands(CLI::App* app, Invocation* invocation);
 void AddNodeCommands(CLI::App* app, Invocation* invocation);
 void AddStatusCommand(CLI::App* app, Invocation* invocation);
 void AddTableCommands(CLI::App* app, Invocation* invocation);

@@ -156,6 +156,7 @@ Json NodeJson(const v1::ClusterStatusResponse& status, const v1::ReportedStatus&
           {"log_bytes", own.log_bytes()},
           {"memory_bytes", own.memory_bytes()},
           {"stable_us", own.stable_us()},
+          {"dead_letters", own.dead_letters()},
           {"clock_us", own.clock_us()},
           {"newest_stamp_us", own.newest_stamp_us()},
           {"clock_advance_us", own.clock_advance_us()},

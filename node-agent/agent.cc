@@ -216,6 +216,7 @@ absl::Status Agent::Fence() {
     history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
     newest_applied_us_ = std::max(newest_applied_us_, position.stamp_us);
   }
+  ASSIGN_OR_RETURN(letters_at_start_, ReadDeadLetters(*connection));
   ASSIGN_OR_RETURN(const std::string lsn,
                    connection->QueryValue("SELECT pg_current_wal_insert_lsn()"));
   ASSIGN_OR_RETURN(fenced_at_, ParseLsn(lsn));
@@ -243,6 +244,8 @@ absl::Status Agent::StartDataPath() {
   clock_gate_ = std::make_unique<ClockGate>(config_.max_clock_skew, progress_.get(), history_.get(),
                                             clock_.get(), retired);
   clock_gate_->Accept(membership().accepted_clock);
+  dead_letters_ = std::make_unique<DeadLetters>(progress_.get(), letters_at_start_);
+  foreign_key_actions_ = std::make_unique<ForeignKeyActions>(config_.database);
   tables_ = std::make_unique<TableCache>(sql);
   settings_ = std::make_unique<Settings>();
   RETURN_IF_ERROR(TakeSettings(membership()));
@@ -317,7 +320,8 @@ absl::Status Agent::StartDataPath() {
                     .group_max_transactions =
                         static_cast<size_t>(config_.apply_group_max_transactions),
                     .group_max_bytes = static_cast<size_t>(config_.apply_group_max_bytes),
-                    .group_max_time = config_.apply_group_max_time},
+                    .group_max_time = config_.apply_group_max_time,
+                    .puts_aside = config_.on_apply_error == "dead_letter"},
           .own_changes = own_changes_.get(),
           .replay_after = merged,
           .replay_through = own_end,
@@ -331,6 +335,7 @@ absl::Status Agent::StartDataPath() {
                  .progress = progress_.get(),
                  .clock = clock_.get(),
                  .clock_gate = clock_gate_.get(),
+                 .dead_letters = dead_letters_.get(),
                  .keys = keys_.get(),
                  .stable_xid = &stable_xid_,
                  .settings = settings_.get(),
@@ -338,6 +343,7 @@ absl::Status Agent::StartDataPath() {
                  .barrier = barrier_.get(),
                  .rows = row_client_.get(),
                  .versions_rebuilt = nullptr,
+                 .foreign_keys_queued = [actions = foreign_key_actions_.get()] { actions->Wake(); },
                  .rewound = nullptr});
   repair_ = std::make_unique<RowRepair>(RowRepair::Parts{.conninfo = config_.database,
                                                          .database = database_.get(),
@@ -474,6 +480,7 @@ void Agent::ShutDown() {
     server_.reset();
   }
   if (peers_ != nullptr) peers_->Stop();
+  foreign_key_actions_.reset();
   watcher_.reset();
   compactor_.reset();
   if (capture_ != nullptr) capture_->Stop();
@@ -500,11 +507,13 @@ void Agent::RefreshMetrics() {
   std::map<conflict::ConflictKind, uint64_t> conflicts;
   std::map<std::pair<std::string, std::string>, uint64_t> table_conflicts;
   uint64_t errors = 0;
+  uint64_t orphans = 0;
   uint64_t link_failures = 0;
   for (const Peers::Status& peer : peers_->status()) {
     for (const auto& [kind, count] : peer.apply.conflicts) conflicts[kind] += count;
     for (const auto& [where, count] : peer.apply.table_conflicts) table_conflicts[where] += count;
     errors += peer.apply.errors;
+    orphans += peer.apply.orphans;
     link_failures += peer.link.failures;
     metrics_.GetCounter("bdr_apply_retries_total", {{"origin", peer.member.name}})
         .SetTotal(static_cast<double>(peer.apply.retries));
@@ -513,6 +522,8 @@ void Agent::RefreshMetrics() {
     metrics_.GetCounter("bdr_fetch_waits_total", {{"origin", peer.member.name}})
         .SetTotal(static_cast<double>(peer.apply.fetch_waits));
   }
+  metrics_.GetCounter("bdr_conflicts_by_kind_total", {{"kind", "foreign_key_orphaned"}})
+      .SetTotal(static_cast<double>(orphans));
   metrics_.GetCounter("bdr_errors_total", {{"part", "apply"}})
       .SetTotal(static_cast<double>(errors));
   metrics_.GetCounter("bdr_errors_total", {{"part", "stream"}})
@@ -552,6 +563,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .progress = progress_.get(),
                      .log = log_.get(),
                      .clock_gate = clock_gate_.get(),
+                     .dead_letters = dead_letters_.get(),
+                     .foreign_key_actions = foreign_key_actions_.get(),
                      .peers = peers_.get(),
                      .own_changes = own_changes_.get()},
                     status);
@@ -580,6 +593,15 @@ absl::Status Agent::RepairRows(const v1::RepairRowsRequest& request,
                                v1::RepairRowsResponse* response) {
   if (!data_path_) return absl::UnavailableError("the agent does not apply yet");
   return repair_->Repair(request, response);
+}
+
+absl::Status Agent::RetryDeadLetter(int64_t id, absl::Time deadline) {
+  if (!data_path_) return absl::UnavailableError("the agent does not apply yet");
+  return dead_letters_->Retry(id, deadline - absl::Now());
+}
+
+void Agent::DeadLetterDropped(int64_t id) {
+  if (data_path_) dead_letters_->Remove(id);
 }
 
 absl::StatusOr<std::vector<NodeId>> Agent::RetryApply(NodeId node) {

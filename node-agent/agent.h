@@ -25,6 +25,8 @@
 #include "node-agent/applied_history.h"
 #include "node-agent/apply/capture_barrier.h"
 #include "node-agent/apply/clock_gate.h"
+#include "node-agent/apply/dead_letters.h"
+#include "node-agent/apply/foreign_key_actions.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
@@ -69,6 +71,8 @@ class Agent : public AgentBackend {
                           v1::ExportRowsResponse* response) override;
   absl::Status RepairRows(const v1::RepairRowsRequest& request,
                           v1::RepairRowsResponse* response) override;
+  absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) override;
+  void DeadLetterDropped(int64_t id) override;
 
  private:
   absl::Status Open();
@@ -109,6 +113,9 @@ class Agent : public AgentBackend {
   std::unique_ptr<StampClock> clock_;
   std::unique_ptr<Settings> settings_;
   std::unique_ptr<ClockGate> clock_gate_;
+  std::vector<DeadLetter> letters_at_start_;
+  std::unique_ptr<DeadLetters> dead_letters_;
+  std::unique_ptr<ForeignKeyActions> foreign_key_actions_;
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<KeyTable> keys_;
   StableXid stable_xid_;

@@ -78,6 +78,10 @@ config::Declaration DeclareAgentConfig(AgentConfig* config) {
   keys.Duration("apply.group_max_time", &config->apply_group_max_time,
                 "how long one such group may take, since its row locks make users wait",
                 {.default_value = "200ms", .min = "1ms"});
+  keys.String("on_apply_error", &config->on_apply_error,
+              "what to do about a transaction that cannot be applied: `stop` its origin until it "
+              "can, or put it aside whole in bdr.dead_letter and go on",
+              {.default_value = "stop", .one_of = {"stop", "dead_letter"}});
   keys.Duration("conflict_log.max_age", &config->conflict_log_max_age,
                 "age at which rows leave bdr.conflict_log", {.default_value = "7d", .min = "1m"});
   keys.Integer("conflict_log.max_rows", &config->conflict_log_max_rows,

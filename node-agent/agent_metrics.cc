@@ -22,6 +22,8 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_memory_bytes", .help = "resident memory of the agent"},
       {.name = "bdr_stable_timestamp_seconds",
        .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
+      {.name = "bdr_dead_letters",
+       .help = "transactions of other nodes that were put aside and still wait for a person"},
       {.name = "bdr_clock_behind_seconds",
        .help = "how far this node's clock is behind the newest change that it holds, which pauses "
                "apply; 0 if it is not"},
@@ -144,6 +146,7 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
   metrics->GetGauge("bdr_memory_bytes").Set(static_cast<double>(status.memory_bytes()));
   metrics->GetGauge("bdr_stable_timestamp_seconds")
       .Set(static_cast<double>(status.stable_us()) / 1e6);
+  metrics->GetGauge("bdr_dead_letters").Set(static_cast<double>(status.dead_letters()));
   const int64_t behind_us =
       status.newest_stamp_us() - status.clock_us() - status.clock_advance_us();
   metrics->GetGauge("bdr_clock_behind_seconds")

@@ -95,6 +95,27 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
          "PostgreSQL");
   }
 
+  const size_t letters = parts.dead_letters->count();
+  status->set_dead_letters(letters);
+  if (letters > 0) {
+    take({.level = Health::Level::kCritical,
+          .state = "dead_letters",
+          .reason = absl::StrCat(letters, letters == 1 ? " transaction was" : " transactions were",
+                                 " put aside: see \"bdrctl dead-letter list\""),
+          .since = absl::Now()},
+         "apply");
+  }
+
+  if (const std::string failing = parts.foreign_key_actions->failing(); !failing.empty()) {
+    take({.level = Health::Level::kWarning,
+          .state = "foreign_keys",
+          .reason = absl::StrCat("what the policy of an orphaned foreign key asks for fails and is "
+                                 "tried again (table bdr.fk_action): ",
+                                 failing),
+          .since = absl::Now()},
+         "foreign keys");
+  }
+
   const std::vector<Peers::Status> peers = parts.peers->status();
   const auto name_of = [&peers](NodeId node) -> std::string {
     for (const Peers::Status& peer : peers) {

@@ -5,6 +5,8 @@
 
 #include "base/origin.h"
 #include "node-agent/apply/clock_gate.h"
+#include "node-agent/apply/dead_letters.h"
+#include "node-agent/apply/foreign_key_actions.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/health.h"
@@ -28,6 +30,8 @@ struct StatusParts {
   const Progress* progress;
   const ChangeLog* log;
   const ClockGate* clock_gate;
+  const DeadLetters* dead_letters;
+  const ForeignKeyActions* foreign_key_actions;
   const Peers* peers;
   const OwnChanges* own_changes;
 };

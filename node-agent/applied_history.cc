@@ -83,14 +83,20 @@ void AppliedHistory::AddPromise(OriginId origin, Lsn origin_lsn, int64_t promise
   promises.push_back({.origin_lsn = origin_lsn, .time_us = promise_us});
 }
 
-int64_t AppliedHistory::NewestStamp() const {
+std::map<OriginId, int64_t> AppliedHistory::NewestStamps() const {
   MutexLock lock(&mu_);
-  int64_t newest_us = 0;
+  std::map<OriginId, int64_t> newest;
   for (const auto& [id, origin] : origins_) {
-    newest_us = std::max(newest_us, origin.stamp_us);
     // Stamps of an origin rise with its positions.
-    if (!origin.groups.empty()) newest_us = std::max(newest_us, origin.groups.back().stamp_us);
+    newest[id] = origin.groups.empty() ? origin.stamp_us
+                                       : std::max(origin.stamp_us, origin.groups.back().stamp_us);
   }
+  return newest;
+}
+
+int64_t AppliedHistory::NewestStamp() const {
+  int64_t newest_us = 0;
+  for (const auto& [id, stamp_us] : NewestStamps()) newest_us = std::max(newest_us, stamp_us);
   return newest_us;
 }
 

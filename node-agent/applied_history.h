@@ -49,6 +49,7 @@ class AppliedHistory {
 
   // The newest stamp of all groups that were announced here, of every origin; 0 if none were.
   int64_t NewestStamp() const;
+  std::map<OriginId, int64_t> NewestStamps() const;  // of each
 
   struct Snapshot {
     std::vector<OriginLsn> waits_for;

@@ -192,7 +192,12 @@ int64_t Progress::StableTime() const {
     const auto found = remotes_.find(peer);
     stable_us = std::min(stable_us, found == remotes_.end() ? 0 : found->second.stable_us);
   }
-  return stable_us;
+  return std::min(stable_us, stable_held_us_ - 1);
+}
+
+void Progress::HoldStable(int64_t from_us) {
+  MutexLock lock(&mu_);
+  stable_held_us_ = from_us;
 }
 
 NodeId Progress::OwnHeldByLocked() const {

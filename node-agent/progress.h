@@ -83,6 +83,9 @@ class Progress : public StreamBackend {
   // The member for which the stable time waits: it has the least of what all must have, or has not
   // been heard of for some seconds. Unset if none lags behind.
   std::optional<NodeId> StableHeldBy() const;
+  // From now on the stable time stays before `from_us`: what is stamped then or later may still be
+  // needed here. INT64_MAX: no longer.
+  void HoldStable(int64_t from_us);
 
   // Every change of another node than `origin`, this one included, that is not yet here or in the
   // version store is later than this; 0 while it is not known.
@@ -148,6 +151,7 @@ class Progress : public StreamBackend {
   Lsn own_stable_ ABSL_GUARDED_BY(mu_);
   int64_t own_stable_us_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t server_life_ ABSL_GUARDED_BY(mu_) = 0;  // grows with every RestartFlushing()
+  int64_t stable_held_us_ ABSL_GUARDED_BY(mu_) = INT64_MAX;
   int64_t clock_us_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Time clock_read_at_ ABSL_GUARDED_BY(mu_);
 };

@@ -16,6 +16,7 @@
 #include "bdr/v1/admin.grpc.pb.h"
 #include "node-agent/admin/conflict_queries.h"
 #include "node-agent/admin/conflict_undo.h"
+#include "node-agent/admin/dead_letter_queries.h"
 #include "node-agent/admin/key_order.h"
 #include "node-agent/admin/sql_workers.h"
 #include "node-agent/admin/table_hash.h"
@@ -249,6 +250,33 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                        v1::RepairRowsResponse* response) override {
     return Queue(context, [this, request, response](postgres::Connection&) {
       return backend->RepairRows(*request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* ListDeadLetters(grpc::CallbackServerContext* context,
+                                            const v1::ListDeadLettersRequest*,
+                                            v1::ListDeadLettersResponse* response) override {
+    return Queue(context, [response](postgres::Connection& connection) {
+      return agent::ListDeadLetters(connection, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* RetryDeadLetter(grpc::CallbackServerContext* context,
+                                            const v1::DeadLetterRequest* request,
+                                            v1::DeadLetterResponse*) override {
+    const absl::Time deadline = absl::FromChrono(context->deadline()) - absl::Milliseconds(500);
+    return Queue(context, [this, deadline, request](postgres::Connection&) {
+      return backend->RetryDeadLetter(request->id(), deadline);
+    });
+  }
+
+  grpc::ServerUnaryReactor* DropDeadLetter(grpc::CallbackServerContext* context,
+                                           const v1::DeadLetterRequest* request,
+                                           v1::DeadLetterResponse*) override {
+    return Queue(context, [this, request](postgres::Connection& connection) {
+      RETURN_IF_ERROR(agent::DropDeadLetter(connection, request->id()));
+      backend->DeadLetterDropped(request->id());
+      return absl::OkStatus();
     });
   }
 

@@ -31,6 +31,10 @@ class FakeBackend : public AgentBackend {
     position->set_published_lsn(42);
     return absl::OkStatus();
   }
+  absl::Status RetryDeadLetter(int64_t id, absl::Time) override {
+    return absl::NotFoundError(absl::StrCat("no dead letter ", id));
+  }
+  void DeadLetterDropped(int64_t) override {}
   absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) override {
     if (node == 9) return absl::NotFoundError("node 9 is no origin of this agent");
     return std::vector<NodeId>{2, 3};

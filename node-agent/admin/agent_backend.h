@@ -48,6 +48,12 @@ class AgentBackend {
                                   v1::ExportRowsResponse* response) = 0;
   virtual absl::Status RepairRows(const v1::RepairRowsRequest& request,
                                   v1::RepairRowsResponse* response) = 0;
+
+  // Called on a thread of the admin service, with nothing held: has a transaction that was put
+  // aside merged again, and waits for it.
+  virtual absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) = 0;
+  // It was removed from the database.
+  virtual void DeadLetterDropped(int64_t id) = 0;
 };
 
 }  // namespace bdr::agent

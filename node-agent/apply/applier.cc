@@ -76,7 +76,11 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       group_transactions_(options_.group_transactions),
       group_seconds_(options_.group_seconds),
       claim_reader_({.conninfo = options_.conninfo,
-                     .application_name = absl::StrCat("bdr claims ", ToString(origin))}) {}
+                     .application_name = absl::StrCat("bdr claims ", ToString(origin))}),
+      foreign_keys_([this](const std::string& table, const std::string& name) {
+        return ParseForeignKeyPolicy(parts_.settings->Value(
+            absl::StrCat("foreign_key/", table, "/", name), parts_.settings->active()));
+      }) {}
 
 Applier::~Applier() { Stop(); }
 
@@ -182,6 +186,8 @@ absl::Status Applier::Session() {
   RETURN_IF_ERROR(SetUpOrigin());
   if (!merges_own()) {
     RETURN_IF_ERROR(ReadProgress());
+    ASSIGN_OR_RETURN(const std::vector<DeadLetter> letters, ReadDeadLetters(*connection_));
+    parts_.dead_letters->Reload(origin_, letters);
     RETURN_IF_ERROR(RebuildVersions());
   }
   while (!stopping_ && !parts_.versions_rebuilt(origin_, kIdleWait)) {
@@ -191,6 +197,7 @@ absl::Status Applier::Session() {
   if (!merges_own()) reader_.Seek(committed_);
   RETURN_IF_ERROR(connection_->EnterPipeline());
   pipe_ = std::make_unique<Pipe>(connection_.get());
+  foreign_keys_.Reset();
   return Loop();
 }
 
@@ -294,13 +301,9 @@ absl::Status Applier::RebuildVersions() {
     if (next == nullptr) continue;
     if (next->header.end_lsn > committed_) break;
     const auto piece = std::make_shared<const Piece>(reader_.Pop());
-    RefreshSettings();
-    GroupPlan plan(origin_);
-    RETURN_IF_ERROR(plan.Add(piece, Resolver()));
-    absl::flat_hash_map<std::string, conflict::Version> before;
-    GroupClaims claims;
-    RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
-    RETURN_IF_ERROR(RecordVersions(plan, claims, &before, piece->last));
+    // It may have been put aside, because its table is missing, say.
+    RETURN_IF_ERROR(
+        RecordQuietly(piece, !parts_.dead_letters->Holds(origin_, piece->header.end_lsn)));
     if (piece->last) known = piece->header.end_lsn;
   }
   return absl::OkStatus();
@@ -362,6 +365,7 @@ absl::Status Applier::Loop() {
     if (rewind_)
       return absl::UnavailableError(
           "the members changed, or PostgreSQL lost commits: a new session");
+    if (!merges_own()) RETURN_IF_ERROR(RetryLetters());
     ASSIGN_OR_RETURN(const bool gathered, merges_own() ? GatherOwn() : Gather());
     if (gathered) {
       RETURN_IF_ERROR(ApplyPending());
@@ -605,6 +609,14 @@ absl::Status Applier::ApplyPending() {
       ++tally_.errors;
       retry_ = false;
     }
+    if (PutsAside(status)) {
+      const absl::Status put = PutAside(status);
+      if (put.ok()) continue;
+      if (connection_->broken() || absl::IsUnavailable(put)) return put;
+      Rollback();
+      LogError("dead_letter", {{"state", "refused"}, {"origin", ToString(origin_)}}, put.message());
+      if (pending_.empty()) return put;
+    }
     SetHealth(Health::Level::kCritical, "stopped",
               absl::StrCat("transaction of origin ", ToString(origin_), " at ",
                            ToString(pending_.front()->header.end_lsn), ", committed ",
@@ -728,8 +740,9 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   }
   FoundBefore found_before;
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
+  if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
-  RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
+  RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, {}));
   if (!merges_own()) BDR_FAIL_POINT("apply_after_versions");
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
@@ -740,13 +753,17 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     executor.SetClaims(&claims, plan.has_truncate() ? nullptr : &registered);
     RETURN_IF_ERROR(values_.Prepare(plan, before_));
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
+    if (status.ok() && !merges_own()) status = foreign_keys_.Before(plan, pipe_.get());
     if (status.ok()) status = executor.Run(plan, before_);
-    if (status.ok() && executor.must_wait().empty() && executor.must_register().empty() &&
-        !values_.wants()) {
+    const bool decided = status.ok() && executor.must_wait().empty() &&
+                         executor.must_register().empty() && !values_.wants();
+    if (decided) status = CheckForeignKeys(plan);
+    if (decided && status.ok()) {
       RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
-      RETURN_IF_ERROR(Commit(plan.last(), &registration));
+      RETURN_IF_ERROR(Commit(plan.last(), &registration, !merges_own()));
       Count(plan, executor.conflicts());
+      NoteOrphans();
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
       before_.clear();
       recorded_.clear();
@@ -771,7 +788,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       }
       RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
       if (executor.must_wait().empty()) {
-        RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
+        RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, {}));
         continue;
       }
     }
@@ -784,7 +801,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     } else {
       return status;
     }
-    RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, /*ends_here=*/true));
+    RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, {}));
     MutexLock lock(&mu_);
     ++tally_.retries;
   }
@@ -801,6 +818,8 @@ absl::Status Applier::ApplyLarge() {
   FoundBefore found_before;
   ConflictCounts conflicts;
   uint64_t changes = 0;
+  uint64_t orphans = 0;
+  RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (!stopping_ && !rewind_) {
@@ -809,6 +828,7 @@ absl::Status Applier::ApplyLarge() {
     pending_.clear();
     conflicts = {};
     changes = 0;
+    orphans = 0;
     absl::Status status;
     FoundBefore must_wait;
     bool begun = false;
@@ -829,29 +849,34 @@ absl::Status Applier::ApplyLarge() {
       GroupClaims claims;
       status = plan.Add(piece, Resolver());
       if (status.ok()) status = claims.Read(plan, &claim_reader_);
-      if (status.ok()) status = RecordVersions(plan, claims, &before, piece->last);
+      if (status.ok()) status = RecordVersions(plan, claims, &before, {.ends_here = piece->last});
       if (status.ok()) status = claims.LookUp(*parts_.claims, &claim_reader_);
       if (status.ok()) status = values_.Prepare(plan, before);
       executor.SetClaims(&claims, /*registered=*/nullptr);
       if (status.ok() && !begun) status = QueueBegin(last.stamp.time_us);
       begun = true;
+      if (status.ok()) status = foreign_keys_.Before(plan, pipe_.get());
       if (status.ok()) status = executor.Run(plan, before);
       must_wait = executor.must_wait();
       if (values_.wants()) break;
       if (status.ok() && must_wait.empty()) status = RecordDead(executor);
+      if (status.ok() && must_wait.empty()) status = CheckForeignKeys(plan);
+      orphans += foreign_keys_.orphans();
       conflicts.Add(executor.conflicts());
       changes += plan.changes();
       if (piece->last) break;
     }
     recorded_.clear();
     if (status.ok() && must_wait.empty() && !values_.wants()) {
-      RETURN_IF_ERROR(Commit(last, &registration));
+      RETURN_IF_ERROR(Commit(last, &registration, /*moves_progress=*/true));
+      parts_.foreign_keys_queued();
       pending_.clear();
       values_.Clear();
       SetHealth(Health::Level::kOk, "applying");
       MutexLock lock(&mu_);
       ++tally_.transactions;
       tally_.changes += changes;
+      tally_.orphans += orphans;
       CountConflictsLocked(conflicts);
       return absl::OkStatus();
     }
@@ -907,7 +932,7 @@ absl::Status Applier::RecordDead(const GroupExecutor& executor) {
 // with what stood there. On a repeated call only what has become newer meanwhile is taken over.
 absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
                                      absl::flat_hash_map<std::string, conflict::Version>* before,
-                                     bool ends_here) {
+                                     const Recording& recording) {
   const std::vector<std::string> keys = plan.Keys();
   ASSIGN_OR_RETURN(const std::vector<std::optional<conflict::Version>> known,
                    parts_.versions->Get(keys));
@@ -915,7 +940,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
   absl::flat_hash_map<uint32_t, std::optional<conflict::Version>> truncates;
   absl::flat_hash_map<std::string, conflict::Stamp> own;
   for (const Segment& segment : plan.segments()) {
-    if (!merges_own()) RecordHistory(plan, segment, &batch);
+    if (!merges_own() && recording.with_history) RecordHistory(plan, segment, &batch);
     for (const TableOps& ops : segment.tables) {
       const uint32_t oid = ops.table->table().oid;
       if (!truncates.contains(oid)) {
@@ -958,7 +983,7 @@ absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
   if (merges_own()) return absl::OkStatus();
   recorded_.insert(keys.begin(), keys.end());
   claims.Record(*parts_.claims, &batch);
-  if (ends_here) {
+  if (recording.ends_here) {
     State(parts_.database)
         .Put(&batch, absl::StrCat(kStateVersions, EncodeOrigin(origin_)),
              EncodeU64(plan.last().end_lsn.value));
@@ -1018,9 +1043,10 @@ absl::Status Applier::QueueBegin(int64_t newest_us) {
                                   TimestampSql(parts_.clock_gate->MustHavePassed(newest_us)), ")"));
 }
 
-absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registration* registration) {
+absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registration* registration,
+                             bool moves_progress) {
   Lsn before;
-  if (!merges_own())
+  if (moves_progress)
     RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
         "UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn),
         "', stamp = ", TimestampSql(last.stamp.time_us), " WHERE origin_node = ", origin_.node,
@@ -1034,7 +1060,7 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
 
   if (!merges_own()) BDR_FAIL_POINT("apply_before_commit");
   // From here on the group may be visible at any moment.
-  if (!merges_own()) {
+  if (moves_progress) {
     parts_.history->Begin(origin_, last.end_lsn, last.stamp.time_us, before);
   }
   Lsn after;
@@ -1062,13 +1088,44 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
   if (!merges_own()) BDR_FAIL_POINT("apply_after_commit");
   if (merges_own()) BDR_FAIL_POINT("own_merge_after");
   registration->Commit(after);
-  if (merges_own()) return absl::OkStatus();
+  if (!moves_progress) return absl::OkStatus();
   committed_ = last.end_lsn;
   parts_.history->Finish(origin_, after);
   if (!parts_.progress->Committed(origin_, last.end_lsn, after, server_life_)) {
     return absl::UnavailableError("PostgreSQL may have been restarted, without the last commit");
   }
   return absl::OkStatus();
+}
+
+// Nothing stands here that a transaction with this header had not seen when it was committed, as
+// far as capture knows.
+bool Applier::SawEverything(const TransactionHeader& header) const {
+  const auto seen_until = [&header](NodeId node) {
+    for (const SeenUntil& seen : header.seen) {
+      if (seen.node == node) return seen.time_us;
+    }
+    return int64_t{0};
+  };
+  if (parts_.clock->Newest() > seen_until(parts_.progress->own().node)) return false;
+  for (const auto& [origin, newest_us] : parts_.history->NewestStamps()) {
+    if (origin.node != origin_.node && newest_us > seen_until(origin.node)) return false;
+  }
+  return true;
+}
+
+absl::Status Applier::CheckForeignKeys(GroupPlan& plan) {
+  if (merges_own() || foreign_keys_.empty()) return absl::OkStatus();
+  return foreign_keys_.After(plan, !SawEverything(plan.first()), pipe_.get());
+}
+
+// After the commit.
+void Applier::NoteOrphans() {
+  if (merges_own() || foreign_keys_.orphans() == 0) return;
+  {
+    MutexLock lock(&mu_);
+    tally_.orphans += foreign_keys_.orphans();
+  }
+  if (foreign_keys_.queued()) parts_.foreign_keys_queued();
 }
 
 void Applier::Rollback() {

@@ -35,6 +35,8 @@
 #include "node-agent/apply/capture_barrier.h"
 #include "node-agent/apply/claim_reader.h"
 #include "node-agent/apply/clock_gate.h"
+#include "node-agent/apply/dead_letters.h"
+#include "node-agent/apply/foreign_keys.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
@@ -62,6 +64,7 @@ struct ApplyOptions {
   size_t group_max_transactions = 500;
   size_t group_max_bytes = 4 << 20;
   absl::Duration group_max_time = absl::Milliseconds(200);
+  bool puts_aside = false;            // what cannot be applied, rather than stop
   Histogram group_transactions = {};  // of each group: how many transactions
   Histogram group_seconds = {};       // and how long it took
   // Set for the one applier that merges this node's own changes again: where they come from, in
@@ -84,6 +87,7 @@ struct ApplyParts {
   Progress* progress;
   StampClock* clock;
   const ClockGate* clock_gate;
+  DeadLetters* dead_letters;
   KeyTable* keys;
   const StableXid* stable_xid;
   Settings* settings;
@@ -92,6 +96,8 @@ struct ApplyParts {
   RowSource* rows;  // of the other members
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.
   std::function<bool(OriginId origin, absl::Duration timeout)> versions_rebuilt;
+  // What to do about foreign keys that are orphaned was queued.
+  std::function<void()> foreign_keys_queued;
   // PostgreSQL has lost commits of this origin: its applier must begin again.
   std::function<void(OriginId origin)> rewound;
 };
@@ -105,6 +111,7 @@ struct ApplierStatus {
   uint64_t changes = 0;
   uint64_t retries = 0;
   uint64_t errors = 0;
+  uint64_t orphans = 0;       // rows found that reference nothing
   uint64_t fetched_rows = 0;  // rows whose large values came from another node
   uint64_t fetch_waits = 0;   // how often no node could be asked for them
   std::map<conflict::ConflictKind, uint64_t> conflicts;
@@ -154,14 +161,30 @@ class Applier {
                             absl::flat_hash_set<std::string>* registered,
                             KeyTable::Registration* registration);
   absl::Status RecordDead(const GroupExecutor& executor);
+  struct Recording {
+    bool ends_here = true;     // the plan ends a transaction
+    bool with_history = true;  // of tables that fold: what is put aside has no part in a row
+  };
   absl::Status RecordVersions(GroupPlan& plan, const GroupClaims& claims,
                               absl::flat_hash_map<std::string, conflict::Version>* before,
-                              bool ends_here);
+                              const Recording& recording);
   void RefreshSettings();
   void RecordHistory(const GroupPlan& plan, const Segment& segment,
                      rocksdb::WriteBatch* batch) const;
   absl::Status QueueBegin(int64_t newest_us);
-  absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration);
+  // Ends the local transaction: with `moves_progress` the origin's, up to `last`.
+  absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration,
+                      bool moves_progress);
+  bool PutsAside(const absl::Status& cause) const;
+  absl::Status PutAside(const absl::Status& cause);
+  absl::Status RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied);
+  absl::Status RetryLetters();
+  bool SawEverything(const TransactionHeader& header) const;
+  absl::Status CheckForeignKeys(GroupPlan& plan);
+  void NoteOrphans();
+  absl::Status ApplyLetter(const DeadLetter& letter);
+  absl::Status WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,
+                           TransactionHeader* header, FoundBefore* must_wait);
   void Rollback();
   void WaitABit(absl::Duration duration);
   void SetConnection(std::unique_ptr<postgres::Connection> connection);
@@ -201,6 +224,7 @@ class Applier {
   Histogram group_transactions_;
   Histogram group_seconds_;
   ClaimReader claim_reader_;
+  ForeignKeys foreign_keys_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
   bool held_ = false;                 // as tally_.held_us tells

@@ -215,7 +215,8 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
   ASSIGN_OR_RETURN(query.history, options_.history->Get(op.version_key, table.attnums));
   const Lsn captured = options_.log->End(options_.own).end_lsn;
   query.is_new = [this](const FoldChange& change) {
-    return !options_.merges_own && change.origin == options_.origin && !IsApplied(change);
+    if (options_.merges_own || change.origin != options_.origin) return false;
+    return !IsApplied(change) || change.end_lsn == options_.letter;
   };
   std::erase_if(query.history.entries, [&](const conflict::HistoryEntry& entry) {
     const FoldChange& change = entry.change;

@@ -44,6 +44,9 @@ struct FoldOptions {
   // PostgreSQL's ids of our replication origins.
   const absl::flat_hash_map<uint32_t, NodeId>* node_of_roident = nullptr;
   int64_t stable_us = 0;
+  // A transaction of the origin that had been put aside and is applied now, though progress has
+  // passed it.
+  Lsn letter = {};
 };
 
 // A change that the user's function refused: the row stays as if the change had not been made.

@@ -60,22 +60,29 @@ Piece TransactionReader::Pop() {
 }
 
 absl::Status TransactionReader::Load(const EncodedBlock& block) {
+  ASSIGN_OR_RETURN(std::vector<Piece> pieces, PiecesOf(block, applied_, &open_));
+  std::move(pieces.begin(), pieces.end(), std::back_inserter(pieces_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Piece>> PiecesOf(const EncodedBlock& block, Lsn applied,
+                                            std::optional<OpenTransaction>* open) {
   ASSIGN_OR_RETURN(BlockPayload opened, BlockPayload::Open(block.bytes));
   const auto payload = std::make_shared<const BlockPayload>(std::move(opened));
   absl::flat_hash_map<uint32_t, std::shared_ptr<const RemoteRelation>> relations;
   absl::flat_hash_map<uint32_t, postgres::TypeMessage> types;
   std::vector<Piece> pieces;
   bool skipping = true;
-  uint32_t number = open_.has_value() ? open_changes_ : 0;
+  uint32_t number = open->has_value() ? (*open)->changes : 0;
 
-  if (open_.has_value()) {
-    pieces.push_back({.header = *open_, .first = false, .changes = {}, .payload = payload});
+  if (open->has_value()) {
+    pieces.push_back({.header = (*open)->header, .first = false, .changes = {}, .payload = payload});
     skipping = false;
   }
   const auto find = [&](uint32_t oid) -> absl::StatusOr<std::shared_ptr<const RemoteRelation>> {
     const auto found = relations.find(oid);
     if (found != relations.end()) return found->second;
-    return absl::DataLossError(absl::StrCat("a block of origin ", ToString(origin_),
+    return absl::DataLossError(absl::StrCat("a block of origin ", ToString(block.info.origin),
                                             " names relation ", oid, " without describing it"));
   };
   const BlockVisitor visitor{
@@ -101,7 +108,7 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
         return absl::OkStatus();
       },
       .begin = [&](const TransactionHeader& header) -> absl::Status {
-        skipping = header.end_lsn <= applied_;
+        skipping = header.end_lsn <= applied;
         number = 0;
         if (!skipping) pieces.push_back({.header = header, .changes = {}, .payload = payload});
         return absl::OkStatus();
@@ -127,14 +134,12 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
       }};
   RETURN_IF_ERROR(payload->ForEach(visitor));
 
-  open_.reset();
+  open->reset();
   if (block.info.more_parts && !pieces.empty()) {
     pieces.back().last = false;
-    open_ = pieces.back().header;
-    open_changes_ = number;
+    *open = {.header = pieces.back().header, .changes = number};
   }
-  std::move(pieces.begin(), pieces.end(), std::back_inserter(pieces_));
-  return absl::OkStatus();
+  return pieces;
 }
 
 }  // namespace bdr::agent

@@ -50,6 +50,17 @@ struct Piece {
 // An own change as a piece by itself. kDataLoss if its bytes are malformed.
 absl::StatusOr<Piece> MakePiece(OwnChange own);
 
+// A transaction that goes on in the next block.
+struct OpenTransaction {
+  TransactionHeader header;
+  uint32_t changes = 0;  // that it had so far
+};
+
+// The pieces of a block that lie beyond `applied`. `open`: the transaction that goes on from the
+// block before, and then that which goes on in the next. kDataLoss if the block is damaged.
+absl::StatusOr<std::vector<Piece>> PiecesOf(const EncodedBlock& block, Lsn applied,
+                                            std::optional<OpenTransaction>* open);
+
 // Not thread-safe.
 class TransactionReader {
  public:
@@ -70,9 +81,7 @@ class TransactionReader {
   const OriginId origin_;
   Lsn applied_;
   Cursor at_;
-  // The transaction that goes on in the next block.
-  std::optional<TransactionHeader> open_;
-  uint32_t open_changes_ = 0;  // that it had so far
+  std::optional<OpenTransaction> open_;
   std::deque<Piece> pieces_;
 };
 

@@ -1,0 +1,284 @@
+// What an applier does about transactions that cannot be applied: puts them aside, and tries them
+// again. The rest of class Applier is in applier.cc.
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "node-agent/apply/applier.h"
+
+namespace bdr::agent {
+namespace {
+
+using postgres::Result;
+
+// What waits beyond that is no accident any more: apply stops rather than fill the disk.
+constexpr size_t kMostLetters = 10'000;
+constexpr absl::string_view kClockBehind = "BD001";
+
+std::string TimestampSql(int64_t time_us) {
+  return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
+                      " * '1 microsecond'::pg_catalog.interval)");
+}
+
+}  // namespace
+
+// Not for what lies in the server rather than in the transaction: a full disk, memory, an
+// administrator who cancels, damage.
+bool Applier::PutsAside(const absl::Status& cause) const {
+  if (!options_.puts_aside || merges_own()) return false;
+  if (absl::IsResourceExhausted(cause) || parts_.dead_letters->count() >= kMostLetters) {
+    return false;
+  }
+  const std::string sqlstate = postgres::Sqlstate(cause);
+  for (const absl::string_view klass : {"53", "54", "55", "57", "58", "XX"}) {
+    if (absl::StartsWith(sqlstate, klass)) return false;
+  }
+  return true;
+}
+
+absl::Status Applier::PutAside(const absl::Status& cause) {
+  const TransactionHeader header = pending_.front()->header;
+  const bool large = !pending_.front()->last;
+  parts_.dead_letters->Announce(origin_, header.stamp.time_us);
+  DeadLetter letter{
+      .id = 0, .origin = origin_, .end_lsn = header.end_lsn, .stamp_us = header.stamp.time_us};
+  RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
+  RETURN_IF_ERROR(pipe_->Exec(
+      absl::StrCat("INSERT INTO bdr.dead_letter (origin_node, origin_incarnation, end_lsn, stamp, "
+                   "cause, contents, changes) VALUES (",
+                   origin_.node, ", ", origin_.incarnation, ", '", ToString(header.end_lsn), "', ",
+                   TimestampSql(header.stamp.time_us), ", ",
+                   postgres::QuoteLiteral(std::string(cause.message())), ", '{}', 0) RETURNING id"),
+      [&letter](const Result& result) -> absl::Status {
+        if (absl::SimpleAtoi(result.value(0, 0), &letter.id)) return absl::OkStatus();
+        return absl::InternalError("a dead letter's id is no number");
+      }));
+  RETURN_IF_ERROR(pipe_->Finish());
+
+  ContentsSummary contents;
+  Cursor at{.end_lsn = committed_, .part = UINT32_MAX};
+  std::optional<OpenTransaction> open;
+  for (bool more = true; more;) {
+    ASSIGN_OR_RETURN(const std::optional<EncodedBlock> block, parts_.log->Next(origin_, at));
+    if (!block.has_value()) {
+      return absl::InternalError("a transaction that was read from the change log is gone");
+    }
+    at = block->info.cursor();
+    more = large && block->info.more_parts;
+    ASSIGN_OR_RETURN(const EncodedBlock part, ExtractTransaction(*block, header));
+    ASSIGN_OR_RETURN(std::vector<Piece> pieces, PiecesOf(part, Lsn{0}, &open));
+    for (Piece& piece : pieces) {
+      contents.Add(piece);
+      RETURN_IF_ERROR(RecordQuietly(std::make_shared<const Piece>(std::move(piece)),
+                                    /*applied=*/false));
+    }
+    RETURN_IF_ERROR(pipe_->Run(
+        "dead_letter_part",
+        [] {
+          return "INSERT INTO bdr.dead_letter_part (letter, part, block) "
+                 "VALUES ($1::int8, $2::int4, $3::bytea)";
+        },
+        {}, {EncodeInt8(letter.id), EncodeInt4(static_cast<int32_t>(part.info.part)), part.bytes},
+        nullptr));
+    RETURN_IF_ERROR(pipe_->Finish());
+  }
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+      "UPDATE bdr.dead_letter SET contents = ", postgres::QuoteLiteral(contents.ToJson()),
+      ", changes = ", contents.changes(), " WHERE id = ", letter.id)));
+  KeyTable::Registration none;
+  RETURN_IF_ERROR(Commit(header, &none, /*moves_progress=*/true));
+  parts_.dead_letters->Add(letter);
+  LogError("dead_letter",
+           {{"state", "put_aside"},
+            {"id", letter.id},
+            {"origin", ToString(origin_)},
+            {"lsn", ToString(header.end_lsn)},
+            {"changes", contents.changes()}},
+           cause.message());
+  before_.clear();
+  recorded_.clear();
+  values_.Clear();
+  pending_.pop_front();
+  if (large) {
+    pending_.clear();
+    reader_.Seek(committed_);
+  }
+  return absl::OkStatus();
+}
+
+// The versions that a transaction has written here, or would have if it had not been put aside:
+// those count as seen, so that what is older is not written later. Where a table is missing, or
+// another than at the origin, there is nothing to keep versions of.
+absl::Status Applier::RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied) {
+  RefreshSettings();
+  const auto record = [&](const std::shared_ptr<const Piece>& each) -> absl::Status {
+    GroupPlan plan(origin_);
+    RETURN_IF_ERROR(plan.Add(each, Resolver()));
+    GroupClaims claims;
+    RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
+    absl::flat_hash_map<std::string, conflict::Version> before;
+    const absl::Status recorded =
+        RecordVersions(plan, claims, &before, {.ends_here = each->last, .with_history = applied});
+    recorded_.clear();
+    return recorded;
+  };
+  const auto is_the_tables = [](const absl::Status& status) {
+    return !status.ok() && !absl::IsUnavailable(status) && !absl::IsDataLoss(status) &&
+           !absl::IsResourceExhausted(status) && !absl::IsCancelled(status);
+  };
+  const absl::Status whole = record(piece);
+  if (!is_the_tables(whole)) return whole;
+  for (const RemoteChange& change : piece->changes) {
+    auto single = std::make_shared<Piece>();
+    single->header = piece->header;
+    single->first = piece->first;
+    single->last = false;
+    single->changes.push_back(change);
+    single->payload = piece->payload;
+    const absl::Status one = record(single);
+    if (one.ok()) continue;
+    if (!is_the_tables(one)) return one;
+    LogWarning("apply", {{"origin", ToString(origin_)}, {"lsn", ToString(piece->header.end_lsn)}},
+               absl::StrCat("no version is kept of a change: ", one.message()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Applier::RetryLetters() {
+  while (const std::optional<DeadLetter> letter = parts_.dead_letters->NextRequest(origin_)) {
+    const absl::Status outcome = ApplyLetter(*letter);
+    parts_.dead_letters->Finish(letter->id, outcome);
+    if (outcome.ok()) {
+      LogInfo("dead_letter",
+              {{"state", "applied"}, {"id", letter->id}, {"origin", ToString(origin_)}});
+    }
+    if (connection_->broken()) return absl::UnavailableError("the session was lost");
+    SetHealth(Health::Level::kOk, "applying");
+  }
+  return absl::OkStatus();
+}
+
+// Like a large transaction, by the same rule and its own stamp; in place of progress the letter
+// goes, in the same local transaction.
+absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
+  bound_.clear();
+  parts_.tables->ForgetAll();
+  KeyTable::Registration registration;
+  const StampRange stamps{.oldest_us = letter.stamp_us, .newest_us = letter.stamp_us};
+  RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
+  values_.Clear();
+  RefreshSettings();
+  executor_options_.fold.letter = letter.end_lsn;
+  executor_options_.captured_xid.clear();
+  executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
+  RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
+  FoundBefore found_before;
+  int aborted = 0;
+  while (!stopping_ && !rewind_) {
+    FoundBefore must_wait;
+    TransactionHeader header;
+    absl::Status status = WriteLetter(letter, found_before, &header, &must_wait);
+    recorded_.clear();
+    if (status.ok() && must_wait.empty() && !values_.wants()) {
+      status = pipe_->Exec(absl::StrCat("DELETE FROM bdr.dead_letter WHERE id = ", letter.id));
+      if (status.ok()) {
+        status = pipe_->Exec(
+            absl::StrCat("DELETE FROM bdr.dead_letter_part WHERE letter = ", letter.id));
+      }
+      // Flushed: once the letter is gone, what it needs to be merged is forgotten.
+      if (status.ok()) status = pipe_->Exec("SET LOCAL synchronous_commit = local");
+      if (status.ok()) status = Commit(header, &registration, /*moves_progress=*/false);
+      if (status.ok()) {
+        values_.Clear();
+        return status;
+      }
+    }
+    if (connection_->broken()) return status;
+    Rollback();
+    if (status.ok() && values_.wants()) {
+      // Others may need the keys while another node takes its time.
+      registration.Release();
+      RETURN_IF_ERROR(FetchValues(/*may_be_split=*/false));
+      RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
+    }
+    if (status.ok()) {
+      if (!must_wait.empty()) RETURN_IF_ERROR(WaitForCapture());
+      for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
+    } else if (postgres::Sqlstate(status) == kClockBehind) {
+      WaitForServerClock(letter.stamp_us);
+    } else if (!absl::IsAborted(status) || ++aborted > 20) {
+      return status;
+    }
+  }
+  return absl::UnavailableError("the applier was told to stop");
+}
+
+absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,
+                                  TransactionHeader* header, FoundBefore* must_wait) {
+  RETURN_IF_ERROR(QueueBegin(letter.stamp_us));
+  RETURN_IF_ERROR(pipe_->Exec(
+      absl::StrCat("SELECT FROM bdr.dead_letter WHERE id = ", letter.id, " FOR UPDATE"),
+      [&letter](const Result& result) {
+        return result.rows() == 1 ? absl::OkStatus()
+                                  : absl::NotFoundError(absl::StrCat("there is no dead letter ",
+                                                                     letter.id, " any more"));
+      }));
+  std::optional<OpenTransaction> open;
+  bool more = true;
+  for (int32_t number = 0; more; ++number) {
+    EncodedBlock part;
+    RETURN_IF_ERROR(pipe_->Run(
+        "dead_letter_read",
+        [] {
+          return "SELECT block FROM bdr.dead_letter_part WHERE letter = $1::int8 AND part = "
+                 "$2::int4";
+        },
+        {}, {EncodeInt8(letter.id), EncodeInt4(number)},
+        [&part, &letter](const Result& result) -> absl::Status {
+          if (result.rows() != 1) {
+            return absl::DataLossError(
+                absl::StrCat("a part of dead letter ", letter.id, " is missing"));
+          }
+          part.bytes = std::string(result.value(0, 0));
+          return absl::OkStatus();
+        },
+        /*binary_result=*/true));
+    RETURN_IF_ERROR(pipe_->Finish());
+    ASSIGN_OR_RETURN(part.info, ParseBlock(part.bytes));
+    more = part.info.more_parts;
+    ASSIGN_OR_RETURN(std::vector<Piece> pieces, PiecesOf(part, Lsn{0}, &open));
+    for (Piece& each : pieces) {
+      const auto piece = std::make_shared<const Piece>(std::move(each));
+      *header = piece->header;
+      GroupPlan plan(origin_);
+      RETURN_IF_ERROR(plan.Add(piece, Resolver()));
+      // Its own versions, from when it was put aside, tell nothing of what stood there.
+      const std::vector<std::string> keys = plan.Keys();
+      recorded_.insert(keys.begin(), keys.end());
+      GroupClaims claims;
+      RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
+      absl::flat_hash_map<std::string, conflict::Version> before;
+      RETURN_IF_ERROR(RecordVersions(plan, claims, &before, {.ends_here = false}));
+      RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
+      RETURN_IF_ERROR(values_.Prepare(plan, before));
+      GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
+                             &values_);
+      executor.SetClaims(&claims, /*registered=*/nullptr);
+      RETURN_IF_ERROR(foreign_keys_.Before(plan, pipe_.get()));
+      RETURN_IF_ERROR(executor.Run(plan, before));
+      if (values_.wants() || !executor.must_wait().empty()) {
+        *must_wait = executor.must_wait();
+        return absl::OkStatus();
+      }
+      RETURN_IF_ERROR(RecordDead(executor));
+      RETURN_IF_ERROR(foreign_keys_.After(plan, /*unseen=*/true, pipe_.get()));
+      NoteOrphans();
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent

@@ -1,0 +1,191 @@
+#include "node-agent/apply/foreign_key_actions.h"
+
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/logging.h"
+#include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "node-agent/apply/foreign_keys.h"
+
+namespace bdr::agent {
+namespace {
+
+using postgres::QuoteIdentifier;
+using postgres::QuoteLiteral;
+using postgres::Result;
+
+constexpr absl::Duration kInterval = absl::Seconds(10);  // what failed is tried again
+constexpr absl::Duration kRetry = absl::Milliseconds(500);
+constexpr int kAtATime = 100;
+
+// The row that references, found by its key and only while it references nothing: SQL on
+// "child" and $1, the row as it was found.
+std::string StillOrphaned(const ForeignKey& key) {
+  std::vector<std::string> equal;
+  for (const ForeignKey::KeyColumn& column : key.child_key) {
+    const std::string name = QuoteIdentifier(column.name);
+    equal.push_back(absl::StrCat("child.", name, " ", column.op, " was.", name));
+  }
+  return absl::StrCat(absl::StrJoin(equal, " AND "), " AND ", key.OrphanCondition("child"));
+}
+
+std::string Was(const ForeignKey& key, absl::string_view row) {
+  return absl::StrCat("pg_catalog.jsonb_populate_record(NULL::", key.child.Type(), ", ", row,
+                      ") AS was");
+}
+
+std::string ActionSql(const ForeignKey& key, ForeignKeyPolicy policy, const std::string& child,
+                      const std::string& parent) {
+  const std::string was = Was(key, absl::StrCat(QuoteLiteral(child), "::pg_catalog.jsonb"));
+  switch (policy) {
+    case ForeignKeyPolicy::kCascade:
+      return absl::StrCat("DELETE FROM ", key.child.Only(), " AS child USING ", was, " WHERE ",
+                          StillOrphaned(key));
+    case ForeignKeyPolicy::kSetNull: {
+      std::vector<std::string> set;
+      for (const ForeignKey::Pair& pair : key.pairs) {
+        set.push_back(absl::StrCat(QuoteIdentifier(pair.child_column), " = NULL"));
+      }
+      return absl::StrCat("UPDATE ", key.child.Only(), " AS child SET ", absl::StrJoin(set, ", "),
+                          " FROM ", was, " WHERE ", StillOrphaned(key));
+    }
+    case ForeignKeyPolicy::kRestoreParent: {
+      std::vector<std::string> columns;
+      for (const std::string& column : key.parent_columns)
+        columns.push_back(QuoteIdentifier(column));
+      const std::string list = absl::StrJoin(columns, ", ");
+      return absl::StrCat(
+          "INSERT INTO ", key.parent.Type(), " (", list, ") OVERRIDING SYSTEM VALUE SELECT ", list,
+          " FROM pg_catalog.jsonb_populate_record(NULL::", key.parent.Type(), ", ",
+          QuoteLiteral(parent), "::pg_catalog.jsonb) WHERE EXISTS (SELECT FROM ", key.child.Only(),
+          " AS child, ", was, " WHERE ", StillOrphaned(key), ") ON CONFLICT DO NOTHING");
+    }
+    case ForeignKeyPolicy::kLog:
+      break;
+  }
+  return "SELECT";
+}
+
+}  // namespace
+
+ForeignKeyActions::ForeignKeyActions(std::string conninfo) : conninfo_(std::move(conninfo)) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+ForeignKeyActions::~ForeignKeyActions() {
+  {
+    MutexLock lock(&mu_);
+    stopping_ = true;
+    woken_.NotifyAll();
+  }
+  thread_.join();
+}
+
+void ForeignKeyActions::Wake() {
+  MutexLock lock(&mu_);
+  wake_ = true;
+  woken_.NotifyAll();
+}
+
+std::string ForeignKeyActions::failing() const {
+  MutexLock lock(&mu_);
+  return failing_;
+}
+
+uint64_t ForeignKeyActions::done() const {
+  MutexLock lock(&mu_);
+  return done_;
+}
+
+void ForeignKeyActions::Run() {
+  while (true) {
+    {
+      MutexLock lock(&mu_);
+      const absl::Time until = SteadyNow() + kInterval;
+      while (!wake_ && !stopping_ && SteadyNow() < until) {
+        woken_.WaitFor(&mu_, until - SteadyNow());
+      }
+      if (stopping_) return;
+      wake_ = false;
+    }
+    const absl::Status status = WorkOff();
+    if (status.ok()) continue;
+    connection_.reset();
+    LogWarning("foreign_key", {}, status.message());
+    MutexLock lock(&mu_);
+    if (!stopping_) woken_.WaitFor(&mu_, kRetry);
+    wake_ = true;
+  }
+}
+
+absl::Status ForeignKeyActions::WorkOff() {
+  if (connection_ == nullptr) {
+    ASSIGN_OR_RETURN(connection_,
+                     postgres::Connection::Connect(
+                         {.conninfo = conninfo_, .application_name = "bdr foreign keys"}));
+    RETURN_IF_ERROR(connection_
+                        ->Exec("SET default_transaction_isolation = 'read committed'; "
+                               "SET default_transaction_read_only = off; SET lock_timeout = '10s'")
+                        .status());
+  }
+  while (true) {
+    ASSIGN_OR_RETURN(const Result due, connection_->Exec(absl::StrCat(
+                                           "SELECT id FROM bdr.fk_action WHERE next_try <= "
+                                           "clock_timestamp() ORDER BY id LIMIT ",
+                                           kAtATime)));
+    for (int i = 0; i < due.rows(); ++i) {
+      {
+        MutexLock lock(&mu_);
+        if (stopping_) return absl::OkStatus();
+      }
+      int64_t id = 0;
+      if (!absl::SimpleAtoi(due.value(i, 0), &id)) return absl::InternalError("a bad id");
+      const absl::Status status = Act(id);
+      if (connection_->broken()) return status;
+      if (status.ok()) continue;
+      RETURN_IF_ERROR(connection_->Exec("ROLLBACK").status());
+      LogWarning("foreign_key", {{"action", id}, {"state", "failed"}}, status.message());
+      RETURN_IF_ERROR(
+          connection_
+              ->Exec(absl::StrCat(
+                  "UPDATE bdr.fk_action SET error = ", QuoteLiteral(std::string(status.message())),
+                  ", next_try = clock_timestamp() + interval '10 s' WHERE id = ", id))
+              .status());
+    }
+    if (due.rows() < kAtATime) break;
+  }
+  ASSIGN_OR_RETURN(const Result failed,
+                   connection_->Exec("SELECT coalesce((SELECT error FROM bdr.fk_action WHERE error "
+                                     "IS NOT NULL ORDER BY id LIMIT 1), '')"));
+  MutexLock lock(&mu_);
+  failing_ = std::string(failed.value(0, 0));
+  return absl::OkStatus();
+}
+
+absl::Status ForeignKeyActions::Act(int64_t id) {
+  RETURN_IF_ERROR(connection_->Exec("BEGIN").status());
+  ASSIGN_OR_RETURN(const Result action, connection_->Exec(absl::StrCat(
+                                            "DELETE FROM bdr.fk_action WHERE id = ", id,
+                                            " RETURNING policy, foreign_key, child, parent")));
+  if (action.rows() == 1) {
+    const ForeignKeyPolicy policy = ParseForeignKeyPolicy(action.value(0, 0));
+    ASSIGN_OR_RETURN(const ForeignKey key, ParseForeignKey(std::string(action.value(0, 1))));
+    // A parent whose content nobody here saw is restored by the node that did: the child's own.
+    const bool possible = policy != ForeignKeyPolicy::kRestoreParent || !action.is_null(0, 3);
+    if (possible) {
+      RETURN_IF_ERROR(connection_
+                          ->Exec(ActionSql(key, policy, std::string(action.value(0, 2)),
+                                           std::string(action.value(0, 3))))
+                          .status());
+    }
+  }
+  RETURN_IF_ERROR(connection_->Exec("COMMIT").status());
+  MutexLock lock(&mu_);
+  ++done_;
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent
