@@ -23,7 +23,9 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_stable_timestamp_seconds",
        .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
       {.name = "bdr_dead_letters",
-       .help = "transactions of other nodes that were put aside and still wait for a person"},
+       .help =
+           "transactions that were put aside, and changes that a policy's function refused, which "
+           "wait for a person"},
       {.name = "bdr_clock_behind_seconds",
        .help = "how far this node's clock is behind the newest change that it holds, which pauses "
                "apply; 0 if it is not"},

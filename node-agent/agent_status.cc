@@ -98,12 +98,13 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   const size_t letters = parts.dead_letters->count();
   status->set_dead_letters(letters);
   if (letters > 0) {
-    take({.level = Health::Level::kCritical,
-          .state = "dead_letters",
-          .reason = absl::StrCat(letters, letters == 1 ? " transaction was" : " transactions were",
-                                 " put aside: see \"bdrctl dead-letter list\""),
-          .since = absl::Now()},
-         "apply");
+    take(
+        {.level = Health::Level::kCritical,
+         .state = "dead_letters",
+         .reason = absl::StrCat(letters, letters == 1 ? " dead letter waits" : " dead letters wait",
+                                " for a person: see \"bdrctl dead-letter list\""),
+         .since = absl::Now()},
+        "apply");
   }
 
   if (const std::string failing = parts.foreign_key_actions->failing(); !failing.empty()) {

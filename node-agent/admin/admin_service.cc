@@ -274,9 +274,10 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                            const v1::DeadLetterRequest* request,
                                            v1::DeadLetterResponse*) override {
     return Queue(context, [this, request](postgres::Connection& connection) {
-      RETURN_IF_ERROR(agent::DropDeadLetter(connection, request->id()));
-      backend->DeadLetterDropped(request->id());
-      return absl::OkStatus();
+      const absl::Status dropped = agent::DropDeadLetter(connection, request->id());
+      // Also one that a crash of PostgreSQL took from the table before its commit was flushed.
+      if (dropped.ok() || absl::IsNotFound(dropped)) backend->DeadLetterDropped(request->id());
+      return dropped;
     });
   }
 

@@ -186,10 +186,10 @@ absl::Status Applier::Session() {
   RETURN_IF_ERROR(SetUpOrigin());
   if (!merges_own()) {
     RETURN_IF_ERROR(ReadProgress());
-    ASSIGN_OR_RETURN(const std::vector<DeadLetter> letters, ReadDeadLetters(*connection_));
-    parts_.dead_letters->Reload(origin_, letters);
-    RETURN_IF_ERROR(RebuildVersions());
   }
+  ASSIGN_OR_RETURN(const std::vector<DeadLetter> letters, ReadDeadLetters(*connection_));
+  parts_.dead_letters->Reload(origin_, letters);
+  if (!merges_own()) RETURN_IF_ERROR(RebuildVersions());
   while (!stopping_ && !parts_.versions_rebuilt(origin_, kIdleWait)) {
     SetHealth(Health::Level::kWarning, "rebuilding", "waits for other origins' row versions");
   }
@@ -365,7 +365,7 @@ absl::Status Applier::Loop() {
     if (rewind_)
       return absl::UnavailableError(
           "the members changed, or PostgreSQL lost commits: a new session");
-    if (!merges_own()) RETURN_IF_ERROR(RetryLetters());
+    RETURN_IF_ERROR(RetryLetters());
     ASSIGN_OR_RETURN(const bool gathered, merges_own() ? GatherOwn() : Gather());
     if (gathered) {
       RETURN_IF_ERROR(ApplyPending());
@@ -761,8 +761,10 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     if (decided && status.ok()) {
       RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
+      AnnounceRefused(executor.refused());
       RETURN_IF_ERROR(Commit(plan.last(), &registration, !merges_own()));
       Count(plan, executor.conflicts());
+      NoteRefused(executor.refused());
       NoteOrphans();
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
       before_.clear();
@@ -819,6 +821,7 @@ absl::Status Applier::ApplyLarge() {
   ConflictCounts conflicts;
   uint64_t changes = 0;
   uint64_t orphans = 0;
+  std::deque<DeadLetter> refused;
   RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
@@ -829,6 +832,7 @@ absl::Status Applier::ApplyLarge() {
     conflicts = {};
     changes = 0;
     orphans = 0;
+    refused.clear();
     absl::Status status;
     FoundBefore must_wait;
     bool begun = false;
@@ -862,13 +866,16 @@ absl::Status Applier::ApplyLarge() {
       if (status.ok() && must_wait.empty()) status = RecordDead(executor);
       if (status.ok() && must_wait.empty()) status = CheckForeignKeys(plan);
       orphans += foreign_keys_.orphans();
+      refused.insert(refused.end(), executor.refused().begin(), executor.refused().end());
       conflicts.Add(executor.conflicts());
       changes += plan.changes();
       if (piece->last) break;
     }
     recorded_.clear();
     if (status.ok() && must_wait.empty() && !values_.wants()) {
+      AnnounceRefused(refused);
       RETURN_IF_ERROR(Commit(last, &registration, /*moves_progress=*/true));
+      NoteRefused(refused);
       parts_.foreign_keys_queued();
       pending_.clear();
       values_.Clear();

@@ -179,12 +179,19 @@ class Applier {
   absl::Status PutAside(const absl::Status& cause);
   absl::Status RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied);
   absl::Status RetryLetters();
+  // Before a commit that puts changes among the dead letters, and after it.
+  void AnnounceRefused(const std::deque<DeadLetter>& refused);
+  void NoteRefused(const std::deque<DeadLetter>& refused);
   bool SawEverything(const TransactionHeader& header) const;
   absl::Status CheckForeignKeys(GroupPlan& plan);
   void NoteOrphans();
   absl::Status ApplyLetter(const DeadLetter& letter);
   absl::Status WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,
-                           TransactionHeader* header, FoundBefore* must_wait);
+                           TransactionHeader* header, FoundBefore* must_wait,
+                           std::deque<DeadLetter>* refused);
+  absl::Status FoldAgain(const DeadLetter& letter, const FoundBefore& found_before,
+                         TransactionHeader* header, FoundBefore* must_wait,
+                         std::deque<DeadLetter>* refused);
   void Rollback();
   void WaitABit(absl::Duration duration);
   void SetConnection(std::unique_ptr<postgres::Connection> connection);

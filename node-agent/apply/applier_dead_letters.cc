@@ -1,5 +1,6 @@
 // What an applier does about transactions that cannot be applied: puts them aside, and tries them
 // again. The rest of class Applier is in applier.cc.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -8,6 +9,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "node-agent/apply/applier.h"
+#include "node-agent/apply/refused_changes.h"
 
 namespace bdr::agent {
 namespace {
@@ -90,7 +92,7 @@ absl::Status Applier::PutAside(const absl::Status& cause) {
       ", changes = ", contents.changes(), " WHERE id = ", letter.id)));
   KeyTable::Registration none;
   RETURN_IF_ERROR(Commit(header, &none, /*moves_progress=*/true));
-  parts_.dead_letters->Add(letter);
+  parts_.dead_letters->Add(origin_, {letter});
   LogError("dead_letter",
            {{"state", "put_aside"},
             {"id", letter.id},
@@ -161,6 +163,27 @@ absl::Status Applier::RetryLetters() {
   return absl::OkStatus();
 }
 
+void Applier::AnnounceRefused(const std::deque<DeadLetter>& refused) {
+  if (refused.empty()) return;
+  int64_t oldest_us = INT64_MAX;
+  for (const DeadLetter& letter : refused) oldest_us = std::min(oldest_us, letter.stamp_us);
+  parts_.dead_letters->Announce(origin_, oldest_us);
+}
+
+void Applier::NoteRefused(const std::deque<DeadLetter>& refused) {
+  if (refused.empty()) return;
+  parts_.dead_letters->Add(origin_, {refused.begin(), refused.end()});
+  for (const DeadLetter& letter : refused) {
+    LogError("dead_letter",
+             {{"state", "put_aside"},
+              {"id", letter.id},
+              {"origin", ToString(letter.origin)},
+              {"lsn", ToString(letter.end_lsn)},
+              {"changes", 1}},
+             "the function of the table's policy refused a change; see \"bdrctl dead-letter\"");
+  }
+}
+
 // Like a large transaction, by the same rule and its own stamp; in place of progress the letter
 // goes, in the same local transaction.
 absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
@@ -174,13 +197,16 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
   executor_options_.fold.letter = letter.end_lsn;
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
-  RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
+  if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   FoundBefore found_before;
   int aborted = 0;
   while (!stopping_ && !rewind_) {
     FoundBefore must_wait;
     TransactionHeader header;
-    absl::Status status = WriteLetter(letter, found_before, &header, &must_wait);
+    std::deque<DeadLetter> refused;
+    absl::Status status = letter.refused
+                              ? FoldAgain(letter, found_before, &header, &must_wait, &refused)
+                              : WriteLetter(letter, found_before, &header, &must_wait, &refused);
     recorded_.clear();
     if (status.ok() && must_wait.empty() && !values_.wants()) {
       status = pipe_->Exec(absl::StrCat("DELETE FROM bdr.dead_letter WHERE id = ", letter.id));
@@ -190,8 +216,10 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
       }
       // Flushed: once the letter is gone, what it needs to be merged is forgotten.
       if (status.ok()) status = pipe_->Exec("SET LOCAL synchronous_commit = local");
+      if (status.ok()) AnnounceRefused(refused);
       if (status.ok()) status = Commit(header, &registration, /*moves_progress=*/false);
       if (status.ok()) {
+        NoteRefused(refused);
         values_.Clear();
         return status;
       }
@@ -217,7 +245,8 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
 }
 
 absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,
-                                  TransactionHeader* header, FoundBefore* must_wait) {
+                                  TransactionHeader* header, FoundBefore* must_wait,
+                                  std::deque<DeadLetter>* refused) {
   RETURN_IF_ERROR(QueueBegin(letter.stamp_us));
   RETURN_IF_ERROR(pipe_->Exec(
       absl::StrCat("SELECT FROM bdr.dead_letter WHERE id = ", letter.id, " FOR UPDATE"),
@@ -273,12 +302,56 @@ absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& f
         *must_wait = executor.must_wait();
         return absl::OkStatus();
       }
+      refused->insert(refused->end(), executor.refused().begin(), executor.refused().end());
       RETURN_IF_ERROR(RecordDead(executor));
       RETURN_IF_ERROR(foreign_keys_.After(plan, /*unseen=*/true, pipe_.get()));
       NoteOrphans();
     }
   }
   return absl::OkStatus();
+}
+
+// A change that the function of the table's policy had refused: its row as its whole history makes
+// it now.
+absl::Status Applier::FoldAgain(const DeadLetter& letter, const FoundBefore& found_before,
+                                TransactionHeader* header, FoundBefore* must_wait,
+                                std::deque<DeadLetter>* refused) {
+  RETURN_IF_ERROR(QueueBegin(letter.stamp_us));
+  RefusedRow row;
+  RETURN_IF_ERROR(QueueReadRefused(letter.id, pipe_.get(), &row));
+  RETURN_IF_ERROR(pipe_->Finish());
+  header->end_lsn = Lsn{1};  // of no origin: nothing is to be learned from it
+  header->stamp = {.time_us = letter.stamp_us, .node = letter.origin.node};
+
+  const absl::Status useless = absl::FailedPreconditionError(
+      absl::StrCat("table \"", row.schema, ".", row.table,
+                   "\" does not fold by a policy any more: drop the letter, and write the row "
+                   "again if it is not as it should be"));
+  const auto table = parts_.tables->Find(row.schema, row.table);
+  if (absl::IsNotFound(table.status())) return useless;
+  RETURN_IF_ERROR(table.status());
+  ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> bound,
+                   BoundTable::Make(RelationOf(**table), *table,
+                                    parts_.settings->Policies(row.schema, row.table),
+                                    parts_.settings->active()));
+  if (!bound->fold().folds()) return useless;
+  FoldExecutor fold(executor_options_.fold, Lsn{0}, pipe_.get(), &found_before);
+  TableOps ops{.table = bound, .rows = {}};
+  std::deque<conflict::FoldRow> kept;
+  RETURN_IF_ERROR(fold.AddKnownKey(row.version_key, &ops, &kept));
+  RETURN_IF_ERROR(fold.Lock(ops));
+  RETURN_IF_ERROR(pipe_->Finish());
+  RETURN_IF_ERROR(fold.Write(must_wait));
+  if (!must_wait->empty()) return absl::OkStatus();
+  for (const RefusedChange& again : fold.refused()) {
+    if (again.change.origin == letter.origin && again.change.end_lsn == letter.end_lsn) {
+      return absl::FailedPreconditionError(absl::StrCat("the function of the policy of table \"",
+                                                        row.schema, ".", row.table,
+                                                        "\" still raises: ", again.error));
+    }
+    RETURN_IF_ERROR(QueueRefused(again, pipe_.get(), refused));
+  }
+  return pipe_->Finish();
 }
 
 }  // namespace bdr::agent

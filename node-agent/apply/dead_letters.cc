@@ -15,7 +15,8 @@ namespace bdr::agent {
 absl::StatusOr<std::vector<DeadLetter>> ReadDeadLetters(postgres::Connection& connection) {
   ASSIGN_OR_RETURN(const postgres::Result rows,
                    connection.Exec("SELECT id, origin_node, origin_incarnation, end_lsn, "
-                                   "(extract(epoch FROM stamp) * 1000000)::int8 "
+                                   "(extract(epoch FROM stamp) * 1000000)::int8, "
+                                   "version_key <> '' "
                                    "FROM bdr.dead_letter"));
   std::vector<DeadLetter> letters;
   for (int i = 0; i < rows.rows(); ++i) {
@@ -29,6 +30,7 @@ absl::StatusOr<std::vector<DeadLetter>> ReadDeadLetters(postgres::Connection& co
     }
     letter.origin.node = static_cast<NodeId>(node);
     ASSIGN_OR_RETURN(letter.end_lsn, ParseLsn(rows.value(i, 3)));
+    letter.refused = rows.value(i, 5) == "t";
     letters.push_back(letter);
   }
   return letters;
@@ -119,19 +121,26 @@ void DeadLetters::Announce(OriginId origin, int64_t stamp_us) {
   HoldLocked();
 }
 
-void DeadLetters::Add(const DeadLetter& letter) {
+void DeadLetters::Add(OriginId announced_by, const std::vector<DeadLetter>& letters) {
   MutexLock lock(&mu_);
-  letters_[letter.id] = letter;
-  announced_.erase(letter.origin);
+  for (const DeadLetter& letter : letters) letters_[letter.id] = letter;
+  announced_.erase(announced_by);
   HoldLocked();
+}
+
+OriginId DeadLetters::ApplierOf(const DeadLetter& letter) const {
+  return letter.refused ? progress_->own() : letter.origin;
 }
 
 void DeadLetters::Reload(OriginId origin, const std::vector<DeadLetter>& letters) {
   MutexLock lock(&mu_);
   announced_.erase(origin);
-  std::erase_if(letters_, [&](const auto& known) { return known.second.origin == origin; });
+  // Changes that were refused come from other sessions too, perhaps since the table was read.
+  std::erase_if(letters_, [&](const auto& known) {
+    return !known.second.refused && known.second.origin == origin;
+  });
   for (const DeadLetter& letter : letters) {
-    if (letter.origin == origin) letters_[letter.id] = letter;
+    if (ApplierOf(letter) == origin) letters_[letter.id] = letter;
   }
   HoldLocked();
 }
@@ -139,7 +148,8 @@ void DeadLetters::Reload(OriginId origin, const std::vector<DeadLetter>& letters
 bool DeadLetters::Holds(OriginId origin, Lsn end_lsn) const {
   MutexLock lock(&mu_);
   return std::any_of(letters_.begin(), letters_.end(), [&](const auto& known) {
-    return known.second.origin == origin && known.second.end_lsn == end_lsn;
+    const DeadLetter& letter = known.second;
+    return !letter.refused && letter.origin == origin && letter.end_lsn == end_lsn;
   });
 }
 
@@ -148,7 +158,7 @@ std::optional<DeadLetter> DeadLetters::NextRequest(OriginId origin) {
   for (auto& [id, request] : requests_) {
     if (request.taken) continue;
     const auto letter = letters_.find(id);
-    if (letter == letters_.end() || letter->second.origin != origin) continue;
+    if (letter == letters_.end() || ApplierOf(letter->second) != origin) continue;
     request.taken = true;
     return letter->second;
   }

@@ -1,4 +1,5 @@
-// Transactions that could not be applied here and were put aside (on_apply_error: dead_letter).
+// What could not be applied here and was put aside: transactions (on_apply_error: dead_letter), and
+// single changes that the function of a custom policy refused (refused_changes.h).
 //
 // They stand in bdr.dead_letter, as they came. Put aside is not applied: a transaction that is
 // tried again later is merged by its own, old stamp, so what was written to its rows since must
@@ -31,6 +32,7 @@ struct DeadLetter {
   OriginId origin;
   Lsn end_lsn;  // in the origin's WAL
   int64_t stamp_us = 0;
+  bool refused = false;  // a single change, of whatever origin: the applier of own changes retries
 };
 
 // All that stand in the database.
@@ -62,8 +64,8 @@ class DeadLetters {
   // --- appliers, each for its origin ---
   // A transaction is about to be put aside.
   void Announce(OriginId origin, int64_t stamp_us);
-  // It was.
-  void Add(const DeadLetter& letter);
+  // It was, or nothing was.
+  void Add(OriginId announced_by, const std::vector<DeadLetter>& letters);
   // What stands in the database, read by the origin's session while nothing of it is under way.
   void Reload(OriginId origin, const std::vector<DeadLetter>& letters);
   // That transaction is not applied here, though progress has passed it.
@@ -87,6 +89,8 @@ class DeadLetters {
     std::optional<absl::Status> outcome;
     int waiters = 0;
   };
+  // Who retries it.
+  OriginId ApplierOf(const DeadLetter& letter) const;
   void HoldLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Progress* const progress_;

@@ -102,8 +102,8 @@ TEST_F(DeadLettersTest, NothingIsStableFromTheOldestLetterOn) {
   DeadLetters letters(&progress_, {});
   letters.Announce(kPeer, 300);
   EXPECT_EQ(progress_.StableTime(), 299) << "before it is committed";
-  letters.Add(letter_);
-  letters.Add({.id = 8, .origin = kPeer, .end_lsn = Lsn{6}, .stamp_us = 400});
+  letters.Add(kPeer, {letter_});
+  letters.Add(kPeer, {{.id = 8, .origin = kPeer, .end_lsn = Lsn{6}, .stamp_us = 400}});
   EXPECT_EQ(progress_.StableTime(), 299);
   letters.Remove(7);
   EXPECT_EQ(progress_.StableTime(), 399);
@@ -131,6 +131,27 @@ TEST_F(DeadLettersTest, ALetterIsTriedByItsOriginsApplier) {
   }
   EXPECT_EQ(letters.count(), 0u);
   EXPECT_EQ(progress_.StableTime(), 1000);
+}
+
+TEST_F(DeadLettersTest, ARefusedChangeIsTriedByTheApplierOfOwnChanges) {
+  letter_.refused = true;
+  DeadLetters letters(&progress_, {});
+  letters.Announce(kPeer, 300);
+  letters.Add(kPeer, {letter_});
+  EXPECT_EQ(progress_.StableTime(), 299);
+  EXPECT_FALSE(letters.Holds(kPeer, Lsn{5})) << "its transaction is applied";
+  letters.Reload(kPeer, {});
+  EXPECT_EQ(letters.count(), 1u) << "written since by another session";
+  std::thread applier([&] {
+    std::optional<DeadLetter> request;
+    while (!request.has_value()) {
+      EXPECT_FALSE(letters.NextRequest(kPeer).has_value());
+      request = letters.NextRequest(progress_.own());
+    }
+    letters.Finish(request->id, absl::OkStatus());
+  });
+  EXPECT_OK(letters.Retry(7, absl::Seconds(30)));
+  applier.join();
 }
 
 }  // namespace

@@ -243,7 +243,7 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
   };
   const conflict::CustomHandler custom = [&](const conflict::FoldState& older,
                                              const FoldChange& change, const FoldRow& newer) {
-    return CallHandler(bound, older, change, newer);
+    return CallHandler(bound, op.version_key, older, change, newer);
   };
   query.custom = &custom;
   return FoldKey(std::move(query));
@@ -252,6 +252,7 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
 // The user's function, in this session. What it raises does not end the transaction: the change is
 // left out then, here as everywhere.
 absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
+                                                  const std::string& version_key,
                                                   const conflict::FoldState& older,
                                                   const FoldChange& change, const FoldRow& newer) {
   FoldRow older_row = *older.row;
@@ -317,36 +318,63 @@ absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
       merged[static_cast<size_t>(column)] = older_row[static_cast<size_t>(column)];
     }
   }
-  if (!error.empty()) {
-    failed_.push_back({.table = table.table().DisplayName(), .change = change, .error = error});
-    return older_row;
+  if (error.empty()) return merged;
+  RefusedChange& refused = refused_.emplace_back();
+  refused = {.schema = table.table().schema,
+             .table = table.table().name,
+             .version_key = version_key,
+             .change = change,
+             .older = "null",
+             .newer = "null",
+             .error = error};
+  if (!table.columns_beside().empty()) return older_row;
+  params.resize(2);
+  const std::string type = table.table().QualifiedName();
+  RETURN_IF_ERROR(pipe_->Run(
+      Name(table, "y"),
+      [&] {
+        return absl::StrCat("SELECT pg_catalog.to_jsonb(($1::", type,
+                            "[])[1])::pg_catalog.text, pg_catalog.to_jsonb(($2::", type,
+                            "[])[1])::pg_catalog.text");
+      },
+      kInferred, params,
+      [&refused](const Result& result) {
+        refused.older = std::string(result.value(0, 0));
+        refused.newer = std::string(result.value(0, 1));
+        return absl::OkStatus();
+      }));
+  RETURN_IF_ERROR(pipe_->Finish());
+  return older_row;
+}
+
+absl::Status FoldExecutor::AddKnownKey(const std::string& version_key, TableOps* ops,
+                                       std::deque<FoldRow>* kept) const {
+  const postgres::TableInfo& table = ops->table->table();
+  ASSIGN_OR_RETURN(conflict::KeyHistory history,
+                   options_.history->Get(version_key, AttnumsOf(table)));
+  // Any row of the key will do: only the key counts.
+  const FoldRow* row = nullptr;
+  if (history.base.has_value() && history.base->state.row.has_value()) {
+    row = &*history.base->state.row;
   }
-  return merged;
+  for (const conflict::HistoryEntry& entry : history.entries) {
+    if (entry.change.old_row.has_value()) row = &*entry.change.old_row;
+    if (entry.change.new_row.has_value()) row = &*entry.change.new_row;
+  }
+  // The table's own record, or deletes alone: nothing can be left.
+  if (row == nullptr) return absl::OkStatus();
+  kept->push_back(*row);
+  RowOp op;
+  op.version_key = version_key;
+  op.row = ToColumnValues(kept->back(), table);
+  ops->rows.push_back(std::move(op));
+  return absl::OkStatus();
 }
 
 absl::Status FoldExecutor::AddKnownKeys(TableOps* ops, std::deque<FoldRow>* kept) const {
-  const postgres::TableInfo& table = ops->table->table();
-  const conflict::Attnums attnums = AttnumsOf(table);
   ASSIGN_OR_RETURN(const std::vector<std::string> keys,
-                   options_.history->Keys("", table.oid, SIZE_MAX));
-  for (const std::string& key : keys) {
-    ASSIGN_OR_RETURN(conflict::KeyHistory history, options_.history->Get(key, attnums));
-    // Any row of the key will do: only the key counts.
-    const FoldRow* row = nullptr;
-    if (history.base.has_value() && history.base->state.row.has_value()) {
-      row = &*history.base->state.row;
-    }
-    for (const conflict::HistoryEntry& entry : history.entries) {
-      if (entry.change.old_row.has_value()) row = &*entry.change.old_row;
-      if (entry.change.new_row.has_value()) row = &*entry.change.new_row;
-    }
-    if (row == nullptr) continue;  // the table's own record, or deletes alone: nothing can be left
-    kept->push_back(*row);
-    RowOp op;
-    op.version_key = key;
-    op.row = ToColumnValues(kept->back(), table);
-    ops->rows.push_back(std::move(op));
-  }
+                   options_.history->Keys("", ops->table->table().oid, SIZE_MAX));
+  for (const std::string& key : keys) RETURN_IF_ERROR(AddKnownKey(key, ops, kept));
   return absl::OkStatus();
 }
 

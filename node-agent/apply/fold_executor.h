@@ -50,9 +50,13 @@ struct FoldOptions {
 };
 
 // A change that the user's function refused: the row stays as if the change had not been made.
-struct FailedHandler {
+struct RefusedChange {
+  std::string schema;
   std::string table;
+  std::string version_key;
   conflict::FoldChange change;
+  std::string older;  // what the function was given, as jsonb
+  std::string newer;
   std::string error;
 };
 
@@ -72,12 +76,15 @@ class FoldExecutor {
 
   bool empty() const { return tables_.empty(); }
 
-  // Adds an operation for every key of the table that has a history. Their rows point into `kept`.
+  // Adds an operation for the key if it has a history, or for every such key of the table. Their
+  // rows point into `kept`.
+  absl::Status AddKnownKey(const std::string& version_key, TableOps* ops,
+                           std::deque<conflict::FoldRow>* kept) const;
   absl::Status AddKnownKeys(TableOps* ops, std::deque<conflict::FoldRow>* kept) const;
 
   // The row that stood at the key of an operation that was locked, as jsonb; "" for none.
   std::string FoundRow(const RowOp& op) const;
-  const std::vector<FailedHandler>& failed() const { return failed_; }
+  const std::vector<RefusedChange>& refused() const { return refused_; }
 
  private:
   struct Found {
@@ -101,6 +108,7 @@ class FoldExecutor {
                           FoundBefore* must_wait);
   absl::StatusOr<FoldResult> FoldOne(Table& table, const RowOp& op);
   absl::StatusOr<conflict::FoldRow> CallHandler(const BoundTable& table,
+                                                const std::string& version_key,
                                                 const conflict::FoldState& older,
                                                 const conflict::FoldChange& change,
                                                 const conflict::FoldRow& newer);
@@ -112,7 +120,7 @@ class FoldExecutor {
   std::deque<Table> tables_;
   std::map<OriginId, Lsn> applied_;  // here, before this group
   Lsn local_now_;
-  std::vector<FailedHandler> failed_;
+  std::vector<RefusedChange> refused_;
 };
 
 }  // namespace bdr::agent

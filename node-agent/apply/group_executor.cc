@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "node-agent/apply/refused_changes.h"
 #include "node-agent/apply/truncate.h"
 
 namespace bdr::agent {
@@ -241,28 +242,15 @@ absl::Status GroupExecutor::Fold(FoldExecutor& fold, std::deque<TableRun>& runs)
       Lose(run, op, before, state, fold.FoundRow(op), /*local_wins=*/false, kFolded);
     }
   }
-  return LogFailed(fold);
+  return PutRefusedAside(fold);
 }
 
-// Each once, however often its row is folded.
-absl::Status GroupExecutor::LogFailed(const FoldExecutor& fold) {
-  for (const FailedHandler& failed : fold.failed()) {
-    const std::string time =
-        absl::StrCat("'epoch'::pg_catalog.timestamptz + ", failed.change.stamp.time_us,
-                     " * '1 microsecond'::pg_catalog.interval");
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
-        "INSERT INTO bdr.conflict_log (relation, kind, remote_stamp, remote_node, remote_lsn,"
-        " winner, rule) SELECT ",
-        postgres::QuoteLiteral(failed.table), ", 'merge_function_failed', ", time, ", ",
-        failed.change.stamp.node, ", '", ToString(failed.change.end_lsn), "', 'local', ",
-        postgres::QuoteLiteral(failed.error),
-        " WHERE NOT EXISTS (SELECT FROM bdr.conflict_log WHERE relation = ",
-        postgres::QuoteLiteral(failed.table),
-        " AND kind = 'merge_function_failed' AND"
-        " remote_lsn = '",
-        ToString(failed.change.end_lsn), "' AND remote_node = ", failed.change.stamp.node, ")")));
+absl::Status GroupExecutor::PutRefusedAside(const FoldExecutor& fold) {
+  if (fold.refused().empty()) return absl::OkStatus();
+  for (const RefusedChange& refused : fold.refused()) {
+    RETURN_IF_ERROR(QueueRefused(refused, pipe_, &refused_));
   }
-  return absl::OkStatus();
+  return pipe_->Finish();
 }
 
 // A row whose key changed comes without the large values that did not; they still stand in the row
@@ -869,6 +857,7 @@ absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
   if (fold.empty()) return absl::OkStatus();
   RETURN_IF_ERROR(pipe_->Finish());
   RETURN_IF_ERROR(fold.Write(&must_wait_));
+  if (must_wait_.empty()) RETURN_IF_ERROR(PutRefusedAside(fold));
   return pipe_->Finish();
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/claimed_table.h"
+#include "node-agent/apply/dead_letters.h"
 #include "node-agent/apply/fold_executor.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
@@ -88,6 +90,8 @@ class GroupExecutor {
     return unseated_;
   }
   const ConflictCounts& conflicts() const { return conflicts_; }
+  // Changes that a policy's function refused, as they were put among the dead letters.
+  const std::deque<DeadLetter>& refused() const { return refused_; }
 
  private:
   enum class Batch { kDelete, kUpdate, kInsert, kPlainInsert };
@@ -121,7 +125,7 @@ class GroupExecutor {
 
   absl::Status RunSegment(GroupPlan& plan, Segment& segment);
   absl::Status Fold(FoldExecutor& fold, std::deque<TableRun>& runs);
-  absl::Status LogFailed(const FoldExecutor& fold);
+  absl::Status PutRefusedAside(const FoldExecutor& fold);
   absl::Status FetchMoved(GroupPlan& plan, Segment& segment);
   absl::Status QueueFirst(TableRun& run);
   absl::Status QueueBatch(TableRun& run, Batch batch, std::vector<const RowOp*> rows);
@@ -169,6 +173,7 @@ class GroupExecutor {
   std::vector<std::string> must_register_;
   std::vector<std::pair<std::string, conflict::Version>> unseated_;
   FoundBefore must_wait_;
+  std::deque<DeadLetter> refused_;
   ConflictCounts conflicts_;
 };
 

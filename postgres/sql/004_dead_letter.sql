@@ -1,5 +1,6 @@
--- Transactions of other nodes that could not be applied here and were put aside whole
--- (on_apply_error: dead_letter), in the local transaction that moved bdr.progress past them.
+-- What could not be applied here and waits for a person: transactions of other nodes that were put
+-- aside whole (on_apply_error: dead_letter), in the local transaction that moved bdr.progress past
+-- them; and single changes that the function of a custom policy refused.
 CREATE TABLE bdr.dead_letter (
     id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     put_aside_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -10,7 +11,11 @@ CREATE TABLE bdr.dead_letter (
     cause              text        NOT NULL,   -- why it could not be applied
     contents           jsonb       NOT NULL,   -- {"schema.table": {"insert": 1, ...}, ...}
     changes            bigint      NOT NULL,
-    UNIQUE (origin_node, origin_incarnation, end_lsn)
+    -- Of a single change: its table, and the row's name in the agent's version store.
+    schema_name        text,
+    table_name         text,
+    version_key        bytea       NOT NULL DEFAULT '',
+    UNIQUE (origin_node, origin_incarnation, end_lsn, version_key)
 );
 
 -- Its changes, as they came: one block of the change log for each part.

@@ -72,7 +72,7 @@ TEST_F(DeadLetterTest, WaitsForAPersonWhileTheRestGoesOn) {
   ASSERT_OK(harness::WaitFor("status tells", kDeadline, [&]() -> absl::StatusOr<bool> {
     const auto status = cluster_->Bdrctl({"status"});
     return status.ok() && status->exit_code == 2 &&
-           absl::StrContains(status->out, "1 transaction was put aside");
+           absl::StrContains(status->out, "1 dead letter waits");
   }));
   EXPECT_THAT(Bdrctl({"dead-letter", "show", name}),
               testing::AllOf(HasSubstr("small"), HasSubstr("public.price"), HasSubstr("update")));
