@@ -82,6 +82,8 @@ class Capture::Session {
   absl::Status Commit(const postgres::CommitMessage& commit);
   absl::Status SpillPending();
   absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit);
+  // Whether a streamed transaction, committed by now, is one of another origin.
+  absl::StatusOr<bool> IsRemote(uint32_t xid);
   absl::Status TakeStreamedRelations(uint32_t xid);
   absl::Status WriteSpooled(uint32_t xid, const TransactionHeader& header, int64_t commit_us);
   TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
@@ -94,6 +96,7 @@ class Capture::Session {
   const Options& options_;
   const Parts& parts_;
   std::unique_ptr<postgres::ReplicationConnection> connection_;
+  std::unique_ptr<postgres::Connection> sql_;  // opened when it is needed
   std::unique_ptr<BlockWriter> writer_;
   Spool spool_;
 
@@ -488,8 +491,26 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
   return spool_.Add(stream_xid_, subxid, Kind::kChange, WithoutXid(data));
 }
 
+// PostgreSQL 15 takes the origin of a streamed transaction from its first change, and what a DDL
+// command or a TRUNCATE does to the catalogs carries none: such a transaction looks local although
+// it was applied, and would go round for ever. What its commit record says is kept with its commit
+// time, as long as anybody may still have to decode it, since the slot keeps the catalogs' xids.
+absl::StatusOr<bool> Capture::Session::IsRemote(uint32_t xid) {
+  if (spool_.IsRemote(xid)) return true;
+  if (sql_ == nullptr || sql_->broken()) {
+    ASSIGN_OR_RETURN(sql_, postgres::Connection::Connect(
+                               {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
+  }
+  ASSIGN_OR_RETURN(
+      const std::string origin,
+      sql_->QueryValue(absl::StrCat("SELECT coalesce((pg_xact_commit_timestamp_origin('", xid,
+                                    "'::xid)).roident, 0)")));
+  return origin != "0";
+}
+
 absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit) {
-  if (!spool_.IsRemote(xid) && commit.end_lsn > start_) {
+  ASSIGN_OR_RETURN(const bool remote, IsRemote(xid));
+  if (!remote && commit.end_lsn > start_) {
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
     unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
