@@ -11,8 +11,8 @@ namespace bdr::chaos {
 
 // Every acknowledged transaction is there, and every write of it stands, was replaced by one that
 // saw it, or is named in a node's conflict log as the one that lost; nothing that was replaced came
-// back. No key and no unique value is there twice, whatever the indexes say. An error if something
-// could not be looked at.
+// back (in tables where the last update wins). No key and no unique value is there twice, whatever
+// the indexes say. An error if something could not be looked at.
 absl::Status CheckJournal(const Plan& plan, const harness::Cluster& cluster, const Journal& journal,
                           Findings* findings);
 absl::Status CheckUnique(const harness::Cluster& cluster, Findings* findings);

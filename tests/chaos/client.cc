@@ -21,13 +21,17 @@ postgres::Connection* Client::Get() {
   return connection_.get();
 }
 
+bool IsTaken(const absl::Status& status) {
+  const std::string state = postgres::Sqlstate(status);
+  return state == "23505" || state == "23P01";
+}
+
 bool IsExpected(const absl::Status& status) {
   static const auto* const states =
       new std::vector<std::string>{"40001",            // serialization failure
                                    "40P01",            // deadlock
-                                   "23505",            // a unique value that somebody else has
                                    "55P03", "57014"};  // waited too long for a lock
-  return absl::IsUnavailable(status) ||
+  return absl::IsUnavailable(status) || IsTaken(status) ||
          std::find(states->begin(), states->end(), postgres::Sqlstate(status)) != states->end();
 }
 

@@ -109,20 +109,9 @@ void Faults::LookAtAgents() {
   }
 }
 
-FaultKind Faults::RandomKind() {
-  int total = 0;
-  for (const auto& [kind, weight] : plan_.profile.faults) total += weight;
-  int64_t dice = random_.Below(total);
-  for (const auto& [kind, weight] : plan_.profile.faults) {
-    if (dice < weight) return kind;
-    dice -= weight;
-  }
-  return FaultKind::kPartition;
-}
-
 void Faults::BeginOne() {
   if (plan_.profile.faults.empty()) return;
-  const FaultKind kind = RandomKind();
+  const FaultKind kind = random_.PickWeighted(plan_.profile.faults);
   // Drawn also where they are not used, so that what comes later stays the same.
   const std::string node = random_.Pick(names_);
   const absl::Duration lasts =

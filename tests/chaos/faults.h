@@ -45,7 +45,6 @@ class Faults {
   void BeginOne();
   void EndDue(absl::Time now);
   void End(Active& active);
-  FaultKind RandomKind();
   // Sets `end`; an error if the fault cannot be had now.
   absl::Status Begin(FaultKind kind, Active* active);
   absl::Status BeginNetwork(FaultKind kind, Active* active);

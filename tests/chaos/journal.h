@@ -27,6 +27,13 @@ struct Write {
   bool deletes = false;
 };
 
+// To a counter (policies.h).
+struct Added {
+  int table = 0;
+  int64_t key = 0;
+  int64_t amount = 0;
+};
+
 struct JournaledTransaction {
   int64_t number = 0;
   int node = 0;
@@ -35,6 +42,7 @@ struct JournaledTransaction {
   absl::Time ended;
   std::vector<Write> writes;
   std::vector<int> truncated;  // tables
+  std::vector<Added> added;
 };
 
 // Thread-safe.

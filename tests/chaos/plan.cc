@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "tests/chaos/policies.h"
 #include "tests/chaos/tables.h"
 
 namespace bdr::chaos {
@@ -38,12 +39,27 @@ std::map<FaultKind, int> AllFaults() {
   };
 }
 
+std::map<FaultKind, int> SomeFaults() {
+  return {{FaultKind::kPartition, 8},       {FaultKind::kIsolate, 6},
+          {FaultKind::kDelay, 6},           {FaultKind::kAgentKill, 5},
+          {FaultKind::kAgentFailPoint, 10}, {FaultKind::kAgentMachineCrash, 4},
+          {FaultKind::kPostgresKill, 4},    {FaultKind::kFreeze, 4},
+          {FaultKind::kRowLocks, 8},        {FaultKind::kRewrite, 3}};
+}
+
 std::map<Operation, int> AllOperations() {
   return {
-      {Operation::kUpsert, 30},    {Operation::kUpdate, 30},   {Operation::kInsert, 10},
-      {Operation::kDelete, 14},    {Operation::kKeyChange, 8}, {Operation::kBulkUpsert, 1},
-      {Operation::kBulkDelete, 1}, {Operation::kTruncate, 1},
+      {Operation::kUpsert, 30},    {Operation::kUpdate, 30},    {Operation::kInsert, 10},
+      {Operation::kDelete, 14},    {Operation::kKeyChange, 8},  {Operation::kExchange, 6},
+      {Operation::kBulkUpsert, 1}, {Operation::kBulkDelete, 1}, {Operation::kTruncate, 1},
   };
+}
+
+std::map<TableKind, int> AllKinds() {
+  return {{TableKind::kPlain, 4},
+          {TableKind::kUnique, 4},
+          {TableKind::kFolded, 3},
+          {TableKind::kCounter, 1}};
 }
 
 std::vector<Profile> MakeProfiles() {
@@ -51,11 +67,13 @@ std::vector<Profile> MakeProfiles() {
   profiles.push_back({.name = "everything",
                       .about = "all faults but moved clocks, on tables of every kind",
                       .faults = AllFaults(),
-                      .operations = AllOperations()});
+                      .operations = AllOperations(),
+                      .kinds = AllKinds()});
   Profile clocks = {.name = "clocks",
                     .about = "clocks that step by up to 5 s, and run fast or slow, with the rest",
                     .faults = AllFaults(),
                     .operations = AllOperations(),
+                    .kinds = AllKinds(),
                     .clocks = true};
   clocks.faults[FaultKind::kClockStep] = 25;
   clocks.faults[FaultKind::kClockRate] = 15;
@@ -69,7 +87,8 @@ std::vector<Profile> MakeProfiles() {
                                  {FaultKind::kStall, 4},
                                  {FaultKind::kReset, 6},
                                  {FaultKind::kBandwidth, 3}},
-                      .operations = AllOperations()});
+                      .operations = AllOperations(),
+                      .kinds = AllKinds()});
   profiles.push_back({.name = "crashes",
                       .about = "processes and machines die",
                       .faults = {{FaultKind::kAgentKill, 5},
@@ -79,11 +98,13 @@ std::vector<Profile> MakeProfiles() {
                                  {FaultKind::kBackendsKill, 4},
                                  {FaultKind::kServerKill, 1}},
                       .operations = AllOperations(),
+                      .kinds = AllKinds(),
                       .fault_max = absl::Seconds(1)});
   profiles.push_back({.name = "calm",
                       .about = "nothing fails: users alone fight",
                       .faults = {},
-                      .operations = AllOperations()});
+                      .operations = AllOperations(),
+                      .kinds = AllKinds()});
   profiles.push_back(
       {.name = "fight",
        .about = "many short transactions on three rows of one table, links that come and go",
@@ -93,11 +114,26 @@ std::vector<Profile> MakeProfiles() {
                       {Operation::kUpdate, 20},
                       {Operation::kInsert, 20},
                       {Operation::kDelete, 30},
-                      {Operation::kKeyChange, 10}},
+                      {Operation::kKeyChange, 10},
+                      {Operation::kExchange, 6}},
+       .kinds = AllKinds(),
        .hot_keys = 3,
        .workers = 2,
        .tables = 1,
        .fault_max = absl::Seconds(1)});
+  profiles.push_back({.name = "unique",
+                      .about = "links and processes fail, on tables with further unique values",
+                      .faults = SomeFaults(),
+                      .operations = AllOperations(),
+                      .kinds = {{TableKind::kUnique, 1}},
+                      .fault_max = absl::Seconds(2)});
+  profiles.push_back({.name = "policies",
+                      .about = "links and processes fail, on tables with policies",
+                      .faults = SomeFaults(),
+                      .operations = AllOperations(),
+                      .kinds = {{TableKind::kFolded, 3}, {TableKind::kCounter, 1}},
+                      .tables = 2,
+                      .fault_max = absl::Seconds(2)});
   return profiles;
 }
 
@@ -187,9 +223,11 @@ absl::StatusOr<Plan> MakePlan(const Options& options) {
   int tables = static_cast<int>(random.Between(1, 3));
   if (plan.profile.tables != 0) tables = plan.profile.tables;
   for (int i = 0; i < tables; ++i) {
-    plan.tables.push_back(RandomTable(random, absl::StrCat("chaos_t", i + 1)));
-    if (plan.profile.hot_keys != 0) plan.tables.back().hot_keys = plan.profile.hot_keys;
+    plan.tables.push_back(RandomTable(random, absl::StrCat("chaos_t", i + 1),
+                                      random.PickWeighted(plan.profile.kinds),
+                                      plan.profile.hot_keys));
   }
+  ChoosePolicies(random, &plan);
   // Small blocks and groups reach the code for large ones with little data.
   plan.agent_config =
       absl::StrCat("block_max_bytes: ", random.Pick<int>({16, 64, 1024}), "KiB\n",

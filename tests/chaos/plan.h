@@ -21,6 +21,16 @@ struct ValueColumn {
   std::string RandomValue(Random& random) const;  // a literal, or an expression
 };
 
+enum class TableKind {
+  kPlain,
+  kUnique,   // there are further unique indexes, or exclusion constraints
+  kFolded,   // it has a policy, see policies.h
+  kCounter,  // it has policy delta, and rows that are there for ever
+};
+
+// What follows the table in `bdrctl table set-policy`.
+using Policy = std::vector<std::string>;
+
 // A table that everybody fights over. Beside its key and values each row holds `w`, the number of
 // the write that made it, unique in the run, and `prev`, the number of the write that this one saw.
 struct TableSpec {
@@ -34,10 +44,17 @@ struct TableSpec {
   // Each key has a number. The first `hot_keys` are fought over; from kBulkKeys on lies what bulk
   // writes touch.
   int hot_keys = 6;
-  bool unique_values = false;                                  // there are further unique indexes
+  TableKind kind = TableKind::kPlain;
+  // A column whose values rows may exchange within a statement or transaction: a deferrable
+  // constraint holds them apart. Empty: there is none.
+  std::string exchanged;
+  std::vector<Policy> policies;  // the first is set before users come
+  // What was written last is what stands, unless it is logged.
+  bool last_update_wins() const { return policies.empty(); }
   std::string KeyExpression(const std::string& number) const;  // comma-separated, of SQL
   std::string KeyColumns() const;
   std::string KeyCondition(int64_t number) const;
+  std::string KeyOf(int64_t number) const;  // always in the same form
 };
 inline constexpr int64_t kBulkKeys = 1000;
 
@@ -74,6 +91,7 @@ enum class Operation {
   kInsert,
   kDelete,
   kKeyChange,
+  kExchange,
   kTruncate,
   kBulkUpsert,
   kBulkDelete,
@@ -86,8 +104,9 @@ struct Profile {
   int nodes = 0;  // 0: the seed decides
   std::map<FaultKind, int> faults;
   std::map<Operation, int> operations;
-  int hot_keys = 0;  // 0: the seed decides
-  int workers = 0;   // of each node; 0: the seed decides
+  std::map<TableKind, int> kinds;  // of tables
+  int hot_keys = 0;                // 0: the seed decides
+  int workers = 0;                 // of each node; 0: the seed decides
   int tables = 0;
   bool clocks = false;      // nodes have clocks of their own
   std::string habits = {};  // BDR_STRESS of the agents
@@ -116,6 +135,7 @@ struct Plan {
   std::string agent_config;
   bool machine_crash = false;
   bool small_disks = false;
+  bool switch_policies = false;  // while users write
 };
 absl::StatusOr<Plan> MakePlan(const Options& options);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -23,6 +24,18 @@ class Random {
   template <typename T>
   const T& Pick(const std::vector<T>& values) {
     return values[static_cast<size_t>(Below(static_cast<int64_t>(values.size())))];
+  }
+  // By the weights that the values have.
+  template <typename T>
+  T PickWeighted(const std::map<T, int>& weights) {
+    int total = 0;
+    for (const auto& [value, weight] : weights) total += weight;
+    int64_t dice = Below(total);
+    for (const auto& [value, weight] : weights) {
+      if (dice < weight) return value;
+      dice -= weight;
+    }
+    return weights.begin()->first;
   }
 
  private:

@@ -18,6 +18,7 @@
 #include "tests/chaos/faults.h"
 #include "tests/chaos/findings.h"
 #include "tests/chaos/journal.h"
+#include "tests/chaos/policies.h"
 #include "tests/chaos/tables.h"
 #include "tests/chaos/witnesses.h"
 #include "tests/chaos/workload.h"
@@ -27,7 +28,8 @@
 namespace bdr::chaos {
 namespace {
 
-constexpr absl::Duration kHealed = absl::Seconds(60);
+// Long: rows that fold cost the more the further behind a node is, and machines are shared.
+constexpr absl::Duration kHealed = absl::Seconds(150);
 constexpr char kDiskSize[] = "size=256m";
 
 // What a run did, line by line, in its folder and, if wanted, on the screen.
@@ -108,7 +110,8 @@ void CheckAll(const Plan& plan, harness::Cluster* cluster, const Journal& journa
     findings->Add(absl::StrCat("converged, but not healthy: ", std::string(status.message())));
   }
   for (const absl::Status& status :
-       {CheckJournal(plan, *cluster, journal, findings), CheckUnique(*cluster, findings)}) {
+       {CheckJournal(plan, *cluster, journal, findings), CheckUnique(*cluster, findings),
+        CheckCounters(plan, *cluster, journal, findings)}) {
     if (!status.ok()) findings->Add(absl::StrCat("cannot be checked: ", status.ToString()));
   }
 }
@@ -127,6 +130,7 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       used.profile.faults.erase(FaultKind::kDiskFull);
     }
   }
+  for (const TableSpec& table : used.tables) log.Line(table.ddl);
   std::vector<std::string> names;
   for (int i = 1; i <= used.nodes; ++i) names.push_back(absl::StrCat("n", i));
   harness::ClusterOptions options;
@@ -156,20 +160,28 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       Unmount(folder->path(), used.nodes);
       return cluster.status();
     }
+    if (const absl::Status set = SetPolicies(used, **cluster); !set.ok()) {
+      cluster->reset();
+      Unmount(folder->path(), used.nodes);
+      return set;
+    }
     log.Line("the cluster has started");
     int64_t looks = 0;
     int64_t chain = 0;
     int faults_begun = 0;
+    int switched = 0;
     begun = absl::Now();
     {
       Workload workload(used, cluster->get(), &journal, &findings);
       Witnesses witnesses(used, cluster->get(), &findings);
-      Faults faults(used, cluster->get(), &findings,
-                    [&log](const std::string& line) { log.Line(line); });
+      const auto tell = [&log](const std::string& line) { log.Line(line); };
+      PolicySwitcher switcher(used, cluster->get(), tell);
+      Faults faults(used, cluster->get(), &findings, tell);
       faults.Run(begun + absl::Seconds(used.options.seconds));
       if (const absl::Status healed = faults.HealAll(); !healed.ok()) {
         findings.Add(absl::StrCat("does not come up again: ", healed.ToString()));
       }
+      switcher.Stop();
       workload.Stop();
       witnesses.StopWriters();
       log.Line("healed, nobody writes any more");
@@ -179,11 +191,13 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       looks = witnesses.looks();
       chain = witnesses.chain();
       faults_begun = faults.begun();
+      switched = switcher.switched();
     }
     for (const std::string& finding : findings.all()) log.Line("FOUND " + finding);
-    outcome.summary = absl::StrCat(used.nodes, " nodes, ", used.tables.size(), " tables, ",
-                                   journal.acknowledged(), " transactions, ", faults_begun,
-                                   " faults, ", looks, " looks, chain of ", chain);
+    outcome.summary =
+        absl::StrCat(used.nodes, " nodes, ", used.tables.size(), " tables, ",
+                     journal.acknowledged(), " transactions, ", faults_begun, " faults, ", switched,
+                     " other policies, ", looks, " looks, chain of ", chain);
     log.Line(outcome.summary);
     if (findings.any()) KeepEvidence(**cluster, findings, folder->path());
   }

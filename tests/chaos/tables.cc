@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/substitute.h"
+#include "tests/chaos/policies.h"
 
 namespace bdr::chaos {
 namespace {
@@ -28,6 +29,33 @@ const std::vector<KeyForm>& KeyForms() {
       {{{"a", "int"}, {"b", "text"}}, "(($) % 2)::int, 'b' || ($)::text"},
       {{{"a", "date"}, {"b", "smallint"}}, "'2020-01-01'::date + ($)::int, (($) % 7)::smallint"},
   };
+  return *forms;
+}
+
+struct UniqueForm {
+  std::string ddl;  // of a column written $0
+  bool constraint = false;
+  bool deferrable = false;
+};
+
+const std::vector<UniqueForm>& UniqueForms() {
+  static const auto* const forms = new std::vector<UniqueForm>{
+      {.ddl = "($0)"},
+      {.ddl = "($0) WHERE w % 2 = 0"},
+      {.ddl = "(($0 % 5))"},
+      {.ddl = "UNIQUE ($0) DEFERRABLE", .constraint = true, .deferrable = true},
+      {.ddl = "UNIQUE ($0) DEFERRABLE INITIALLY DEFERRED", .constraint = true, .deferrable = true},
+      {.ddl = "EXCLUDE USING hash ($0 WITH =)", .constraint = true}};
+  return *forms;
+}
+
+const std::vector<UniqueForm>& ExclusionForms() {
+  static const auto* const forms = new std::vector<UniqueForm>{
+      {.ddl = "EXCLUDE USING gist (r WITH &&)"},
+      {.ddl = "EXCLUDE USING spgist (r WITH &&)"},
+      {.ddl = "EXCLUDE USING gist (r WITH &&) WHERE (w % 2 = 0)"},
+      {.ddl = "EXCLUDE USING gist ((r * '[0,20)'::int4range) WITH &&)"},
+      {.ddl = "EXCLUDE USING gist (r WITH &&) DEFERRABLE INITIALLY DEFERRED", .deferrable = true}};
   return *forms;
 }
 
@@ -60,6 +88,10 @@ std::string ValueColumn::RandomValue(Random& random) const {
   if (type == "double precision") return absl::StrCat(n, " / 3.0::float8");
   // Few values, which many rows want.
   if (type == "claimed") return absl::StrCat(random.Below(8));
+  if (type == "int4range") {
+    const int64_t from = random.Below(40);
+    return absl::StrCat("int4range(", from, ", ", from + random.Below(5), ")");
+  }
   // Too large to stand in the row itself.
   if (type == "large") return absl::StrCat("repeat(md5('", n, "'), 120)");
   return absl::StrCat(n);
@@ -67,14 +99,20 @@ std::string ValueColumn::RandomValue(Random& random) const {
 
 std::string TableSpec::KeyColumns() const { return absl::StrJoin(key, ", "); }
 
-std::string TableSpec::KeyCondition(int64_t number) const {
-  return absl::StrCat("(", KeyColumns(), ") = (",
-                      absl::StrReplaceAll(key_lookup, {{"$", absl::StrCat(number)}}), ")");
+std::string TableSpec::KeyOf(int64_t number) const {
+  return absl::StrReplaceAll(key_lookup, {{"$", absl::StrCat(number)}});
 }
 
-TableSpec RandomTable(Random& random, const std::string& name) {
+std::string TableSpec::KeyCondition(int64_t number) const {
+  return absl::StrCat("(", KeyColumns(), ") = (", KeyOf(number), ")");
+}
+
+TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, int hot_keys) {
   TableSpec table;
   table.name = name;
+  table.kind = kind;
+  table.hot_keys = static_cast<int>(random.Between(2, 10));
+  if (hot_keys != 0) table.hot_keys = hot_keys;
   const KeyForm& form = random.Pick(KeyForms());
   std::vector<std::string> columns;
   for (const auto& [column, type] : form.columns) {
@@ -96,11 +134,29 @@ TableSpec RandomTable(Random& random, const std::string& name) {
     columns.push_back("large text");
   }
   // Of a partitioned table a unique index must hold the key of its partitions.
-  const bool partitioned = random.Percent(25);
-  const int64_t claims = partitioned || random.OneIn(2) ? 0 : random.Between(1, 2);
+  const bool unique_values = kind == TableKind::kUnique;
+  const bool partitioned = !unique_values && random.Percent(35);
+  const bool excludes = unique_values && random.OneIn(2);
+  const int64_t claims = unique_values ? random.Between(excludes ? 0 : 1, 2) : 0;
   for (int64_t i = 0; i < claims; ++i) {
     table.values.push_back({.name = absl::StrCat("u", i), .type = "claimed"});
     columns.push_back(absl::StrCat("u", i, " int"));
+  }
+  const bool folded = kind == TableKind::kFolded || kind == TableKind::kCounter;
+  if (folded) columns.push_back(FoldedColumns(random, &table));
+  std::vector<std::string> indexes;
+  for (int64_t i = 0; i < claims; ++i) {
+    const UniqueForm& unique = random.Pick(UniqueForms());
+    (unique.constraint ? columns : indexes)
+        .push_back(absl::Substitute(unique.ddl, absl::StrCat("u", i)));
+    if (unique.deferrable) table.exchanged = absl::StrCat("u", i);
+  }
+  if (excludes) {
+    table.values.push_back({.name = "r", .type = "int4range"});
+    columns.push_back("r int4range");
+    const UniqueForm& exclusion = random.Pick(ExclusionForms());
+    columns.push_back(exclusion.ddl);
+    if (exclusion.deferrable) table.exchanged = "r";
   }
   columns.push_back(absl::StrCat("PRIMARY KEY (", table.KeyColumns(), ")"));
   table.ddl = absl::StrCat("CREATE TABLE ", name, " (", absl::StrJoin(columns, ", "), ")");
@@ -116,7 +172,7 @@ TableSpec RandomTable(Random& random, const std::string& name) {
   std::vector<std::string> relations = {name};
   if (partitioned) relations = {name, name + "_0", name + "_1", name + "_2"};
   // Without it, large values are left out of updates that do not change them.
-  const bool full = random.Percent(30);
+  const bool full = folded || random.Percent(30);
   for (const std::string& relation : relations) {
     if (large && (relation != name || !partitioned)) {
       absl::StrAppend(&table.ddl, "ALTER TABLE ", relation,
@@ -124,15 +180,10 @@ TableSpec RandomTable(Random& random, const std::string& name) {
     }
     if (full) absl::StrAppend(&table.ddl, "ALTER TABLE ", relation, " REPLICA IDENTITY FULL;\n");
   }
-  for (int64_t i = 0; i < claims; ++i) {
-    absl::StrAppend(
-        &table.ddl, "CREATE UNIQUE INDEX ON ", name,
-        absl::Substitute(
-            random.Pick<std::string>({" (u$0);\n", " (u$0) WHERE w % 2 = 0;\n", " ((u$0 % 5));\n"}),
-            i));
+  for (const std::string& index : indexes) {
+    absl::StrAppend(&table.ddl, "CREATE UNIQUE INDEX ON ", name, " ", index, ";\n");
   }
-  table.unique_values = claims > 0;
-  table.hot_keys = static_cast<int>(random.Between(2, 10));
+  if (folded) table.ddl += FoldedDdl(table);
   return table;
 }
 

@@ -7,7 +7,8 @@
 
 namespace bdr::chaos {
 
-TableSpec RandomTable(Random& random, const std::string& name);
+// `hot_keys`: 0 if chance decides.
+TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, int hot_keys);
 // What the random tables need before they are created.
 std::string TypesDdl();
 

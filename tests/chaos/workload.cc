@@ -12,6 +12,7 @@ namespace bdr::chaos {
 namespace {
 
 constexpr int64_t kMostBulkRows = 1500;
+constexpr int64_t kMostFoldedRows = 60;
 
 int64_t ToNumber(const postgres::Result& result, int row, int column) {
   int64_t number = 0;
@@ -55,7 +56,8 @@ class Workload::User {
                     .begun = absl::Now(),
                     .ended = absl::InfiniteFuture(),
                     .writes = {},
-                    .truncated = {}};
+                    .truncated = {},
+                    .added = {}};
     absl::Status status = client_.Exec("BEGIN").status();
     if (status.ok()) status = Statements();
     const bool give_up = random_.OneIn(20);
@@ -93,13 +95,15 @@ class Workload::User {
   absl::Status InSavepoint() {
     const size_t before = transaction_.writes.size();
     const size_t truncated = transaction_.truncated.size();
+    const size_t added = transaction_.added.size();
     RETURN_IF_ERROR(client_.Exec("SAVEPOINT s").status());
     const absl::Status status = OneOperation();
-    const bool refused = postgres::Sqlstate(status) == "23505";
+    const bool refused = IsTaken(status);
     if (!status.ok() && !refused) return status;
     if (refused || random_.OneIn(3)) {
       transaction_.writes.resize(before);
       transaction_.truncated.resize(truncated);
+      transaction_.added.resize(added);
       return client_.Exec("ROLLBACK TO s").status();
     }
     return client_.Exec("RELEASE s").status();
@@ -109,7 +113,8 @@ class Workload::User {
     table_ = static_cast<int>(random_.Below(static_cast<int64_t>(plan_.tables.size())));
     const TableSpec& table = plan_.tables[table_];
     const int64_t key = random_.Below(table.hot_keys);
-    switch (RandomOperation()) {
+    if (table.kind == TableKind::kCounter) return Add(table, key);
+    switch (random_.PickWeighted(plan_.profile.operations)) {
       case Operation::kUpsert:
         return Upsert(table, key);
       case Operation::kUpdate:
@@ -120,6 +125,8 @@ class Workload::User {
         return Delete(table, table.KeyCondition(key));
       case Operation::kKeyChange:
         return ChangeKey(table, key);
+      case Operation::kExchange:
+        return Exchange(table, key);
       case Operation::kTruncate:
         return Truncate(table);
       case Operation::kBulkUpsert:
@@ -129,17 +136,6 @@ class Workload::User {
         return Delete(table, absl::StrCat("w % 3 = ", random_.Below(3), " AND prev IS NULL"));
     }
     return absl::OkStatus();
-  }
-
-  Operation RandomOperation() {
-    int total = 0;
-    for (const auto& [operation, weight] : plan_.profile.operations) total += weight;
-    int64_t dice = random_.Below(total);
-    for (const auto& [operation, weight] : plan_.profile.operations) {
-      if (dice < weight) return operation;
-      dice -= weight;
-    }
-    return Operation::kUpsert;
   }
 
   // "w, v0, v1, large", and values for them: all, or some.
@@ -185,14 +181,36 @@ class Workload::User {
     return absl::OkStatus();
   }
 
+  absl::Status Add(const TableSpec& table, int64_t key) {
+    const bool all = random_.OneIn(10);
+    const int64_t amount = random_.Between(-100, 200);
+    const auto [columns, values] = Values(table, "w + 1", /*all=*/false);
+    ASSIGN_OR_RETURN(
+        const postgres::Result result,
+        client_.Exec(absl::StrCat("UPDATE ", table.name, " SET (n, prev, ", columns, ") = ROW(n + ",
+                                  amount, ", w, ", values, ") WHERE ",
+                                  all ? "true" : table.KeyCondition(key), " RETURNING w")));
+    if (result.rows() != (all ? table.hot_keys : 1)) {
+      return absl::InternalError(absl::StrCat(result.rows(), " counters in ", table.name));
+    }
+    for (int64_t other = 0; other < table.hot_keys; ++other) {
+      if (!all && other != key) continue;
+      transaction_.added.push_back({.table = table_, .key = other, .amount = amount});
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Insert(const TableSpec& table, int64_t key) {
     const int64_t number = journal_->TakeNumbers(1);
     const auto [columns, values] = Values(table, absl::StrCat(number), /*all=*/true);
     ASSIGN_OR_RETURN(
         const postgres::Result result,
-        client_.Exec(absl::StrCat("INSERT INTO ", table.name, " (", table.KeyColumns(), ", ",
-                                  columns, ") VALUES (", table.KeyExpression(absl::StrCat(key)),
-                                  ", ", values, ") ON CONFLICT DO NOTHING RETURNING w, prev")));
+        client_.Exec(absl::StrCat(
+            "INSERT INTO ", table.name, " (", table.KeyColumns(), ", ", columns, ") VALUES (",
+            table.KeyExpression(absl::StrCat(key)), ", ", values, ") ON CONFLICT ",
+            // PostgreSQL asks no deferrable constraint here.
+            table.exchanged.empty() ? "" : absl::StrCat("(", table.KeyColumns(), ") "),
+            "DO NOTHING RETURNING w, prev")));
     Wrote(result);
     return absl::OkStatus();
   }
@@ -222,6 +240,31 @@ class Workload::User {
     return absl::OkStatus();
   }
 
+  // Two rows take each other's unique value, which both hold for a moment.
+  absl::Status Exchange(const TableSpec& table, int64_t key) {
+    const int64_t other = random_.Below(table.hot_keys);
+    if (table.exchanged.empty() || other == key) return Update(table, key);
+    RETURN_IF_ERROR(client_.Exec("SET CONSTRAINTS ALL DEFERRED").status());
+    std::vector<std::string> held;
+    for (const int64_t row : {key, other}) {
+      ASSIGN_OR_RETURN(const postgres::Result result,
+                       client_.Exec(absl::StrCat("SELECT quote_nullable(", table.exchanged,
+                                                 ") FROM ", table.name, " WHERE ",
+                                                 table.KeyCondition(row), " FOR UPDATE")));
+      if (result.rows() == 0) return absl::OkStatus();
+      held.emplace_back(result.value(0, 0));
+    }
+    for (const int64_t row : {key, other}) {
+      ASSIGN_OR_RETURN(const postgres::Result result,
+                       client_.Exec(absl::StrCat(
+                           "UPDATE ", table.name, " SET prev = w, w = ", journal_->TakeNumbers(1),
+                           ", ", table.exchanged, " = ", held[row == key ? 1 : 0], " WHERE ",
+                           table.KeyCondition(row), " RETURNING w, prev")));
+      Wrote(result);
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Truncate(const TableSpec& table) {
     RETURN_IF_ERROR(client_.Exec(absl::StrCat("TRUNCATE ", table.name)).status());
     transaction_.truncated.push_back(table_);
@@ -230,8 +273,11 @@ class Workload::User {
 
   absl::Status BulkUpsert(const TableSpec& table) {
     // Rows of one statement get equal values, which a unique index refuses.
-    if (table.unique_values) return Upsert(table, kBulkKeys);
-    const int64_t rows = random_.Between(100, kMostBulkRows);
+    if (table.kind == TableKind::kUnique) return Upsert(table, kBulkKeys);
+    // Each row of a folded table may take a call of a function for each of its changes.
+    const bool folded = table.kind == TableKind::kFolded;
+    const int64_t rows =
+        folded ? random_.Between(10, kMostFoldedRows) : random_.Between(100, kMostBulkRows);
     const int64_t first = journal_->TakeNumbers(rows);
     const auto [columns, values] = Values(table, absl::StrCat(first, " + i"), /*all=*/true);
     ASSIGN_OR_RETURN(
