@@ -88,7 +88,7 @@ absl::StatusOr<int> Repair(const Invocation& invocation, const VerifyOptions& op
     if (text) *invocation.out << "nothing was written\n";
     return report.exit_code;
   }
-  RETURN_IF_ERROR(CarryOut(nodes, from, &plan));
+  RETURN_IF_ERROR(CarryOut(nodes, from, absl::Now() + timeout, &plan));
   size_t done = 0;
   for (const RepairItem& item : plan) done += item.done ? 1 : 0;
 

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "ctl/table.h"
 
 namespace bdr::ctl {
@@ -13,6 +14,8 @@ namespace {
 constexpr size_t kRowsPerCall = 100;
 constexpr size_t kItemsPrinted = 50;
 constexpr absl::Duration kCallTime = absl::Minutes(2);
+// Between two looks whether rows can be copied by now.
+constexpr absl::Duration kPause = absl::Milliseconds(200);
 
 absl::Status RepairBatch(const std::vector<VerifyNode>& nodes, size_t from,
                          const std::vector<RepairItem*>& batch) {
@@ -37,6 +40,7 @@ absl::Status RepairBatch(const std::vector<VerifyNode>& nodes, size_t from,
   for (size_t i = 0; i < batch.size(); ++i) {
     RepairItem& item = *batch[i];
     const v1::RowImage& image = exported.rows(static_cast<int>(i));
+    item.may_wait = false;
     const bool as_planned = image.present() == item.from.has_value() &&
                             (!item.from.has_value() || (image.hash() == item.from->content.hash &&
                                                         image.version() == item.from->version));
@@ -60,7 +64,24 @@ absl::Status RepairBatch(const std::vector<VerifyNode>& nodes, size_t from,
   for (size_t i = 0; i < sent.size() && i < static_cast<size_t>(response.rows_size()); ++i) {
     const auto& row = response.rows(static_cast<int>(i));
     sent[i]->done = row.outcome() == v1::RepairRowsResponse::DONE;
+    sent[i]->may_wait = row.outcome() == v1::RepairRowsResponse::HAS_HISTORY;
     sent[i]->outcome = sent[i]->done ? "done" : absl::StrCat("not done: ", row.reason());
+  }
+  return absl::OkStatus();
+}
+
+// What is not done yet.
+absl::Status TryAll(const std::vector<VerifyNode>& nodes, size_t from,
+                    std::vector<RepairItem>* plan) {
+  for (size_t i = 0; i < plan->size();) {
+    std::vector<RepairItem*> batch;
+    const RepairItem& first = (*plan)[i];
+    for (; i < plan->size() && batch.size() < kRowsPerCall && (*plan)[i].node == first.node &&
+           (*plan)[i].table == first.table;
+         ++i) {
+      if (!(*plan)[i].done) batch.push_back(&(*plan)[i]);
+    }
+    if (!batch.empty()) RETURN_IF_ERROR(RepairBatch(nodes, from, batch));
   }
   return absl::OkStatus();
 }
@@ -141,20 +162,15 @@ Json PlanJson(const std::vector<VerifyNode>& nodes, const std::vector<RepairItem
   return list;
 }
 
-absl::Status CarryOut(const std::vector<VerifyNode>& nodes, size_t from,
+absl::Status CarryOut(const std::vector<VerifyNode>& nodes, size_t from, absl::Time deadline,
                       std::vector<RepairItem>* plan) {
   // A row may need a unique value that another one frees only later: what failed is tried twice.
-  for (int pass = 0; pass < 2; ++pass) {
-    for (size_t i = 0; i < plan->size();) {
-      std::vector<RepairItem*> batch;
-      const RepairItem& first = (*plan)[i];
-      for (; i < plan->size() && batch.size() < kRowsPerCall && (*plan)[i].node == first.node &&
-             (*plan)[i].table == first.table;
-           ++i) {
-        if (!(*plan)[i].done) batch.push_back(&(*plan)[i]);
-      }
-      if (!batch.empty()) RETURN_IF_ERROR(RepairBatch(nodes, from, batch));
-    }
+  RETURN_IF_ERROR(TryAll(nodes, from, plan));
+  RETURN_IF_ERROR(TryAll(nodes, from, plan));
+  const auto waits = [](const RepairItem& item) { return item.may_wait; };
+  while (std::any_of(plan->begin(), plan->end(), waits) && absl::Now() < deadline) {
+    absl::SleepFor(kPause);
+    RETURN_IF_ERROR(TryAll(nodes, from, plan));
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "ctl/output.h"
 #include "ctl/verify_nodes.h"
 #include "ctl/verify_scan.h"
@@ -25,6 +26,7 @@ struct RepairItem {
   std::optional<RowState> present;  // what stands on the node
   std::string outcome;              // once it was tried: done, or why not
   bool done = false;
+  bool may_wait = false;  // it may be done later, without anyone's doing
 };
 
 // What has to be written so that every node has what node `from` (an index) has, for the rows that
@@ -36,7 +38,8 @@ std::string RenderPlan(const std::vector<VerifyNode>& nodes, const std::vector<R
 Json PlanJson(const std::vector<VerifyNode>& nodes, const std::vector<RepairItem>& plan);
 
 // Fetches the rows from node `from` and has the other nodes put them in place; fills the outcomes.
-absl::Status CarryOut(const std::vector<VerifyNode>& nodes, size_t from,
+// Rows that cannot be copied while their changes are unstable are waited for until the deadline.
+absl::Status CarryOut(const std::vector<VerifyNode>& nodes, size_t from, absl::Time deadline,
                       std::vector<RepairItem>* plan);
 
 }  // namespace bdr::ctl

@@ -348,6 +348,8 @@ absl::Status Agent::StartDataPath() {
   repair_ = std::make_unique<RowRepair>(RowRepair::Parts{.conninfo = config_.database,
                                                          .database = database_.get(),
                                                          .versions = versions_.get(),
+                                                         .claims = claims_.get(),
+                                                         .fold_history = fold_history_.get(),
                                                          .keys = keys_.get(),
                                                          .barrier = barrier_.get(),
                                                          .progress = progress_.get(),

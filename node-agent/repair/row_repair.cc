@@ -151,6 +151,8 @@ absl::Status RowRepair::Export(postgres::Connection& connection,
     ASSIGN_OR_RETURN(const auto versions, parts_.versions->Get({version_key}));
     ASSIGN_OR_RETURN(const auto truncate, parts_.versions->GetTruncate(table.oid));
     FillVersion(versions[0], image);
+    ASSIGN_OR_RETURN(const bool unstable, HasHistory(version_key));
+    image->set_has_history(unstable);
     const bool truncated_later =
         truncate.has_value() && (!versions[0].has_value() || truncate->stamp > versions[0]->stamp);
     if (!image->present() && truncated_later) FillVersion(truncate, image);
@@ -193,8 +195,12 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
   }
   MutexLock lock(&mu_);
   RETURN_IF_ERROR(Connect());
-  ASSIGN_OR_RETURN(const TableInfo table,
-                   LoadKeyed(*connection_, request.schema(), request.name()));
+  ASSIGN_OR_RETURN(TableInfo table, LoadKeyed(*connection_, request.schema(), request.name()));
+  RETURN_IF_ERROR(postgres::LoadConstraints(*connection_, &table));
+  ImageClaims claims(parts_.claims, &claim_reader_);
+  std::vector<const v1::RowImage*> images;
+  for (const v1::RepairRowsRequest::Row& row : request.rows()) images.push_back(&row.image());
+  RETURN_IF_ERROR(claims.Read(*connection_, table, images));
   std::vector<std::string> keys;
   StampRange stamps{.oldest_us = INT64_MAX, .newest_us = 0};
   for (const v1::RepairRowsRequest::Row& row : request.rows()) {
@@ -202,7 +208,8 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
     stamps.oldest_us = std::min(stamps.oldest_us, row.image().stamp_us());
     stamps.newest_us = std::max(stamps.newest_us, CommitTime(row.image()));
   }
-  std::vector<std::string> sorted = keys;
+  std::vector<std::string> sorted = claims.InFlightKeys();
+  sorted.insert(sorted.end(), keys.begin(), keys.end());
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
   auto [registered, registration] = parts_.keys->Register(kHolder, sorted, stamps, kKeysTimeout);
@@ -214,8 +221,9 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
   // From here on the version store knows every local write that an older snapshot could show.
   RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
   absl::Status status;
-  for (int i = 0; status.ok() && i < request.rows_size(); ++i) {
-    status = RepairRow(table, request.rows(i), keys[static_cast<size_t>(i)], response->add_rows());
+  for (size_t i = 0; status.ok() && i < keys.size(); ++i) {
+    status = RepairRow(table, request.rows(static_cast<int>(i)), i, keys[i], &claims,
+                       response->add_rows());
   }
   // Also after an error: what was committed before it is visible.
   Lsn after{UINT64_MAX};
@@ -252,15 +260,48 @@ absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImag
   return newer(versions[0]) || (image.present() && newer(truncate));
 }
 
-absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRequest::Row& row,
-                                  const std::string& version_key,
-                                  v1::RepairRowsResponse::Row* out) {
-  ASSIGN_OR_RETURN(const bool newer, KnowsNewer(table.oid, row.image(), version_key));
+absl::StatusOr<bool> RowRepair::HasHistory(const std::string& version_key) const {
+  ASSIGN_OR_RETURN(const conflict::KeyHistory history, parts_.fold_history->Get(version_key, {}));
+  return !history.empty();
+}
+
+absl::Status RowRepair::Judge(uint32_t table_oid, const v1::RowImage& image, size_t number,
+                              const std::string& version_key, ImageClaims* claims,
+                              v1::RepairRowsResponse::Row* out) {
+  ASSIGN_OR_RETURN(const bool has_history, HasHistory(version_key));
+  if (has_history || image.has_history()) {
+    out->set_outcome(v1::RepairRowsResponse::HAS_HISTORY);
+    out->set_reason(
+        "the table folds, and not all members have applied the row's last changes for good yet; "
+        "repeat the repair");
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const bool newer, KnowsNewer(table_oid, image, version_key));
   if (newer) {
     out->set_outcome(v1::RepairRowsResponse::NEWER);
     out->set_reason("this node knows a newer version of the row");
     return absl::OkStatus();
   }
+  // As in KnowsNewer() where the version is not known: what is stable lost long ago if it lost.
+  const conflict::Stamp stamp =
+      image.stamp_us() != 0
+          ? VersionOf(image).stamp
+          : conflict::Stamp{
+                .time_us = std::max(image.commit_us(), parts_.progress->StableTime() - 1),
+                .node = kMaxNodeId};
+  ASSIGN_OR_RETURN(const bool claimed, claims->ClaimedLater(number, version_key, stamp));
+  if (claimed) {
+    out->set_outcome(v1::RepairRowsResponse::NEWER);
+    out->set_reason("this node knows that another row claimed one of its unique values later");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRequest::Row& row,
+                                  size_t number, const std::string& version_key,
+                                  ImageClaims* claims, v1::RepairRowsResponse::Row* out) {
+  RETURN_IF_ERROR(Judge(table.oid, row.image(), number, version_key, claims, out));
+  if (out->outcome() != v1::RepairRowsResponse::UNKNOWN) return absl::OkStatus();
   RETURN_IF_ERROR(connection_->Exec("BEGIN").status());
   absl::Status status = Write(table, row, out);
   if (status.ok() && out->outcome() == v1::RepairRowsResponse::DONE) {
@@ -268,7 +309,9 @@ absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRe
       // Before it can be seen. Should the commit fail, the version is true all the same: it is the
       // one that other nodes have.
       rocksdb::WriteBatch batch;
-      parts_.versions->Put(&batch, version_key, VersionOf(row.image()));
+      const Version version = VersionOf(row.image());
+      parts_.versions->Put(&batch, version_key, version);
+      claims->Record(number, version_key, version.stamp, &batch);
       status = parts_.database->Write(&batch, /*sync=*/false);
     }
     // The last statement before COMMIT, since an abort would move the origin on.

@@ -8,6 +8,11 @@
 // version that the plan was made for, and no newer version of it is known. The key is registered
 // among the keys in flight meanwhile, and stays known until capture has passed the repair: a local
 // change that was committed before and captured after is then merged once more.
+//
+// The claims of the row's unique values are recorded with its version, and are in flight as well.
+// Where a table folds, a row is made of its whole unstable history, which a repair does not carry:
+// such a row is left alone, on both nodes, until all of its history is stable and forgotten. What
+// stands in the table is then all there is to know of it.
 #pragma once
 
 #include <memory>
@@ -16,12 +21,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "conflict/claim_store.h"
+#include "conflict/history_store.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/capture_barrier.h"
+#include "node-agent/apply/claim_reader.h"
 #include "node-agent/apply/clock_gate.h"
 #include "node-agent/changelog/database.h"
 #include "node-agent/key_table.h"
 #include "node-agent/progress.h"
+#include "node-agent/repair/image_claims.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
 
@@ -47,12 +56,16 @@ class RowRepair {
     std::string conninfo;
     Database* database;
     const conflict::VersionStore* versions;
+    const conflict::ClaimStore* claims;
+    const conflict::HistoryStore* fold_history;
     KeyTable* keys;
     CaptureBarrier* barrier;
     const Progress* progress;
     const ClockGate* clock_gate;
   };
-  explicit RowRepair(Parts parts) : parts_(std::move(parts)) {}
+  explicit RowRepair(Parts parts)
+      : parts_(std::move(parts)),
+        claim_reader_({.conninfo = parts_.conninfo, .application_name = "bdr repair claims"}) {}
 
   // The rows as they stand here, with their versions. `connection` is an idle one with text forms
   // pinned. kNotFound without such a table, kFailedPrecondition if it has no key.
@@ -65,18 +78,26 @@ class RowRepair {
 
  private:
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // `number`: of the row among those whose claims were read.
   absl::Status RepairRow(const postgres::TableInfo& table, const v1::RepairRowsRequest_Row& row,
-                         const std::string& version_key, v1::RepairRowsResponse_Row* out)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+                         size_t number, const std::string& version_key, ImageClaims* claims,
+                         v1::RepairRowsResponse_Row* out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Inside a transaction, which the caller ends: by a commit if the outcome is DONE.
   absl::Status Write(const postgres::TableInfo& table, const v1::RepairRowsRequest_Row& row,
                      v1::RepairRowsResponse_Row* out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Fills the outcome if the row is to be left alone for what this node knows.
+  absl::Status Judge(uint32_t table_oid, const v1::RowImage& image, size_t number,
+                     const std::string& version_key, ImageClaims* claims,
+                     v1::RepairRowsResponse_Row* out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Changes of the row are kept, because its table folds and they were unstable lately.
+  absl::StatusOr<bool> HasHistory(const std::string& version_key) const;
   // Whether this node knows a version of the row that is newer than the one to be written.
   absl::StatusOr<bool> KnowsNewer(uint32_t table_oid, const v1::RowImage& image,
                                   const std::string& version_key);
 
   const Parts parts_;
   Mutex mu_;  // held through a whole repair
+  ClaimReader claim_reader_ ABSL_GUARDED_BY(mu_);
   std::unique_ptr<postgres::Connection> connection_ ABSL_GUARDED_BY(mu_);
 };
 
