@@ -12,36 +12,10 @@
 #include <vector>
 
 #include "base/testing.h"
+#include "conflict/fold_testing.h"
 
 namespace bdr::conflict {
 namespace {
-
-FoldValue Int8(int64_t number) {
-  FoldValue value{.kind = FoldValue::Kind::kValue};
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    value.data.push_back(static_cast<char>(static_cast<uint64_t>(number) >> shift));
-  }
-  return value;
-}
-
-int64_t ToInt(const FoldValue& value) {
-  uint64_t number = 0;
-  for (const char byte : value.data) number = number << 8 | static_cast<uint8_t>(byte);
-  return static_cast<int64_t>(number);
-}
-
-FoldRow Row(int64_t amount, int64_t note) { return {Int8(amount), Int8(note)}; }
-
-FoldPolicy Policy(PolicyKind kind) {
-  return {.kind = kind, .priority = {2, 1}, .delta = {{.column = 0, .type = NumberType::kInt8}}};
-}
-
-// Deliberately neither commutative nor associative.
-const CustomHandler kMix = [](const FoldState& older, const FoldChange&,
-                              const FoldRow& newer) -> absl::StatusOr<FoldRow> {
-  return Row((ToInt((*older.row)[0]) * 2 - ToInt(newer[0])) % 97,
-             ToInt(newer[1]) + ToInt((*older.row)[1]));
-};
 
 FoldState FoldAll(const FoldPolicy& policy, std::vector<FoldChange> changes,
                   FoldState base = FoldState()) {

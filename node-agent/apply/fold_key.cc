@@ -120,6 +120,9 @@ class Folder {
     }
     fresh_ = true;
     base_.truncates_us = query_.stable_us;
+    // Own changes that were just forgotten are part of it. Or the row, if nothing is to be changed
+    // in it, would pass for a local commit that is not captured yet for as long as the base lives.
+    base_.own_commit_us = newest_own_us_;
     if (!query_.found.has_value()) return true;
     base_.state.row = query_.found->row;
     if (!Uncaptured()) return true;
