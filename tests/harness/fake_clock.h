@@ -32,6 +32,9 @@ class FakeClock {
   // From now on it runs `rate` times as fast as the machine's (> 0), beginning with what it shows.
   void SetRate(double rate);
 
+  // Shows `shown` until it is set again. Who sleeps until a time of day sleeps that long.
+  void StandAt(absl::Time shown);
+
   absl::Time Now() const;
   absl::Duration ahead() const;
 
