@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -23,7 +24,14 @@ class AnomaliesTest : public ClusterTest {
     }
     absl::StrAppend(&options.schema_sql,
                     "CREATE TABLE scaled (id numeric PRIMARY KEY, v text);"
-                    "CREATE TABLE signed (id float8 PRIMARY KEY, v text)");
+                    "CREATE TABLE signed (id float8 PRIMARY KEY, v text);"
+                    "CREATE TABLE deferred (id int PRIMARY KEY, place int UNIQUE DEFERRABLE"
+                    " INITIALLY DEFERRED);"
+                    "CREATE EXTENSION citext;"
+                    "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2',"
+                    " deterministic = false);"
+                    "CREATE TABLE spelled (id int PRIMARY KEY, number numeric UNIQUE,"
+                    " name citext UNIQUE, title text COLLATE nocase UNIQUE)");
     absl::StatusOr<std::unique_ptr<harness::Cluster>> started =
         harness::Cluster::Start(std::move(options));
     ASSERT_OK(started.status());
@@ -216,14 +224,15 @@ TEST_F(AnomaliesTest, StampsDoNotOutliveTheirTransaction) {
   }
 }
 
-// Row security hides rows from a role that may not pass it: an update of a hidden row writes nothing
-// and says nothing. The agent's role may pass it; without that it does not start, nor apply
+// Row security hides rows from a role that may not pass it: an update of a hidden row writes
+// nothing and says nothing. The agent's role may pass it; without that it does not start, nor apply
 // (CatalogTest.RowSecurityIsThatOfTheConnectedRole).
 TEST_F(AnomaliesTest, RowSecurityHidesNoRowFromApply) {
   BDR_EXEC("n2",
            "ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;"
            "CREATE POLICY odd ON hidden USING (id % 2 = 1)");
-  BDR_EXEC("n1", "UPDATE hidden SET v = 'seen' WHERE id IN (1, 2); DELETE FROM hidden WHERE id = 4");
+  BDR_EXEC("n1",
+           "UPDATE hidden SET v = 'seen' WHERE id IN (1, 2); DELETE FROM hidden WHERE id = 4");
   BDR_CONVERGE();
   ExpectEverywhere("SELECT count(*) FROM hidden WHERE v = 'seen'", "2");
   ExpectEverywhere("SELECT count(*) FROM hidden WHERE id = 4", "0");
@@ -247,6 +256,58 @@ TEST_F(AnomaliesTest, EqualKeysWithOtherBytes) {
   BDR_CONVERGE();
   ExpectEverywhere("SELECT string_agg(id || ' ' || v, ', ') FROM scaled", "1.00 found");
   ExpectEverywhere("SELECT count(*) FROM signed", "0");
+}
+
+// The same of unique values beside the key. Who compares them as bytes sees no conflict, runs into
+// the constraint, and stops there (in-core logical replication).
+TEST_F(AnomaliesTest, EqualUniqueValuesWithOtherBytes) {
+  IsolateAll();
+  BDR_EXEC("n1", "INSERT INTO spelled VALUES (11, 1.0, 'a', 'a'), (12, 2, 'Ann', 'b')");
+  BDR_EXEC("n2", "INSERT INTO spelled VALUES (21, 1.00, 'c', 'c'), (23, 3, 'd', 'Dean')");
+  BDR_EXEC("n3", "INSERT INTO spelled VALUES (32, 4, 'ANN', 'e'), (33, 5, 'f', 'DEAN')");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere(
+      "SELECT string_agg(concat_ws(' ', id, number, name, title), ', ' ORDER BY id)"
+      " FROM spelled",
+      "21 1.00 c c, 32 4 ANN e, 33 5 f DEAN");
+}
+
+// Under session_replication_role = replica nobody checks a deferrable unique constraint: an applier
+// that leaves it to PostgreSQL writes duplicates and says nothing (in-core logical replication).
+TEST_F(AnomaliesTest, DeferrableUniqueConstraintsHoldThoughReplicasDoNotCheckThem) {
+  IsolateAll();
+  BDR_EXEC("n1", "INSERT INTO deferred VALUES (1, 7), (2, 8)");
+  BDR_EXEC("n2", "INSERT INTO deferred VALUES (3, 7), (4, 9)");
+  // Ends with other values than it goes through.
+  BDR_EXEC("n3",
+           "BEGIN; INSERT INTO deferred VALUES (5, 8), (6, 8); UPDATE deferred SET place = 9"
+           " WHERE id = 6; COMMIT");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) - count(DISTINCT place) FROM deferred", "0");
+  ExpectEverywhere("SELECT string_agg(id || ' ' || place, ', ' ORDER BY id) FROM deferred",
+                   "3 7, 5 8, 6 9");
+}
+
+// Without its replication origin PostgreSQL 15 decodes a transaction as a local one, and it would
+// be sent round as this node's own. Every applier keeps its origin in use, so that PostgreSQL
+// refuses to drop it; ours never drop one.
+TEST_F(AnomaliesTest, AnOriginThatIsAppliedCannotBeDropped) {
+  BDR_EXEC("n1", "UPDATE stamped SET v = 'of n1' WHERE id = 9");
+  WaitFor("n2", "SELECT v FROM stamped WHERE id = 9", "of n1");
+  ASSERT_OK_AND_ASSIGN(
+      const std::string origins,
+      cluster_->QueryValue("n2",
+                           "SELECT string_agg(format('bdr_%s_%s', origin_node, origin_incarnation),"
+                           " ' ') FROM bdr.progress WHERE lsn <> '0/0'"));
+  for (const absl::string_view origin : absl::StrSplit(origins, ' ')) {
+    const absl::Status dropped =
+        cluster_->Exec("n2", absl::StrCat("SELECT pg_replication_origin_drop('", origin, "')"));
+    EXPECT_THAT(dropped.ToString(), ::testing::HasSubstr("in use by PID")) << origin;
+  }
+  EXPECT_THAT(origins, ::testing::HasSubstr("bdr_1_"));
+  EXPECT_THAT(origins, ::testing::HasSubstr("bdr_3_"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include "absl/strings/numbers.h"
+#include "tests/harness/load.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -137,6 +138,27 @@ TEST_F(TruncateTest, WhatIsOlderDiesAndWhatIsNewerStaysOnEveryNode) {
   ASSERT_OK_AND_ASSIGN(const harness::ProgramResult check,
                        cluster_->Bdrctl({"node", "check", "n1"}));
   EXPECT_THAT(check.out, ::testing::HasSubstr("TRUNCATE of one of its partitions"));
+}
+
+// Everybody truncates while everybody writes, in tables with and without a key. In-core logical
+// replication and PGD apply a TRUNCATE whenever it arrives: it takes newer rows with it on some
+// nodes only.
+TEST_F(TruncateTest, TablesThatAreTruncatedUnderLoadConverge) {
+  BDR_START_CLUSTER(3, harness::Load::Schema());
+  for (int round = 0; round < 3; ++round) {
+    harness::Load load(cluster_.get(), {.nodes = {}, .workers_per_node = 2, .hot_rows = 5});
+    for (int i = 0; i < 4; ++i) {
+      ASSERT_OK(load.WaitForMore(kSanitized ? 40 : 150, kDeadline));
+      // Users of the table may be the victims of a deadlock with it, and so may it.
+      ASSERT_OK(harness::WaitFor("TRUNCATE", kDeadline, [&]() -> absl::StatusOr<bool> {
+        RETURN_IF_ERROR(cluster_->Exec(cluster_->names()[static_cast<size_t>((round + i) % 3)],
+                                       "TRUNCATE load_keyed, load_events, load_hot"));
+        return true;
+      }));
+    }
+    load.Stop();
+    BDR_CONVERGE();
+  }
 }
 
 }  // namespace
