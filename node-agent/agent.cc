@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
@@ -604,6 +605,20 @@ absl::Status Agent::RetryDeadLetter(int64_t id, absl::Time deadline) {
 
 void Agent::DeadLetterDropped(int64_t id) {
   if (data_path_) dead_letters_->Remove(id);
+}
+
+std::vector<pg_setup::PolicyWish> Agent::TablePolicies() {
+  std::vector<pg_setup::PolicyWish> wishes;
+  if (!data_path_) return wishes;
+  for (const auto& [name, policy] : settings_->MergedTables()) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(name, absl::MaxSplits('.', 1));
+    wishes.push_back({.schema = parts.first,
+                      .table = parts.second,
+                      .policy = std::string(conflict::ToString(policy.kind)),
+                      .columns = policy.columns,
+                      .function = policy.function});
+  }
+  return wishes;
 }
 
 absl::StatusOr<std::vector<NodeId>> Agent::RetryApply(NodeId node) {

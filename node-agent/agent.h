@@ -73,6 +73,7 @@ class Agent : public AgentBackend {
                           v1::RepairRowsResponse* response) override;
   absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) override;
   void DeadLetterDropped(int64_t id) override;
+  std::vector<pg_setup::PolicyWish> TablePolicies() override;
 
  private:
   absl::Status Open();

@@ -116,4 +116,13 @@ std::shared_ptr<const PolicyHistory> Settings::Policies(absl::string_view schema
   return found == policies_.end() ? nullptr : found->second;
 }
 
+std::vector<std::pair<std::string, TablePolicy>> Settings::MergedTables() const {
+  std::vector<std::pair<std::string, TablePolicy>> merged;
+  MutexLock lock(&mu_);
+  for (const auto& [table, history] : policies_) {
+    if (history->newest() != TablePolicy()) merged.emplace_back(table, history->newest());
+  }
+  return merged;
+}
+
 }  // namespace bdr::agent

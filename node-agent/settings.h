@@ -83,6 +83,8 @@ class Settings {
   // Null if the table never had a policy: then none of its changes need be kept.
   std::shared_ptr<const PolicyHistory> Policies(absl::string_view schema,
                                                 absl::string_view table) const;
+  // The newest policy of each table (SCHEMA.TABLE) that has another than the default.
+  std::vector<std::pair<std::string, TablePolicy>> MergedTables() const;
   // Changes with every Take() and RaiseActive(): what was planned before must be planned anew.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 

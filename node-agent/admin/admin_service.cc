@@ -97,6 +97,14 @@ absl::Status AnswerHashRows(postgres::Connection& connection, const v1::HashRows
   return absl::OkStatus();
 }
 
+template <typename Response>
+void AddFinding(const pg_setup::Finding& finding, absl::string_view about, Response* response) {
+  v1::CheckNodeResponse::Finding* out = response->add_findings();
+  out->set_level(static_cast<v1::CheckNodeResponse::Finding::Level>(finding.level));
+  out->set_what(absl::StrCat(about, finding.what));
+  out->set_remedy(finding.remedy);
+}
+
 absl::Status AnswerPolicy(postgres::Connection& connection, const v1::CheckPolicyRequest& request,
                           v1::CheckPolicyResponse* response) {
   pg_setup::PolicyWish wish{.schema = request.schema(),
@@ -106,22 +114,21 @@ absl::Status AnswerPolicy(postgres::Connection& connection, const v1::CheckPolic
                             .function = request.policy().function()};
   wish.columns.assign(request.policy().columns().begin(), request.policy().columns().end());
   ASSIGN_OR_RETURN(const auto findings, pg_setup::CheckPolicy(connection, wish));
-  for (const pg_setup::Finding& finding : findings) {
-    v1::CheckNodeResponse::Finding* out = response->add_findings();
-    out->set_level(static_cast<v1::CheckNodeResponse::Finding::Level>(finding.level));
-    out->set_what(finding.what);
-    out->set_remedy(finding.remedy);
-  }
+  for (const pg_setup::Finding& finding : findings) AddFinding(finding, "", response);
   return absl::OkStatus();
 }
 
-absl::Status AnswerCheck(postgres::Connection& connection, v1::CheckNodeResponse* response) {
+// What a policy needed when it was set may have gone since.
+absl::Status AnswerCheck(postgres::Connection& connection,
+                         const std::vector<pg_setup::PolicyWish>& policies,
+                         v1::CheckNodeResponse* response) {
   ASSIGN_OR_RETURN(const auto findings, pg_setup::CheckNode(connection));
-  for (const pg_setup::Finding& finding : findings) {
-    v1::CheckNodeResponse::Finding* out = response->add_findings();
-    out->set_level(static_cast<v1::CheckNodeResponse::Finding::Level>(finding.level));
-    out->set_what(finding.what);
-    out->set_remedy(finding.remedy);
+  for (const pg_setup::Finding& finding : findings) AddFinding(finding, "", response);
+  for (const pg_setup::PolicyWish& policy : policies) {
+    ASSIGN_OR_RETURN(const auto against, pg_setup::CheckPolicy(connection, policy));
+    const std::string about = absl::StrCat("policy ", policy.policy, " of table \"", policy.schema,
+                                           ".", policy.table, "\" does not work: ");
+    for (const pg_setup::Finding& finding : against) AddFinding(finding, about, response);
   }
   return absl::OkStatus();
 }
@@ -284,8 +291,8 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
   grpc::ServerUnaryReactor* CheckNode(grpc::CallbackServerContext* context,
                                       const v1::CheckNodeRequest*,
                                       v1::CheckNodeResponse* response) override {
-    return Queue(context, [response](postgres::Connection& connection) {
-      return AnswerCheck(connection, response);
+    return Queue(context, [this, response](postgres::Connection& connection) {
+      return AnswerCheck(connection, backend->TablePolicies(), response);
     });
   }
 

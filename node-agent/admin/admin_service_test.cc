@@ -35,6 +35,7 @@ class FakeBackend : public AgentBackend {
     return absl::NotFoundError(absl::StrCat("no dead letter ", id));
   }
   void DeadLetterDropped(int64_t) override {}
+  std::vector<pg_setup::PolicyWish> TablePolicies() override { return {}; }
   absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) override {
     if (node == 9) return absl::NotFoundError("node 9 is no origin of this agent");
     return std::vector<NodeId>{2, 3};

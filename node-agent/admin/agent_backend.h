@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/origin.h"
+#include "postgres/setup/check_policy.h"
 
 namespace bdr::postgres {
 class Connection;
@@ -35,6 +36,9 @@ class AgentBackend {
   // committed before the call, so it may have to wait for capture. kDeadlineExceeded after
   // `deadline`, kUnavailable while nothing is captured.
   virtual absl::Status FillPosition(absl::Time deadline, v1::GetPositionResponse* position) = 0;
+
+  // The tables that are merged by a policy other than the last update. Must not block.
+  virtual std::vector<pg_setup::PolicyWish> TablePolicies() = 0;
 
   // Called on gRPC's threads: must not block. Lets apply of an origin that has stopped try again;
   // 0: all that have. Gives the nodes that were stopped. kNotFound if `node` is no origin of this

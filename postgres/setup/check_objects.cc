@@ -92,16 +92,26 @@ constexpr char kPartitions[] = R"sql(
                   'of the whole table it does; DELETE replicates always', w.oid::regclass), ''
     FROM wanted w JOIN pg_class c ON c.oid = w.oid WHERE c.relkind = 'p' ORDER BY 1)sql";
 
+// Of a partitioned table the partition's identity decides what comes into the WAL, and the root's,
+// under which it is published, what pgoutput makes of it: both have to be FULL.
 // Asked of the TOAST table's size rather than of the column types: text columns are everywhere,
 // values that are stored out of line are not.
 constexpr char kToast[] = R"sql(
-    SELECT format('table %s has values stored out of line (TOAST): updates carry them only with '
+    SELECT format('table %s has values stored out of line (TOAST)%s: updates carry them only with '
                   'REPLICA IDENTITY FULL, else they are fetched when a conflict needs them',
-                  w.oid::regclass),
-           format('ALTER TABLE %s REPLICA IDENTITY FULL', w.oid::regclass)
-    FROM wanted w JOIN pg_class c ON c.oid = w.oid
-    WHERE w.publication = 'bdr_keyed' AND c.relreplident <> 'f' AND c.reltoastrelid <> 0
-      AND pg_relation_size(c.reltoastrelid) > 0 ORDER BY 1)sql";
+                  c.oid::regclass,
+                  CASE c.relkind WHEN 'p' THEN ' in its partitions' ELSE '' END),
+           format('ALTER TABLE %s REPLICA IDENTITY FULL', c.oid::regclass)
+    FROM wanted w CROSS JOIN LATERAL (SELECT w.oid AS relid
+                                      UNION SELECT relid::oid FROM pg_partition_tree(w.oid)
+                                            WHERE isleaf) p
+    JOIN pg_class c ON c.oid = p.relid
+    WHERE w.publication = 'bdr_keyed' AND c.relreplident <> 'f'
+      AND EXISTS (SELECT FROM pg_class l
+                  WHERE (l.oid = c.oid OR c.oid = w.oid AND l.oid IN
+                         (SELECT t.relid FROM pg_partition_tree(w.oid) t WHERE t.isleaf))
+                    AND l.reltoastrelid <> 0 AND pg_relation_size(l.reltoastrelid) > 0)
+    ORDER BY 1)sql";
 
 constexpr char kSequences[] = R"sql(
     SELECT format('column %I of table %s takes its values from a sequence that every node counts '

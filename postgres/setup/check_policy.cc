@@ -16,7 +16,8 @@ using postgres::Param;
 using postgres::QuoteIdentifier;
 using postgres::Result;
 
-// Tables whose rows are written: the table itself, or what a partitioned one consists of.
+// The table itself, and what a partitioned one consists of: PostgreSQL writes an old row to the WAL
+// by the identity of the partition, and pgoutput calls it one by that of the root.
 constexpr char kIdentitySql[] = R"(
 SELECT n.nspname, c.relname
   FROM (SELECT $1::pg_catalog.oid AS oid
@@ -24,7 +25,7 @@ SELECT n.nspname, c.relname
                WHERE isleaf) AS t
   JOIN pg_catalog.pg_class c ON c.oid = t.oid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE c.relreplident <> 'f' AND c.relkind = 'r'
+ WHERE c.relreplident <> 'f'
  ORDER BY 1, 2)";
 
 constexpr char kUniqueSql[] = R"(

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
 #include "postgres/setup/setup_sql.h"
@@ -149,6 +150,7 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
   Start();
   struct Case {
     std::string damage, names, remedy;
+    std::string also = "";  // what else is named, and stays so
   };
   const std::vector<Case> cases = {
       {"CREATE TABLE t (a int NOT NULL UNIQUE)", "table public.t has no key",
@@ -172,6 +174,19 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
        "ALTER TABLE t ALTER v SET STORAGE EXTERNAL; INSERT INTO t VALUES (1, repeat('x', 9999))",
        "table public.t has values stored out of line",
        "ALTER TABLE public.t REPLICA IDENTITY FULL"},
+      // The partition alone is not enough: it is published as its root.
+      {"CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+       "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (9);"
+       "ALTER TABLE t_1 ALTER v SET STORAGE EXTERNAL, REPLICA IDENTITY FULL;"
+       "INSERT INTO t VALUES (1, repeat('x', 9999))",
+       "table public.t has values stored out of line (TOAST) in its partitions",
+       "ALTER TABLE public.t REPLICA IDENTITY FULL", "TRUNCATE of one of its partitions"},
+      {"CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
+       "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (9);"
+       "ALTER TABLE t_1 ALTER v SET STORAGE EXTERNAL; ALTER TABLE t REPLICA IDENTITY FULL;"
+       "INSERT INTO t VALUES (1, repeat('x', 9999))",
+       "table public.t_1 has values stored out of line (TOAST):",
+       "ALTER TABLE public.t_1 REPLICA IDENTITY FULL", "TRUNCATE of one of its partitions"},
       {"CREATE TABLE t (id int PRIMARY KEY, a aclitem)", "without a binary form", ""},
       {"CREATE TABLE t (id interval PRIMARY KEY)", "equal values can differ", ""},
       {"CREATE TABLE t (id int PRIMARY KEY); CREATE OR REPLACE FUNCTION tf() RETURNS trigger "
@@ -184,14 +199,21 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
     SCOPED_TRACE(c.damage);
     ASSERT_OK(server_->Exec(c.damage));
     ASSERT_OK(server_->Exec("SELECT bdr.sync_publications()"));
-    const std::vector<Finding> bad = Bad();
+    const auto bad_beside = [&] {
+      std::vector<Finding> bad = Bad();
+      std::erase_if(bad, [&](const Finding& finding) {
+        return !c.also.empty() && absl::StrContains(finding.what, c.also);
+      });
+      return bad;
+    };
+    const std::vector<Finding> bad = bad_beside();
     ASSERT_EQ(bad.size(), 1u) << Text(bad);
     EXPECT_THAT(bad[0].what, HasSubstr(c.names));
     EXPECT_EQ(bad[0].remedy, c.remedy);
     if (!bad[0].remedy.empty()) {
       ASSERT_OK(server_->Exec(bad[0].remedy));
       ASSERT_OK(server_->Exec("SELECT bdr.sync_publications()"));
-      EXPECT_EQ(Text(Bad()), "");
+      EXPECT_EQ(Text(bad_beside()), "");
     }
     ASSERT_OK(server_->Exec("DROP TABLE t"));
   }

@@ -250,6 +250,28 @@ TEST_F(PoliciesTest, SwitchesWhileEverybodyWrites) {
   EXPECT_THAT(shown.out, HasSubstr("in force"));
 }
 
+// An update that does not bring the row that it replaced counts as a whole row: increments are
+// lost, and nothing stops for it. So it has to be reported, and beforehand where that can be known.
+TEST_F(PoliciesTest, WhatAPolicyNeedsAndNoLongerHasIsReported) {
+  StartWith(2,
+            absl::StrCat(kCounters,
+                         "; CREATE TABLE part (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);"
+                         "CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (9);"
+                         "ALTER TABLE part_1 REPLICA IDENTITY FULL;"));
+  if (HasFatalFailure()) return;
+  EXPECT_THAT(Bdrctl({"table", "set-policy", "public.part", "delta", "--columns", "n"}, 4),
+              HasSubstr(R"(ALTER TABLE "public"."part" REPLICA IDENTITY FULL)"));
+  BDR_SET_POLICY({"public.counter", "delta", "--columns", "n"});
+  Bdrctl({"node", "check"}, 1);  // warns of the partitions
+  BDR_EXEC("n2", "ALTER TABLE counter REPLICA IDENTITY DEFAULT");
+  Bdrctl({"node", "check", "n1"}, 1);
+  const std::string lost = Bdrctl({"node", "check", "n2"}, 2);
+  EXPECT_THAT(lost, HasSubstr(R"(policy delta of table "public.counter" does not work: )"));
+  EXPECT_THAT(lost, HasSubstr(R"(ALTER TABLE "public"."counter" REPLICA IDENTITY FULL)"));
+  BDR_EXEC("n2", "ALTER TABLE counter REPLICA IDENTITY FULL");
+  Bdrctl({"node", "check", "n2"}, 1);
+}
+
 TEST_F(PoliciesTest, IsRefusedWithWhatMendsIt) {
   StartWith(2,
             "CREATE TABLE account (id int PRIMARY KEY, balance int CHECK (balance >= 0), t text, "
