@@ -15,18 +15,17 @@
 #include <vector>
 
 #include "base/testing.h"
+#include "conflict/store_testing.h"
 #include "conflict/version_store.h"
-#include "tests/harness/temp_folder.h"
 
 namespace bdr::conflict {
 namespace {
 
+using testing::Check;
+
 class StoreFile {
  public:
   StoreFile() {
-    absl::StatusOr<std::unique_ptr<harness::TempFolder>> folder = harness::TempFolder::Create();
-    if (!folder.ok()) throw std::runtime_error(folder.status().ToString());
-    folder_ = *std::move(folder);
     filter_.reset(NewStableClaimFilter(&stable_us_));
     rocksdb::Options options;
     options.create_if_missing = true;
@@ -58,10 +57,7 @@ class StoreFile {
   ClaimStore store() { return ClaimStore(db_.get(), db_->DefaultColumnFamily()); }
 
  private:
-  static void Check(const rocksdb::Status& status) {
-    if (!status.ok()) throw std::runtime_error(status.ToString());
-  }
-  std::unique_ptr<harness::TempFolder> folder_;
+  std::unique_ptr<harness::TempFolder> folder_ = testing::NewFolder();
   std::atomic<int64_t> stable_us_{0};
   std::unique_ptr<const rocksdb::CompactionFilter> filter_;
   std::unique_ptr<rocksdb::DB> db_;

@@ -20,18 +20,17 @@
 #include <vector>
 
 #include "base/testing.h"
-#include "tests/harness/temp_folder.h"
+#include "conflict/store_testing.h"
 
 namespace bdr::conflict {
 namespace {
+
+using testing::Check;
 
 // With the options that matter here: small enough that flushes and compactions happen.
 class StoreFile {
  public:
   StoreFile() {
-    absl::StatusOr<std::unique_ptr<harness::TempFolder>> folder = harness::TempFolder::Create();
-    if (!folder.ok()) throw std::runtime_error(folder.status().ToString());
-    folder_ = *std::move(folder);
     filter_.reset(NewStableFilter(&stable_us_));
     Open();
   }
@@ -64,9 +63,6 @@ class StoreFile {
   std::atomic<int64_t>& stable_us() { return stable_us_; }
 
  private:
-  static void Check(const rocksdb::Status& status) {
-    if (!status.ok()) throw std::runtime_error(status.ToString());
-  }
   void Open() {
     rocksdb::Options options;
     options.create_if_missing = true;
@@ -89,7 +85,7 @@ class StoreFile {
     delete db_;
   }
 
-  std::unique_ptr<harness::TempFolder> folder_;
+  std::unique_ptr<harness::TempFolder> folder_ = testing::NewFolder();
   std::atomic<int64_t> stable_us_{0};
   std::unique_ptr<const rocksdb::CompactionFilter> filter_;
   rocksdb::DB* db_ = nullptr;

@@ -79,14 +79,6 @@ class Settling {
   RowDifferences different_;
 };
 
-// How long to rest after work on `rows` rows that took `took`, so that no more rows than
-// `rows_per_second`, and no more than `load_percent` of the time, are spent. 0: no limit.
-struct Pace {
-  uint64_t rows_per_second = 0;
-  uint32_t load_percent = 0;
-};
-absl::Duration Rest(const Pace& pace, uint64_t rows, absl::Duration took);
-
 // "id='1', region='eu'", from the names of the key's columns.
 std::string KeyText(const std::vector<std::string>& names, const RowKey& key);
 

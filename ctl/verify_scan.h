@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/pace.h"
 #include "ctl/verify.h"
 #include "ctl/verify_nodes.h"
 

@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
 #include "postgres/wire.h"
-#include "tests/harness/postgres_server.h"
+#include "tests/harness/postgres_test.h"
 
 namespace bdr::postgres {
 namespace {
@@ -80,13 +80,10 @@ CREATE PUBLICATION another FOR TABLE app.by_index;
 // Roles belong to all databases of a server.
 constexpr char kRoleSql[] = "CREATE ROLE plain LOGIN; GRANT USAGE ON SCHEMA app TO plain";
 
-class CatalogTest : public ::testing::Test {
+class CatalogTest : public harness::PostgresTest {
  protected:
   static void SetUpTestSuite() {
-    absl::StatusOr<std::unique_ptr<harness::PostgresServer>> server =
-        harness::PostgresServer::Create();
-    ASSERT_OK(server);
-    server_ = *std::move(server);
+    BDR_START_POSTGRES();
     ASSERT_OK(server_->RunScript(kSchemaSql));
     ASSERT_OK(server_->Exec(kRoleSql));
     absl::StatusOr<std::unique_ptr<Connection>> connection = server_->Connect("plain");
@@ -95,7 +92,7 @@ class CatalogTest : public ::testing::Test {
   }
   static void TearDownTestSuite() {
     connection_.reset();
-    server_.reset();
+    PostgresTest::TearDownTestSuite();
   }
 
   static TableInfo Load(const std::string& name) {
@@ -127,7 +124,6 @@ class CatalogTest : public ::testing::Test {
     return result.ok() ? std::string(result->value(0, 0)) : std::string();
   }
 
-  static inline std::unique_ptr<harness::PostgresServer> server_;
   static inline std::unique_ptr<Connection> connection_;  // of a role without rights to the rows
 };
 

@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
 #include "tests/harness/ports.h"
-#include "tests/harness/postgres_server.h"
+#include "tests/harness/postgres_test.h"
 
 namespace bdr::postgres {
 namespace {
@@ -23,16 +23,12 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class ConnectionTest : public ::testing::Test {
+class ConnectionTest : public harness::PostgresTest {
  protected:
   static void SetUpTestSuite() {
-    absl::StatusOr<std::unique_ptr<harness::PostgresServer>> server =
-        harness::PostgresServer::Create();
-    ASSERT_OK(server);
-    server_ = *std::move(server);
+    BDR_START_POSTGRES();
     ASSERT_OK(server_->Exec("CREATE ROLE plain LOGIN"));
   }
-  static void TearDownTestSuite() { server_.reset(); }
 
   void SetUp() override {
     absl::StatusOr<std::unique_ptr<Connection>> connection = server_->Connect();
@@ -40,7 +36,6 @@ class ConnectionTest : public ::testing::Test {
     connection_ = *std::move(connection);
   }
 
-  static inline std::unique_ptr<harness::PostgresServer> server_;
   std::unique_ptr<Connection> connection_;
 };
 

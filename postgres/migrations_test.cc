@@ -11,23 +11,19 @@
 
 #include "base/testing.h"
 #include "postgres/migrations_internal.h"
-#include "tests/harness/postgres_server.h"
+#include "tests/harness/postgres_test.h"
 
 namespace bdr::postgres {
 namespace {
 
 using ::testing::HasSubstr;
 
-class MigrationsTest : public ::testing::Test {
+class MigrationsTest : public harness::PostgresTest {
  protected:
   static void SetUpTestSuite() {
-    absl::StatusOr<std::unique_ptr<harness::PostgresServer>> server =
-        harness::PostgresServer::Create();
-    ASSERT_OK(server);
-    server_ = *std::move(server);
+    BDR_START_POSTGRES();
     ASSERT_OK(server_->Exec("CREATE ROLE agent LOGIN"));
   }
-  static void TearDownTestSuite() { server_.reset(); }
 
   void SetUp() override {
     ASSERT_OK(server_->Exec("DROP DATABASE IF EXISTS app WITH (FORCE)"));
@@ -48,8 +44,6 @@ class MigrationsTest : public ::testing::Test {
             "app")
         .value_or("?");
   }
-
-  static inline std::unique_ptr<harness::PostgresServer> server_;
 };
 
 TEST_F(MigrationsTest, FreshDatabaseReachesLatestVersionAndRepeatingChangesNothing) {

@@ -43,7 +43,7 @@ absl::StatusOr<int64_t> EstimatedRows(postgres::Connection& connection, uint32_t
   return static_cast<int64_t>(count);
 }
 
-HashPace PaceOf(const v1::Pace& pace) {
+Pace PaceOf(const v1::Pace& pace) {
   return {.rows_per_second = pace.rows_per_second(), .load_percent = pace.load_percent()};
 }
 

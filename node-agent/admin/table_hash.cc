@@ -54,22 +54,9 @@ HashSql MakeSql(const postgres::TableInfo& table, uint32_t buckets) {
   return sql;
 }
 
-// How long to rest after having read `rows` in `took`.
-absl::Duration Rest(const HashPace& pace, uint64_t rows, absl::Duration took) {
-  absl::Duration rest;
-  if (pace.rows_per_second > 0) {
-    rest =
-        absl::Seconds(static_cast<double>(rows) / static_cast<double>(pace.rows_per_second)) - took;
-  }
-  if (pace.load_percent > 0 && pace.load_percent < 100) {
-    rest = std::max(rest, took * (100 - pace.load_percent) / pace.load_percent);
-  }
-  return std::max(rest, absl::ZeroDuration());
-}
-
 // Runs `select` row by row through a cursor, in one snapshot, with rests. What it gives need not
 // fit into memory.
-absl::Status Walk(postgres::Connection& connection, const std::string& select, const HashPace& pace,
+absl::Status Walk(postgres::Connection& connection, const std::string& select, const Pace& pace,
                   const std::function<absl::Status(const Result&, int)>& visit) {
   const uint64_t fetch = pace.rows_per_second > 0
                              ? std::clamp<uint64_t>(pace.rows_per_second / 10, 1, kRowsPerFetch)
@@ -97,7 +84,7 @@ absl::Status Walk(postgres::Connection& connection, const std::string& select, c
   return status.ok() ? ended : status;
 }
 
-bool Unlimited(const HashPace& pace) {
+bool Unlimited(const Pace& pace) {
   return pace.rows_per_second == 0 && (pace.load_percent == 0 || pace.load_percent >= 100);
 }
 
@@ -105,7 +92,7 @@ bool Unlimited(const HashPace& pace) {
 
 absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connection,
                                                   absl::string_view schema, absl::string_view name,
-                                                  uint32_t buckets, const HashPace& pace) {
+                                                  uint32_t buckets, const Pace& pace) {
   RETURN_IF_ERROR(CheckBuckets(buckets));
   ASSIGN_OR_RETURN(const postgres::TableInfo table, postgres::LoadTable(connection, schema, name));
   const HashSql sql = MakeSql(table, buckets);
@@ -140,7 +127,7 @@ absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connecti
 absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
                                               absl::string_view schema, absl::string_view name,
                                               uint32_t buckets, const std::vector<uint32_t>& wanted,
-                                              const HashPace& pace) {
+                                              const Pace& pace) {
   RETURN_IF_ERROR(CheckBuckets(buckets));
   std::vector<bool> is_wanted(buckets, false);
   for (const uint32_t bucket : wanted) {

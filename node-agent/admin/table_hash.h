@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/pace.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -23,12 +24,6 @@ struct RowHash {
   std::vector<std::string> columns;  // of the key, as text
 };
 
-// How hard a pass over a table may be on the server. Zero: no limit.
-struct HashPace {
-  uint64_t rows_per_second = 0;
-  uint32_t load_percent = 0;  // of the time
-};
-
 // More would be a mistake or an attack.
 inline constexpr uint32_t kMostBuckets = 1 << 16;
 
@@ -36,11 +31,11 @@ inline constexpr uint32_t kMostBuckets = 1 << 16;
 // kInvalidArgument for a number of buckets, or a bucket, that there cannot be.
 absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connection,
                                                   absl::string_view schema, absl::string_view name,
-                                                  uint32_t buckets, const HashPace& pace);
+                                                  uint32_t buckets, const Pace& pace);
 // The rows of `wanted` among `buckets`, in no order.
 absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
                                               absl::string_view schema, absl::string_view name,
                                               uint32_t buckets, const std::vector<uint32_t>& wanted,
-                                              const HashPace& pace);
+                                              const Pace& pace);
 
 }  // namespace bdr::agent

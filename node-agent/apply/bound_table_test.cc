@@ -20,7 +20,7 @@
 #include "node-agent/apply/group_plan.h"
 #include "postgres/connection.h"
 #include "postgres/migrations.h"
-#include "tests/harness/postgres_server.h"
+#include "tests/harness/postgres_test.h"
 
 namespace bdr::agent {
 namespace {
@@ -135,13 +135,10 @@ struct Captured {
   std::vector<RemoteChange> changes;
 };
 
-class BoundTableTest : public ::testing::Test {
+class BoundTableTest : public harness::PostgresTest {
  protected:
   static void SetUpTestSuite() {
-    absl::StatusOr<std::unique_ptr<harness::PostgresServer>> server =
-        harness::PostgresServer::Create();
-    ASSERT_OK(server);
-    server_ = *std::move(server);
+    BDR_START_POSTGRES();
     ASSERT_OK(server_->RunScript("CREATE DATABASE origin; CREATE DATABASE target"));
     ASSERT_OK(server_->RunScript(absl::StrCat(kTypesSql, kTablesSql, kOriginSql), kOrigin));
     ASSERT_OK(server_->RunScript(
@@ -151,7 +148,6 @@ class BoundTableTest : public ::testing::Test {
                          server_->Connect("postgres", kTarget));
     ASSERT_OK(postgres::Migrate(*connection));
   }
-  static void TearDownTestSuite() { server_.reset(); }
 
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(origin_, server_->Connect("postgres", kOrigin));
@@ -387,7 +383,6 @@ class BoundTableTest : public ::testing::Test {
     return value.value_or("");
   }
 
-  static inline std::unique_ptr<harness::PostgresServer> server_;
   std::unique_ptr<Connection> origin_;
   std::unique_ptr<Connection> target_;
 };
