@@ -30,31 +30,6 @@ uint64_t ReadInt(const char* data, int bytes) {
   return value;
 }
 
-std::string Encode(const Version& version) {
-  std::string out;
-  out.reserve(kEncodedBytes);
-  AppendInt(&out, static_cast<uint64_t>(version.stamp.time_us), 8);
-  AppendInt(&out, version.stamp.node, 2);
-  AppendInt(&out, version.origin.node, 2);
-  AppendInt(&out, version.origin.incarnation, 4);
-  AppendInt(&out, version.end_lsn.value, 8);
-  out.push_back(version.dead ? 1 : 0);
-  return out;
-}
-
-std::optional<Version> Decode(const rocksdb::Slice& data) {
-  if (data.size() != kEncodedBytes) return std::nullopt;
-  const char* p = data.data();
-  return Version{
-      .stamp = {.time_us = static_cast<int64_t>(ReadInt(p, 8)),
-                .node = static_cast<NodeId>(ReadInt(p + 8, 2))},
-      .origin = {.node = static_cast<NodeId>(ReadInt(p + 10, 2)),
-                 .incarnation = static_cast<uint32_t>(ReadInt(p + 12, 4))},
-      .end_lsn = Lsn{ReadInt(p + 16, 8)},
-      .dead = p[24] != 0,
-  };
-}
-
 Stamp StampOf(const rocksdb::Slice& data) {
   return {.time_us = static_cast<int64_t>(ReadInt(data.data(), 8)),
           .node = static_cast<NodeId>(ReadInt(data.data() + 8, 2))};
@@ -111,6 +86,31 @@ rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size(
 
 }  // namespace
 
+std::string EncodeVersion(const Version& version) {
+  std::string out;
+  out.reserve(kEncodedBytes);
+  AppendInt(&out, static_cast<uint64_t>(version.stamp.time_us), 8);
+  AppendInt(&out, version.stamp.node, 2);
+  AppendInt(&out, version.origin.node, 2);
+  AppendInt(&out, version.origin.incarnation, 4);
+  AppendInt(&out, version.end_lsn.value, 8);
+  out.push_back(version.dead ? 1 : 0);
+  return out;
+}
+
+std::optional<Version> DecodeVersion(absl::string_view data) {
+  if (data.size() != kEncodedBytes) return std::nullopt;
+  const char* p = data.data();
+  return Version{
+      .stamp = {.time_us = static_cast<int64_t>(ReadInt(p, 8)),
+                .node = static_cast<NodeId>(ReadInt(p + 8, 2))},
+      .origin = {.node = static_cast<NodeId>(ReadInt(p + 10, 2)),
+                 .incarnation = static_cast<uint32_t>(ReadInt(p + 12, 4))},
+      .end_lsn = Lsn{ReadInt(p + 16, 8)},
+      .dead = p[24] != 0,
+  };
+}
+
 std::string VersionKey(uint32_t table_oid, absl::string_view canonical_key) {
   std::string key;
   key.reserve(4 + canonical_key.size());
@@ -127,7 +127,7 @@ void VersionStore::Put(rocksdb::WriteBatch* batch, absl::string_view version_key
                        const Version& version) const {
   if (version.dead && BDR_RULE_BROKEN("tombstones")) return;
   // A batch in memory cannot fail.
-  (void)batch->Merge(family_, ToSlice(version_key), Encode(version));
+  (void)batch->Merge(family_, ToSlice(version_key), EncodeVersion(version));
 }
 
 void VersionStore::PutTruncate(rocksdb::WriteBatch* batch, uint32_t table_oid,
@@ -152,7 +152,7 @@ absl::StatusOr<std::vector<std::optional<Version>>> VersionStore::Get(
       return absl::DataLossError(
           absl::StrCat("cannot read row versions: ", statuses[i].ToString()));
     }
-    versions[i] = Decode(values[i]);
+    versions[i] = DecodeVersion(absl::string_view(values[i].data(), values[i].size()));
     if (!versions[i].has_value()) {
       return absl::DataLossError("cannot read row versions: a value has the wrong length");
     }

@@ -38,6 +38,10 @@ struct Version {
 // A row's name in the store: the table's OID on this node and its key in canonical form.
 std::string VersionKey(uint32_t table_oid, absl::string_view canonical_key);
 
+std::string EncodeVersion(const Version& version);
+// Unset if `data` is not what EncodeVersion() gives.
+std::optional<Version> DecodeVersion(absl::string_view data);
+
 // Thread-safe.
 class VersionStore {
  public:

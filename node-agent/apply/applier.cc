@@ -72,6 +72,11 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       health_("connecting"),
       reader_(parts_.log, origin),
       values_(parts_.rows, parts_.database, parts_.versions),
+      versions_({.database = parts_.database,
+                 .versions = parts_.versions,
+                 .claims = parts_.claims,
+                 .history = parts_.fold_history},
+                origin, merges_own()),
       group_limit_(options_.group_max_transactions),
       group_transactions_(options_.group_transactions),
       group_seconds_(options_.group_seconds),
@@ -177,7 +182,6 @@ absl::Status Applier::Session() {
   if (!merges_own()) pending_.clear();  // the log has them; own changes are nowhere else
   bound_.clear();
   before_.clear();
-  recorded_.clear();
   values_.Clear();
   server_life_ = parts_.progress->ServerLife();
   RETURN_IF_ERROR(Connect());
@@ -186,6 +190,7 @@ absl::Status Applier::Session() {
   RETURN_IF_ERROR(SetUpOrigin());
   if (!merges_own()) {
     RETURN_IF_ERROR(ReadProgress());
+    RETURN_IF_ERROR(versions_.Begin(committed_));
   }
   ASSIGN_OR_RETURN(const std::vector<DeadLetter> letters, ReadDeadLetters(*connection_));
   parts_.dead_letters->Reload(origin_, letters);
@@ -265,6 +270,12 @@ absl::Status Applier::ReadOrigins() {
   executor_options_.origin = origin_;
   executor_options_.own_node = parts_.progress->own().node;
   executor_options_.merges_own = merges_own();
+  executor_options_.is_pending = [this](const conflict::Version& version) {
+    if (version.origin.node == parts_.progress->own().node) return false;
+    const std::optional<Lsn> applied = parts_.progress->CommittedLsn(version.origin);
+    return (applied.has_value() && *applied < version.end_lsn) ||
+           parts_.dead_letters->Holds(version.origin, version.end_lsn);
+  };
   executor_options_.node_of_roident.clear();
   for (int row = 0; row < result.rows(); ++row) {
     uint32_t roident = 0;
@@ -742,14 +753,14 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
   if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
-  RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, {}));
+  RETURN_IF_ERROR(versions_.Record(plan, claims, &before_, {}));
   if (!merges_own()) BDR_FAIL_POINT("apply_after_versions");
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   while (true) {
     RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
-    GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
-                           &values_);
+    GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions,
+                           &found_before, &values_);
     executor.SetClaims(&claims, plan.has_truncate() ? nullptr : &registered);
     RETURN_IF_ERROR(values_.Prepare(plan, before_));
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
@@ -768,7 +779,6 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       NoteOrphans();
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
       before_.clear();
-      recorded_.clear();
       values_.Clear();
       SetHealth(Health::Level::kOk, "applying");
       return absl::OkStatus();
@@ -790,7 +800,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       }
       RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
       if (executor.must_wait().empty()) {
-        RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, {}));
+        RETURN_IF_ERROR(versions_.Record(plan, claims, &before_, {}));
         continue;
       }
     }
@@ -803,7 +813,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     } else {
       return status;
     }
-    RETURN_IF_ERROR(RecordVersions(plan, claims, &before_, {}));
+    RETURN_IF_ERROR(versions_.Record(plan, claims, &before_, {}));
     MutexLock lock(&mu_);
     ++tally_.retries;
   }
@@ -848,12 +858,12 @@ absl::Status Applier::ApplyLarge() {
       last = piece->header;
       GroupPlan plan(origin_);
       absl::flat_hash_map<std::string, conflict::Version> before;
-      GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
-                             &values_);
+      GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions,
+                             &found_before, &values_);
       GroupClaims claims;
       status = plan.Add(piece, Resolver());
       if (status.ok()) status = claims.Read(plan, &claim_reader_);
-      if (status.ok()) status = RecordVersions(plan, claims, &before, {.ends_here = piece->last});
+      if (status.ok()) status = versions_.Record(plan, claims, &before, {.ends_here = piece->last});
       if (status.ok()) status = claims.LookUp(*parts_.claims, &claim_reader_);
       if (status.ok()) status = values_.Prepare(plan, before);
       executor.SetClaims(&claims, /*registered=*/nullptr);
@@ -871,7 +881,6 @@ absl::Status Applier::ApplyLarge() {
       changes += plan.changes();
       if (piece->last) break;
     }
-    recorded_.clear();
     if (status.ok() && must_wait.empty() && !values_.wants()) {
       AnnounceRefused(refused);
       RETURN_IF_ERROR(Commit(last, &registration, /*moves_progress=*/true));
@@ -935,69 +944,6 @@ absl::Status Applier::RecordDead(const GroupExecutor& executor) {
   return parts_.database->Write(&batch, /*sync=*/false);
 }
 
-// Writes the group's versions and claims to the store, before anything is sent, and fills `before`
-// with what stood there. On a repeated call only what has become newer meanwhile is taken over.
-absl::Status Applier::RecordVersions(GroupPlan& plan, const GroupClaims& claims,
-                                     absl::flat_hash_map<std::string, conflict::Version>* before,
-                                     const Recording& recording) {
-  const std::vector<std::string> keys = plan.Keys();
-  ASSIGN_OR_RETURN(const std::vector<std::optional<conflict::Version>> known,
-                   parts_.versions->Get(keys));
-  rocksdb::WriteBatch batch;
-  absl::flat_hash_map<uint32_t, std::optional<conflict::Version>> truncates;
-  absl::flat_hash_map<std::string, conflict::Stamp> own;
-  for (const Segment& segment : plan.segments()) {
-    if (!merges_own() && recording.with_history) RecordHistory(plan, segment, &batch);
-    for (const TableOps& ops : segment.tables) {
-      const uint32_t oid = ops.table->table().oid;
-      if (!truncates.contains(oid)) {
-        ASSIGN_OR_RETURN(truncates[oid], parts_.versions->GetTruncate(oid));
-      }
-      if (!ops.table->table().has_key && truncates[oid].has_value()) {
-        (*before)[conflict::VersionKey(oid, "")] = *truncates[oid];
-      }
-      for (const RowOp& op : ops.rows) {
-        if (op.version_key.empty()) continue;
-        const conflict::Version version{
-            .stamp = op.stamp, .origin = origin_, .end_lsn = op.end_lsn, .dead = op.is_delete()};
-        if (!merges_own()) parts_.versions->Put(&batch, op.version_key, version);
-        conflict::Stamp& newest = own[op.version_key];
-        newest = std::max(newest, op.stamp);
-        const std::optional<conflict::Version>& truncate = truncates[oid];
-        if (truncate.has_value() && truncate->stamp > op.stamp) {
-          (*before)[op.version_key] = *truncate;
-        }
-      }
-    }
-    if (!segment.truncate.has_value()) continue;
-    if (merges_own()) continue;
-    for (const std::shared_ptr<const BoundTable>& table : segment.truncate->tables) {
-      parts_.versions->PutTruncate(&batch, table->table().oid,
-                                   {.stamp = segment.truncate->stamp,
-                                    .origin = origin_,
-                                    .end_lsn = segment.truncate->end_lsn,
-                                    .dead = true});
-    }
-  }
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (!known[i].has_value()) continue;
-    // Our own, from an attempt before, tells nothing of what stood there.
-    if ((merges_own() || recorded_.contains(keys[i])) && known[i]->stamp <= own[keys[i]]) continue;
-    conflict::Version& version = (*before)[keys[i]];
-    if (version.stamp <= known[i]->stamp) version = *known[i];
-  }
-  // Of an own change capture has written the version before.
-  if (merges_own()) return absl::OkStatus();
-  recorded_.insert(keys.begin(), keys.end());
-  claims.Record(*parts_.claims, &batch);
-  if (recording.ends_here) {
-    State(parts_.database)
-        .Put(&batch, absl::StrCat(kStateVersions, EncodeOrigin(origin_)),
-             EncodeU64(plan.last().end_lsn.value));
-  }
-  return parts_.database->Write(&batch, /*sync=*/false);
-}
-
 // What a table is bound to holds its policies.
 void Applier::RefreshSettings() {
   const uint64_t generation = parts_.settings->generation();
@@ -1012,31 +958,6 @@ void Applier::RefreshSettings() {
                             .merges_own = merges_own(),
                             .node_of_roident = &executor_options_.node_of_roident,
                             .stable_us = parts_.progress->StableTime()};
-}
-
-// Every change of tables that keep a history, each once, however often it is tried. Before the
-// table folds a change replaces its whole row, and nothing is known of what it was.
-void Applier::RecordHistory(const GroupPlan& plan, const Segment& segment,
-                            rocksdb::WriteBatch* batch) const {
-  for (const TableOps& ops : segment.tables) {
-    if (ops.changes.empty()) continue;
-    const conflict::Attnums attnums = AttnumsOf(ops.table->table());
-    for (const KeyedChange& change : ops.changes) {
-      parts_.fold_history->PutEntry(batch, change.version_key, attnums, {.change = change.change});
-      if (ops.table->fold().folds()) continue;
-      parts_.fold_history->PutBase(batch, change.version_key, attnums, {.assumed = true});
-    }
-  }
-  if (!segment.truncate.has_value()) return;
-  for (const std::shared_ptr<const BoundTable>& table : segment.truncate->tables) {
-    if (!table->fold().keeps_history()) continue;
-    conflict::HistoryEntry entry;
-    entry.change = TruncateOf({.end_lsn = segment.truncate->end_lsn,
-                               .stamp = segment.truncate->stamp,
-                               .settings_version = plan.last().settings_version},
-                              origin_, segment.truncate->number);
-    parts_.fold_history->PutEntry(batch, conflict::VersionKey(table->table().oid, ""), {}, entry);
-  }
 }
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {
@@ -1101,6 +1022,7 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
   if (!parts_.progress->Committed(origin_, last.end_lsn, after, server_life_)) {
     return absl::UnavailableError("PostgreSQL may have been restarted, without the last commit");
   }
+  versions_.Applied(committed_, parts_.progress->DurableLsn(origin_));
   return absl::OkStatus();
 }
 

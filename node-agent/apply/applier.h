@@ -40,6 +40,7 @@
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/group_versions.h"
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 #include "node-agent/apply/row_source.h"
@@ -161,16 +162,7 @@ class Applier {
                             absl::flat_hash_set<std::string>* registered,
                             KeyTable::Registration* registration);
   absl::Status RecordDead(const GroupExecutor& executor);
-  struct Recording {
-    bool ends_here = true;     // the plan ends a transaction
-    bool with_history = true;  // of tables that fold: what is put aside has no part in a row
-  };
-  absl::Status RecordVersions(GroupPlan& plan, const GroupClaims& claims,
-                              absl::flat_hash_map<std::string, conflict::Version>* before,
-                              const Recording& recording);
   void RefreshSettings();
-  void RecordHistory(const GroupPlan& plan, const Segment& segment,
-                     rocksdb::WriteBatch* batch) const;
   absl::Status QueueBegin(int64_t newest_us);
   // Ends the local transaction: with `moves_progress` the origin's, up to `last`.
   absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration,
@@ -222,10 +214,9 @@ class Applier {
   ExecutorOptions executor_options_;
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
   absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
-  // Of the transactions in pending_, over all attempts at them: which versions stood in the store
-  // before ours, and for which keys ours were written.
-  absl::flat_hash_map<std::string, conflict::Version> before_;
-  absl::flat_hash_set<std::string> recorded_;
+  GroupVersions versions_;
+  // What versions_ told of the transactions in pending_, over all attempts at them.
+  GroupVersions::Versions before_;
   int collisions_ = 0;  // attempts in a row that met a value which somebody holds
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
   Histogram group_transactions_;

@@ -101,7 +101,6 @@ absl::Status Applier::PutAside(const absl::Status& cause) {
             {"changes", contents.changes()}},
            cause.message());
   before_.clear();
-  recorded_.clear();
   values_.Clear();
   pending_.pop_front();
   if (large) {
@@ -122,10 +121,8 @@ absl::Status Applier::RecordQuietly(const std::shared_ptr<const Piece>& piece, b
     GroupClaims claims;
     RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
     absl::flat_hash_map<std::string, conflict::Version> before;
-    const absl::Status recorded =
-        RecordVersions(plan, claims, &before, {.ends_here = each->last, .with_history = applied});
-    recorded_.clear();
-    return recorded;
+    return versions_.Record(plan, claims, &before,
+                            {.ends_here = each->last, .with_history = applied});
   };
   const auto is_the_tables = [](const absl::Status& status) {
     return !status.ok() && !absl::IsUnavailable(status) && !absl::IsDataLoss(status) &&
@@ -207,7 +204,6 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
     absl::Status status = letter.refused
                               ? FoldAgain(letter, found_before, &header, &must_wait, &refused)
                               : WriteLetter(letter, found_before, &header, &must_wait, &refused);
-    recorded_.clear();
     if (status.ok() && must_wait.empty() && !values_.wants()) {
       status = pipe_->Exec(absl::StrCat("DELETE FROM bdr.dead_letter WHERE id = ", letter.id));
       if (status.ok()) {
@@ -284,17 +280,15 @@ absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& f
       *header = piece->header;
       GroupPlan plan(origin_);
       RETURN_IF_ERROR(plan.Add(piece, Resolver()));
-      // Its own versions, from when it was put aside, tell nothing of what stood there.
-      const std::vector<std::string> keys = plan.Keys();
-      recorded_.insert(keys.begin(), keys.end());
       GroupClaims claims;
       RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
       absl::flat_hash_map<std::string, conflict::Version> before;
-      RETURN_IF_ERROR(RecordVersions(plan, claims, &before, {.ends_here = false}));
+      RETURN_IF_ERROR(
+          versions_.Record(plan, claims, &before, {.ends_here = false, .letter = letter.end_lsn}));
       RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
       RETURN_IF_ERROR(values_.Prepare(plan, before));
-      GroupExecutor executor(executor_options_, pipe_.get(), parts_.versions, &found_before,
-                             &values_);
+      GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions,
+                             &found_before, &values_);
       executor.SetClaims(&claims, /*registered=*/nullptr);
       RETURN_IF_ERROR(foreign_keys_.Before(plan, pipe_.get()));
       RETURN_IF_ERROR(executor.Run(plan, before));

@@ -162,12 +162,14 @@ absl::Status ClaimedTable::FindVersions() {
       const auto written = context_.written->find(names[i]);
       key.version.stamp = written == context_.written->end() ? context_.own_stamp : written->second;
     } else if (key.standing != nullptr) {
-      VersionQuery query{.own_node = context_.own_node,
-                         .node_of_roident = context_.node_of_roident,
-                         .largest_raise_us = context_.largest_raise_us,
-                         .known = key.newest,
-                         .xmin_before = {},
-                         .enough_if_older_than = conflict::kNever};
+      VersionQuery query{
+          .own_node = context_.own_node,
+          .node_of_roident = context_.node_of_roident,
+          .largest_raise_us = context_.largest_raise_us,
+          .known = key.newest,
+          .known_is_pending = key.newest.has_value() && context_.is_pending(*key.newest),
+          .xmin_before = {},
+          .enough_if_older_than = conflict::kNever};
       if (waited != context_.found_before->end()) query.xmin_before = waited->second;
       const auto claimed = oldest_claim.find(names[i]);
       if (key.op != nullptr && !stale) {
@@ -202,10 +204,12 @@ std::optional<Version> ClaimedTable::NewestOf(const std::string& name, const Row
   const auto found = context_.before->find(name);
   const std::optional<Version> before =
       found == context_.before->end() ? std::nullopt : std::optional<Version>(found->second);
-  // A later part of the group may write the row again.
+  // A later part of the group may write the row again; and what it wrote to the store as part of a
+  // larger one, which fell apart, is there already.
   const bool by_group = now.has_value() && !context_.merges_own && now->origin == context_.origin &&
-                        now->end_lsn >= context_.first_lsn && now->end_lsn <= context_.last_lsn;
-  if (op == nullptr) return by_group ? before : now;
+                        now->end_lsn >= context_.first_lsn &&
+                        (now->end_lsn <= context_.last_lsn || context_.is_pending(*now));
+  if (op == nullptr) return by_group && now->end_lsn <= context_.last_lsn ? before : now;
   if (by_group || !now.has_value()) return before;
   // A truncate stands with its table, not with the key.
   return before.has_value() && before->stamp > now->stamp ? before : now;
@@ -278,6 +282,14 @@ void ClaimedTable::JudgeClaims() {
     const RowOp& op = *claims_->versions[holding.version];
     Key& holder = keys_[holding.key];
     if (holder.standing == nullptr || holder.fresh) continue;
+    if (holder.version.unknown) {
+      // It has claimed what it holds. Unless that was the later claim, it is the older row.
+      const conflict::Claimants& claimants =
+          claims_->claimants[holding.version][holding.constraint];
+      const bool later = conflict::ClaimedLater(claimants, op.version_key, op.stamp);
+      if (!later && !holder.dies) Die(&holder, op);
+      continue;
+    }
     if (op.stamp > holder.version.stamp) {
       if (!holder.dies) Die(&holder, op);
       continue;

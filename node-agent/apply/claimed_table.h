@@ -33,6 +33,8 @@ struct ClaimedContext {
   Lsn first_lsn;
   Lsn last_lsn;
   NodeId own_node = 0;
+  // As ExecutorOptions has it.
+  std::function<bool(const conflict::Version&)> is_pending;
   bool merges_own = false;
   const absl::flat_hash_map<uint32_t, NodeId>* node_of_roident;
   int64_t largest_raise_us = 0;

@@ -104,11 +104,12 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
   before_ = &before;
   first_ = &plan.first();
   claimed_context_ = {.pipe = pipe_,
-                      .versions = versions_,
+                      .versions = store_,
                       .origin = options_.origin,
                       .first_lsn = first_->end_lsn,
                       .last_lsn = plan.last().end_lsn,
                       .own_node = options_.own_node,
+                      .is_pending = options_.is_pending,
                       .merges_own = options_.merges_own,
                       .node_of_roident = &options_.node_of_roident,
                       .largest_raise_us = options_.largest_raise_us,
@@ -572,7 +573,8 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
 absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
   std::vector<std::string> keys;
   for (const RowOp* op : run.unresolved) keys.push_back(op->version_key);
-  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> now, versions_->Get(keys));
+  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> now,
+                   versions_->Get(keys, claimed_context_.last_lsn));
   for (size_t i = 0; i < run.unresolved.size(); ++i) {
     const RowOp& op = *run.unresolved[i];
     if (Decide(run, op, now[i]) == conflict::Verdict::kVanished) {
@@ -866,7 +868,7 @@ absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
   TruncateOp others = truncate;
   std::erase_if(others.tables, [](const auto& table) { return table->fold().folds(); });
   if (others.tables.empty() || !must_wait_.empty()) return absl::OkStatus();
-  Truncater truncater(options_, pipe_, versions_, found_before_);
+  Truncater truncater(options_, pipe_, versions_, claimed_context_.last_lsn, found_before_);
   RETURN_IF_ERROR(truncater.Run(others));
   must_wait_.insert(truncater.must_wait().begin(), truncater.must_wait().end());
   if (truncater.conflicts() > 0) {

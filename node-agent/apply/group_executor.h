@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@
 #include "node-agent/apply/fold_executor.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/group_versions.h"
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 
@@ -43,6 +45,8 @@ struct ExecutorOptions {
   int64_t largest_raise_us = 0;
   // Transactions before this one had ended when capture was last waited for; "" if it was not.
   std::string captured_xid = {};
+  // Whether a version in the store is of a transaction that is not applied here yet.
+  std::function<bool(const conflict::Version&)> is_pending = {};
   FoldOptions fold = {};  // for tables that fold
 };
 
@@ -59,11 +63,13 @@ struct ConflictCounts {
 // For one group (or for all parts of one large transaction). Not thread-safe.
 class GroupExecutor {
  public:
-  GroupExecutor(const ExecutorOptions& options, Pipe* pipe, const conflict::VersionStore* versions,
-                const FoundBefore* found_before, MissingValues* values)
+  GroupExecutor(const ExecutorOptions& options, Pipe* pipe, const GroupVersions* versions,
+                const conflict::VersionStore* store, const FoundBefore* found_before,
+                MissingValues* values)
       : options_(options),
         pipe_(pipe),
         versions_(versions),
+        store_(store),
         found_before_(found_before),
         values_(values) {}
 
@@ -160,7 +166,8 @@ class GroupExecutor {
 
   const ExecutorOptions& options_;
   Pipe* const pipe_;
-  const conflict::VersionStore* const versions_;
+  const GroupVersions* const versions_;
+  const conflict::VersionStore* const store_;
   const FoundBefore* const found_before_;
   MissingValues* const values_;
   const absl::flat_hash_map<std::string, conflict::Version>* before_ = nullptr;

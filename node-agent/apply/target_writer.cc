@@ -106,17 +106,20 @@ StandingVersion VersionOf(const StandingRow& row, const VersionQuery& query) {
     found.version = query.known;
     return found;
   };
+  StandingVersion unknown;
+  unknown.unknown = true;
   const auto remote = query.node_of_roident->find(row.roident);
   if (remote != query.node_of_roident->end()) {
     // Of an applied row the commit time is its stamp or a little above, never below. A later
     // version that is known belongs to a transaction that is still to be applied.
     const bool pending = query.known.has_value() && row.time_us.has_value() &&
                          query.known->stamp.time_us > *row.time_us;
-    return pending ? by_time(remote->second) : from_store();
+    return pending || query.known_is_pending ? unknown : from_store();
   }
   const bool captured = query.xmin_before.has_value() && *query.xmin_before == row.xmin;
   const bool known = query.known.has_value() && query.known->stamp.node == query.own_node &&
                      row.time_us.has_value() && query.known->stamp.time_us >= *row.time_us;
+  if (captured && query.known_is_pending) return unknown;
   if (captured || known) return from_store();
   const bool surely_older = row.time_us.has_value() && *row.time_us + query.largest_raise_us <
                                                            query.enough_if_older_than.time_us;

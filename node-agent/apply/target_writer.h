@@ -56,6 +56,9 @@ struct StandingVersion {
   // `stamp` is no more than the row's commit time, which its true stamp lies at or (of a local
   // commit) a little above.
   bool by_time = false;
+  // The newest version of the key is still to be applied, so which one stands is not known. (Its
+  // claims are: conflict/claim_store.h.)
+  bool unknown = false;
 };
 
 struct VersionQuery {
@@ -66,6 +69,8 @@ struct VersionQuery {
   int64_t largest_raise_us = 0;
   // The newest version of the key in the store, without what the caller is about to write.
   std::optional<conflict::Version> known;
+  // `known` is of a transaction that is not applied here yet.
+  bool known_is_pending = false;
   // The row's xmin when capture was last waited for; unset if it was not, or nothing stood there.
   std::optional<std::string> xmin_before;
   // It is enough to know that the row is older than this: no wait then. kNever: must be exact.

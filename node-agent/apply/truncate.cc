@@ -244,7 +244,8 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
     version_keys.push_back(conflict::VersionKey(table.table().oid, canonical));
     found.push_back(std::move(row));
   }
-  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> newest, versions_->Get(version_keys));
+  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> newest,
+                   versions_->Get(version_keys, group_end_));
 
   std::vector<const LocalRow*> dies;
   for (int i = 0; i < rows.rows(); ++i) {

@@ -23,10 +23,14 @@ namespace bdr::agent {
 // For one TRUNCATE inside an open transaction. Not thread-safe.
 class Truncater {
  public:
-  // All outlive it. `found_before` as GroupExecutor's.
-  Truncater(const ExecutorOptions& options, Pipe* pipe, const conflict::VersionStore* versions,
-            const FoundBefore* found_before)
-      : options_(options), pipe_(pipe), versions_(versions), found_before_(found_before) {}
+  // All outlive it. `group_end`: in the origin's WAL. `found_before` as GroupExecutor's.
+  Truncater(const ExecutorOptions& options, Pipe* pipe, const GroupVersions* versions,
+            Lsn group_end, const FoundBefore* found_before)
+      : options_(options),
+        pipe_(pipe),
+        versions_(versions),
+        group_end_(group_end),
+        found_before_(found_before) {}
 
   // Errors as PostgreSQL's. After OK see must_wait().
   absl::Status Run(const TruncateOp& truncate);
@@ -57,7 +61,8 @@ class Truncater {
 
   const ExecutorOptions& options_;
   Pipe* const pipe_;
-  const conflict::VersionStore* const versions_;
+  const GroupVersions* const versions_;
+  const Lsn group_end_;
   const FoundBefore* const found_before_;
   FoundBefore must_wait_;
   uint64_t conflicts_ = 0;

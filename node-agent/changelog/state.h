@@ -28,6 +28,7 @@ inline constexpr absl::string_view kStateSettingsActive = "settings_active";  //
 inline constexpr absl::string_view kStateEnd = "end/";            // change log: Cursor per origin
 inline constexpr absl::string_view kStateTrimmed = "trimmed/";    // change log: Cursor per origin
 inline constexpr absl::string_view kStateVersions = "versions/";  // appliers: Lsn per origin
+inline constexpr absl::string_view kStateBefore = "before/";  // appliers: see apply/group_versions.h
 
 // Stateless; thread-safe.
 class State {

@@ -18,6 +18,11 @@ class ClaimsTest : public ClusterTest {
     options.schema_sql = schema;
     BDR_START_CLUSTER(std::move(options));
   }
+  absl::StatusOr<int64_t> WalEnd(const char* node) {
+    ASSIGN_OR_RETURN(const std::string end,
+                     cluster_->QueryValue(node, "SELECT pg_current_wal_insert_lsn() - '0/0'"));
+    return std::strtoll(end.c_str(), nullptr, 10);
+  }
   void CutAllOff() {
     cluster_->Isolate("n1");
     cluster_->Partition("n2", "n3");
@@ -271,6 +276,44 @@ TEST_F(ClaimsTest, ALargeTransactionMeetsValuesThatOthersTook) {
   ExpectEverywhere("SELECT count(*) FROM big WHERE id BETWEEN 100001 AND 100050", "0");
   ExpectEverywhere("SELECT count(*) FROM big WHERE id > 200000", "20");
   ExpectEverywhere("SELECT count(*) FROM big WHERE id < 100000", "5980");
+}
+
+// A group that was recorded as a whole and then falls apart: while its first half is written, the
+// versions of its second half tell nothing of the rows that stand.
+TEST_F(ClaimsTest, AGroupThatFallsApartUnseatsNobody) {
+  harness::ClusterOptions options;
+  options.nodes.assign(2, {});
+  options.schema_sql =
+      "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE, note text);"
+      "INSERT INTO t SELECT i, i, '' FROM generate_series(1, 20) AS i";
+  BDR_START_CLUSTER(std::move(options));
+  BDR_EXEC("n2", "ALTER TABLE t ADD CONSTRAINT no_bad CHECK (note <> 'bad')");
+  // All that n1 does meanwhile is there for one group.
+  ASSERT_OK_AND_ASSIGN(const auto user, cluster_->Connect("n2"));
+  ASSERT_OK(user->Exec("BEGIN; SELECT FROM t WHERE id = 19 FOR UPDATE").status());
+  BDR_EXEC("n1", "UPDATE t SET note = 'first' WHERE id = 19");
+  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted", "t",
+                                   kDeadline));
+  for (int i = 1; i <= 5; ++i) {
+    BDR_EXEC("n1", absl::StrCat("UPDATE t SET u = ", 100 + i, " WHERE id = ", i));
+    BDR_EXEC("n1", absl::StrCat("UPDATE t SET u = ", i, " WHERE id = ", 10 + i));
+    BDR_EXEC("n1", absl::StrCat("UPDATE t SET note = 'x' WHERE id = ", i));
+  }
+  BDR_EXEC("n1", "UPDATE t SET note = 'bad' WHERE id = 20");
+  ASSERT_OK_AND_ASSIGN(const int64_t end, WalEnd("n1"));
+  ASSERT_OK(harness::WaitFor("all is received", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const harness::Metrics metrics, cluster_->AgentMetrics("n2"));
+    return metrics.Sum("bdr_received_lsn_bytes") >= static_cast<double>(end);
+  }));
+  ASSERT_OK(user->Exec("COMMIT").status());
+  ASSERT_OK(
+      cluster_->WaitForValue("n2", "SELECT count(*) FROM t WHERE note = 'x'", "5", kDeadline));
+  EXPECT_EQ(Value("n2", "SELECT count(*) FROM t WHERE id > 10 AND u <= 5"), "5");
+  BDR_EXEC("n2", "ALTER TABLE t DROP CONSTRAINT no_bad");
+  ASSERT_EQ(cluster_->Bdrctl({"apply", "retry"})->exit_code, 0);
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM t WHERE id > 10 AND u <= 5", "5");
+  ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
 }
 
 }  // namespace

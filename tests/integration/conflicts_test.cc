@@ -131,5 +131,33 @@ TEST_F(ConflictsTest, OneNodeCutOffFromOneOtherOnlyStillShowsCausesBeforeEffects
   ExpectEverywhere("SELECT unit FROM price WHERE id = 200", "effect");
 }
 
+#ifdef BDR_TEST_HOOKS
+// What a group is about to overwrite is noted before it is sent, and an agent may die in between:
+// the one that goes on must still know what stood there, and that it had not been seen.
+TEST_F(ConflictsTest, AConflictIsLoggedThoughTheAgentDiedInTheMiddle) {
+  harness::ClusterOptions options;
+  options.nodes.assign(3, {});
+  options.proxies = true;
+  options.schema_sql = "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, '')";
+  BDR_START_CLUSTER(std::move(options));
+  cluster_->Isolate("n2");
+  BDR_EXEC("n1", "UPDATE t SET v = 'n1'");
+  ASSERT_OK(cluster_->WaitForValue("n3", "SELECT v FROM t", "n1", kDeadline));
+  BDR_EXEC("n2", "UPDATE t SET v = 'n2'");
+  ASSERT_OK(cluster_->agent("n3").Terminate(kDeadline));
+  ASSERT_OK(cluster_->StartAgent("n3", {{"BDR_FAIL_POINT", "apply_after_versions"}}));
+  cluster_->Heal();
+  ASSERT_OK(cluster_->agent("n3").WaitForExit(kDeadline));
+  ASSERT_OK(cluster_->StartAgent("n3"));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT v FROM t", "n2");
+  EXPECT_EQ(
+      Value("n3",
+            "SELECT string_agg(concat_ws(' ', kind, winner, local_node, local_row->>'v'), ';')"
+            " FROM bdr.conflict_log"),
+      "update_origin_differs remote 1 n1");
+}
+#endif
+
 }  // namespace
 }  // namespace bdr::integration
