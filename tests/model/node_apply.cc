@@ -225,7 +225,10 @@ void Node::Gather(int slot) {
       Op op;
       (void)absl::SimpleAtoi(parts[0], &number);
       (void)absl::SimpleAtoi(parts[1], &op.change);
+      // Only where a rule is broken can the log have lost what was captured.
+      if (static_cast<size_t>(number) >= log_[index_].size()) continue;
       op.transaction = log_[index_][number];
+      if (static_cast<size_t>(op.change) >= op.transaction->changes.size()) continue;
       op.superseded = Superseded(op);
       applier.ops.push_back(op);
     }
