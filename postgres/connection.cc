@@ -311,7 +311,9 @@ absl::Status ErrorStatus(absl::string_view what, const PGresult* result, PGconn*
   std::string message = absl::StrCat(what, ": ", Field(result, PG_DIAG_MESSAGE_PRIMARY));
   const absl::string_view detail = Field(result, PG_DIAG_MESSAGE_DETAIL);
   const absl::string_view hint = Field(result, PG_DIAG_MESSAGE_HINT);
-  if (!detail.empty()) absl::StrAppend(&message, "; ", detail);
+  // Of a violated constraint it holds the row's values, and errors get logged.
+  const bool of_constraint = absl::StartsWith(sqlstate, "23");
+  if (!detail.empty() && !of_constraint) absl::StrAppend(&message, "; ", detail);
   if (!hint.empty()) absl::StrAppend(&message, "; ", hint);
   absl::StrAppend(&message, " (SQLSTATE ", sqlstate, ")");
   return WithSqlstate(CodeOf(sqlstate), OneLine(message), sqlstate);

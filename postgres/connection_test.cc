@@ -127,6 +127,22 @@ TEST_F(ConnectionTest, ErrorsSayWhatWasTriedAndWhatToDo) {
   EXPECT_EQ(Sqlstate(absl::OkStatus()), "");
 }
 
+// Errors are logged, and what a row holds is nobody's business there.
+TEST_F(ConnectionTest, ErrorsOfConstraintsNameThemAndNoValues) {
+  ASSERT_OK(
+      connection_->Exec("CREATE TEMP TABLE t (id int PRIMARY KEY, body text CONSTRAINT short CHECK "
+                        "(length(body) < 5));"
+                        "INSERT INTO t VALUES (4711, 'one')"));
+  for (const auto& [sql, constraint] :
+       {std::pair("INSERT INTO t VALUES (4711, 'two')", "t_pkey"),
+        std::pair("INSERT INTO t VALUES (1, 'confidential')", "short")}) {
+    const absl::Status status = connection_->ExecParams(sql, {}).status();
+    EXPECT_THAT(std::string(status.message()), HasSubstr(constraint));
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("Failing row")));
+    EXPECT_THAT(std::string(status.message()), Not(HasSubstr("Key (id)")));
+  }
+}
+
 TEST_F(ConnectionTest, NoticesStayQuiet) {
   ::testing::internal::CaptureStderr();
   EXPECT_OK(connection_->Exec("DO $$BEGIN RAISE WARNING 'loud'; RAISE NOTICE 'less'; END$$"));
