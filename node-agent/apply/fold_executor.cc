@@ -37,14 +37,6 @@ int64_t BinaryInt(absl::string_view data) {
   return value;
 }
 
-// Columns that a change left out are as they are.
-bool SameRow(const FoldRow& target, const FoldRow& found) {
-  for (size_t i = 0; i < target.size() && i < found.size(); ++i) {
-    if (target[i].kind != FoldValue::Kind::kUnchanged && target[i] != found[i]) return false;
-  }
-  return true;
-}
-
 void FillUnchanged(FoldRow* row) {
   for (FoldValue& value : *row) {
     if (value.kind == FoldValue::Kind::kUnchanged) value.kind = FoldValue::Kind::kNull;
@@ -226,6 +218,7 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
   query.truncates = table.truncates;
   const auto found = table.found.find(op.version_key);
   const auto before = found_before_->find(op.version_key);
+  query.asked = before != found_before_->end();
   if (found != table.found.end()) {
     query.found = found->second.row;
     query.waited = before != found_before_->end() && before->second == found->second.xmin;

@@ -62,7 +62,11 @@ class Folder {
       // Something stood there, as far as is known: a local delete is not captured yet.
       return FoldResult{.must_wait = true};
     }
-    if (Uncaptured() && !fresh_) {
+    if (Uncaptured() && !fresh_ && !StandsAs(before)) {
+      // Or by something that will never be captured: ALTER TABLE that rewrote the table with other
+      // values. A guess would stay then, so waiting comes first; once, since a row that users
+      // write all the time never stands still.
+      if (!query_.asked) return FoldResult{.must_wait = true};
       ASSIGN_OR_RETURN(now, OnTop(before, std::move(now)));
     }
     FoldResult result{.target = std::move(now.row)};
@@ -90,10 +94,15 @@ class Folder {
   }
 
   // The row that stands there was written by a local commit that is in the history only once it is
-  // captured. It is merged again then.
+  // captured, and is merged again then; or by a rewrite of its table, which never is.
   bool Uncaptured() const {
     return query_.found.has_value() && query_.found->local && !query_.found->own &&
            !query_.waited && query_.found->time_us.value_or(0) > newest_own_us_;
+  }
+
+  // What stands there is what the history made of it, so no commit that it does not know counts.
+  bool StandsAs(const FoldState& state) const {
+    return state.row.has_value() && SameRow(*state.row, query_.found->row);
   }
 
   // False if it cannot be told yet.
@@ -234,6 +243,13 @@ class Folder {
 };
 
 }  // namespace
+
+bool SameRow(const conflict::FoldRow& row, const conflict::FoldRow& found) {
+  for (size_t i = 0; i < row.size() && i < found.size(); ++i) {
+    if (row[i].kind != conflict::FoldValue::Kind::kUnchanged && row[i] != found[i]) return false;
+  }
+  return true;
+}
 
 absl::StatusOr<FoldResult> FoldKey(FoldQuery query) { return Folder(std::move(query)).Run(); }
 

@@ -35,6 +35,8 @@ struct FoldQuery {
   std::optional<FoldFound> found;
   // Capture was waited for since the row was found as it is now.
   bool waited = false;
+  // Capture was waited for since this group first looked at the key, whatever stood there then.
+  bool asked = false;
   // Capture has passed the position where the base was read.
   bool base_captured = false;
   // A position of local WAL, beyond every commit that was visible when the row was read.
@@ -58,5 +60,8 @@ struct FoldResult {
 };
 
 absl::StatusOr<FoldResult> FoldKey(FoldQuery query);
+
+// Of a row that stands there. Columns that `row` leaves out are as they are.
+bool SameRow(const conflict::FoldRow& row, const conflict::FoldRow& found);
 
 }  // namespace bdr::agent
