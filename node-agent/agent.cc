@@ -213,6 +213,9 @@ absl::Status Agent::Fence() {
   }
   // What earlier sessions applied counts for every local commit that is captured from now on.
   ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection));
+  ASSIGN_OR_RETURN(server_past_, ServerPast::Load(database_.get()));
+  // Capture and the appliers refuse then, and status says why.
+  server_past_->CheckApplied(applied).IgnoreError();
   for (const AppliedPosition& position : applied) {
     history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
     newest_applied_us_ = std::max(newest_applied_us_, position.stamp_us);
@@ -286,7 +289,8 @@ absl::Status Agent::StartDataPath() {
                      .keys = keys_.get(),
                      .own_changes = own_changes_.get(),
                      .settings = settings_.get(),
-                     .fold_history = fold_history_.get()});
+                     .fold_history = fold_history_.get(),
+                     .server_past = server_past_.get()});
   barrier_ = std::make_unique<CaptureBarrier>(
       sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
         return capture->WaitThrough(lsn, timeout);
@@ -305,7 +309,8 @@ absl::Status Agent::StartDataPath() {
                      .history = history_.get(),
                      .stable_xid = &stable_xid_,
                      .keys = keys_.get(),
-                     .fold_history = fold_history_.get()});
+                     .fold_history = fold_history_.get(),
+                     .server_past = server_past_.get()});
   row_client_ = std::make_unique<RowClient>(
       RowClient::Options{.self = own_.node,
                          .cluster_id = membership().cluster_id,
@@ -341,6 +346,7 @@ absl::Status Agent::StartDataPath() {
                  .stable_xid = &stable_xid_,
                  .settings = settings_.get(),
                  .fold_history = fold_history_.get(),
+                 .server_past = server_past_.get(),
                  .barrier = barrier_.get(),
                  .rows = row_client_.get(),
                  .versions_rebuilt = nullptr,

@@ -42,6 +42,7 @@
 #include "node-agent/repair/row_repair.h"
 #include "node-agent/rows/row_client.h"
 #include "node-agent/rows/row_service.h"
+#include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
 #include "node-agent/table_cache.h"
@@ -105,6 +106,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<conflict::VersionStore> versions_;
   std::unique_ptr<conflict::ClaimStore> claims_;
   std::unique_ptr<conflict::HistoryStore> fold_history_;
+  std::unique_ptr<ServerPast> server_past_;
   std::unique_ptr<ControlClient> control_;
 
   // From the identity on.

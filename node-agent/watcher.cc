@@ -109,6 +109,7 @@ absl::Status Watcher::Look() {
           State(parts_.database).Put(kStateMerged, EncodeU64(merged.value), /*sync=*/false));
       merged_ = merged;
     }
+    RETURN_IF_ERROR(parts_.server_past->Flushed(flushed));
     // Peers trim what is durable here, so the log and the versions must survive as well.
     RETURN_IF_ERROR(parts_.database->Sync());
     parts_.progress->Durable(flushed);

@@ -17,6 +17,7 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/history_sweeper.h"
 #include "node-agent/progress.h"
+#include "node-agent/server_past.h"
 #include "node-agent/stable_xid.h"
 #include "postgres/connection.h"
 
@@ -42,6 +43,7 @@ class Watcher {
     StableXid* stable_xid;
     KeyTable* keys;
     const conflict::HistoryStore* fold_history;
+    ServerPast* server_past;
   };
   struct Seen {
     bool reachable = false;

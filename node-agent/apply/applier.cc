@@ -245,6 +245,7 @@ absl::Status Applier::ReadProgress() {
     known[origin] = parts_.progress->CommittedLsn(origin).value_or(Lsn{0});
   }
   ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection_));
+  RETURN_IF_ERROR(parts_.server_past->CheckApplied(applied));
   for (const AppliedPosition& position : applied) {
     const OriginId origin = position.origin;
     if (origin == origin_) {

@@ -52,6 +52,7 @@
 #include "node-agent/key_table.h"
 #include "node-agent/own_changes.h"
 #include "node-agent/progress.h"
+#include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/stable_xid.h"
 #include "node-agent/table_cache.h"
@@ -93,6 +94,7 @@ struct ApplyParts {
   const StableXid* stable_xid;
   Settings* settings;
   const conflict::HistoryStore* fold_history;
+  ServerPast* server_past;
   CaptureBarrier* barrier;
   RowSource* rows;  // of the other members
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.

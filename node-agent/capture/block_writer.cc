@@ -35,16 +35,24 @@ std::string DeleteOfOldRow(const postgres::UpdateMessage& update, absl::string_v
 absl::StatusOr<std::optional<CapturedState>> CapturedState::Load(Database* database) {
   ASSIGN_OR_RETURN(const std::optional<std::string> bytes, State(database).Get(kStateCaptured));
   if (!bytes.has_value()) return std::optional<CapturedState>();
-  if (bytes->size() != 16) return absl::DataLossError("the capture position has the wrong length");
+  // Before ServerPast there were the first two alone.
+  if (bytes->size() != 16 && bytes->size() != 32) {
+    return absl::DataLossError("the capture position has the wrong length");
+  }
   CapturedState state;
   ASSIGN_OR_RETURN(state.through.value, DecodeU64(absl::string_view(*bytes).substr(0, 8)));
-  ASSIGN_OR_RETURN(const uint64_t stamp, DecodeU64(absl::string_view(*bytes).substr(8)));
+  ASSIGN_OR_RETURN(const uint64_t stamp, DecodeU64(absl::string_view(*bytes).substr(8, 8)));
   state.last_stamp_us = static_cast<int64_t>(stamp);
+  if (bytes->size() == 16) return std::optional<CapturedState>(state);
+  ASSIGN_OR_RETURN(const uint64_t xid, DecodeU64(absl::string_view(*bytes).substr(16, 8)));
+  ASSIGN_OR_RETURN(const uint64_t commit_us, DecodeU64(absl::string_view(*bytes).substr(24, 8)));
+  state.last = {.xid = static_cast<uint32_t>(xid), .commit_us = static_cast<int64_t>(commit_us)};
   return std::optional<CapturedState>(state);
 }
 
 std::string CapturedState::Encode() const {
-  return EncodeU64(through.value) + EncodeU64(static_cast<uint64_t>(last_stamp_us));
+  return EncodeU64(through.value) + EncodeU64(static_cast<uint64_t>(last_stamp_us)) +
+         EncodeU64(last.xid) + EncodeU64(static_cast<uint64_t>(last.commit_us));
 }
 
 BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
@@ -66,7 +74,8 @@ BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
       builder_(options.own),
       chain_(log->End(options.own).chain),
       through_(options.captured.through),
-      last_stamp_us_(options.captured.last_stamp_us) {}
+      last_stamp_us_(options.captured.last_stamp_us),
+      last_commit_(options.captured.last) {}
 
 absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
     absl::string_view raw, postgres::RelationMessage message) {
@@ -103,14 +112,14 @@ void BlockWriter::AnnounceType(uint32_t oid, absl::string_view raw) {
   types_[oid] = std::string(raw);
 }
 
-absl::Status BlockWriter::Begin(const TransactionHeader& header, int64_t commit_us,
+absl::Status BlockWriter::Begin(const TransactionHeader& header, const CapturedCommit& commit,
                                 size_t expected_bytes) {
   if (!builder_.empty() && (expected_bytes == 0 ||
                             builder_.payload_bytes() + expected_bytes > options_.block_max_bytes)) {
     Seal(/*more_parts=*/false);
   }
   current_ = header;
-  commit_us_ = commit_us;
+  commit_ = commit;
   suspect_header_ = nullptr;
   number_ = 0;
   part_ = 0;
@@ -181,7 +190,7 @@ absl::Status BlockWriter::AddTruncate(
                             .end_lsn = current_.end_lsn,
                             .dead = true});
     if (folding_.settings->Policies(relation->message.schema, relation->message.name) != nullptr) {
-      conflict::HistoryEntry entry{.own = true, .commit_us = commit_us_};
+      conflict::HistoryEntry entry{.own = true, .commit_us = commit_.commit_us};
       entry.change = TruncateOf(current_, options_.own, number_);
       folding_.history->PutEntry(&batch_, conflict::VersionKey(relation->message.relation_oid, ""),
                                  {}, entry);
@@ -196,7 +205,7 @@ absl::Status BlockWriter::AddTruncate(
                          .misleads = true,
                          .claims = false,
                          .values = {},
-                         .commit_us = commit_us_,
+                         .commit_us = commit_.commit_us,
                          .header = suspect_header_,
                          .relation = relation,
                          .change = std::string(change)});
@@ -238,8 +247,8 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
       {.stamp = current_.stamp, .origin = options_.own, .end_lsn = current_.end_lsn, .dead = dead});
   // A row that stands and shows its stamp as its commit time misleads nobody; but where rows fold,
   // whoever met it before it was captured has folded without it.
-  const bool misleads =
-      dead || current_.stamp.time_us > commit_us_ || current_.end_lsn <= options_.touched_through;
+  const bool misleads = dead || current_.stamp.time_us > commit_.commit_us ||
+                        current_.end_lsn <= options_.touched_through;
   const bool claims = !dead && HasClaims(relation->columns->table());
   if (!misleads && !claims && policies_ == nullptr) return;
   if (suspect_header_ == nullptr) {
@@ -250,7 +259,7 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
                        .misleads = misleads,
                        .claims = claims,
                        .values = {},
-                       .commit_us = commit_us_,
+                       .commit_us = commit_.commit_us,
                        .header = suspect_header_,
                        .relation = relation,
                        .change = std::string(change),
@@ -266,7 +275,7 @@ absl::Status BlockWriter::PutHistory(const CapturedRelation& relation,
     folding_.history->PutEntry(&batch_, change.version_key, attnums,
                                {.change = std::move(change.change),
                                 .own = true,
-                                .commit_us = commit_us_,
+                                .commit_us = commit_.commit_us,
                                 .stable_us = folding_.progress->StableTime()});
   }
   return absl::OkStatus();
@@ -361,6 +370,7 @@ void BlockWriter::Seal(bool more_parts) {
 
 absl::Status BlockWriter::End() {
   last_stamp_us_ = current_.stamp.time_us;
+  last_commit_ = commit_;
   ++transactions_;
   // Nothing may follow the last part of a large transaction in its block.
   if (part_ > 0) Seal(/*more_parts=*/false);
@@ -369,8 +379,10 @@ absl::Status BlockWriter::End() {
 }
 
 void BlockWriter::PutState(Lsn through, int64_t last_stamp_us) {
-  State(database_).Put(&batch_, kStateCaptured,
-                       CapturedState{.through = through, .last_stamp_us = last_stamp_us}.Encode());
+  State(database_).Put(
+      &batch_, kStateCaptured,
+      CapturedState{.through = through, .last_stamp_us = last_stamp_us, .last = last_commit_}
+          .Encode());
 }
 
 absl::Status BlockWriter::Flush(Lsn through) {

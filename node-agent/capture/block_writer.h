@@ -26,6 +26,7 @@
 #include "node-agent/own_changes.h"
 #include "node-agent/progress.h"
 #include "node-agent/row_key.h"
+#include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/table_cache.h"
 #include "postgres/pgoutput.h"
@@ -36,6 +37,7 @@ namespace bdr::agent {
 struct CapturedState {
   Lsn through;                // everything before was captured
   int64_t last_stamp_us = 0;  // of the last transaction
+  CapturedCommit last = {};   // likewise
 
   static absl::StatusOr<std::optional<CapturedState>> Load(Database* database);
   std::string Encode() const;
@@ -69,7 +71,8 @@ class BlockWriter {
 
   // One transaction at a time: Begin, its changes, End. `expected_bytes` (0: not known) keeps a
   // transaction that will not fit from sharing a block.
-  absl::Status Begin(const TransactionHeader& header, int64_t commit_us, size_t expected_bytes);
+  absl::Status Begin(const TransactionHeader& header, const CapturedCommit& commit,
+                     size_t expected_bytes);
   absl::Status Add(const std::shared_ptr<const CapturedRelation>& relation,
                    absl::string_view change);
   absl::Status AddTruncate(const std::vector<std::shared_ptr<const CapturedRelation>>& relations,
@@ -138,8 +141,8 @@ class BlockWriter {
   Lsn through_;
   rocksdb::WriteBatch batch_;
   TransactionHeader current_;
-  int64_t commit_us_ = 0;  // of the current one, by the server's clock
-  uint32_t number_ = 0;    // of its changes so far
+  CapturedCommit commit_;  // of the transaction that is being written
+  uint32_t number_ = 0;  // of its changes so far
   // Of the change that is being added: its table folds, or will.
   std::shared_ptr<const PolicyHistory> policies_;
   // Changes since the last look that could have misled an applier.
@@ -148,6 +151,7 @@ class BlockWriter {
   uint32_t part_ = 0;
   bool unpublished_ = false;
   int64_t last_stamp_us_;
+  CapturedCommit last_commit_;
   uint64_t transactions_ = 0;
   uint64_t changes_ = 0;
 };

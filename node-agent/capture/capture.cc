@@ -85,7 +85,7 @@ class Capture::Session {
   // Whether a streamed transaction, committed by now, is one of another origin.
   absl::StatusOr<bool> IsRemote(uint32_t xid);
   absl::Status TakeStreamedRelations(uint32_t xid);
-  absl::Status WriteSpooled(uint32_t xid, const TransactionHeader& header, int64_t commit_us);
+  absl::Status WriteSpooled(const CapturedCommit& committed, const TransactionHeader& header);
   TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
   absl::Status AfterTransaction(Lsn end_lsn);
   absl::Status Publish();
@@ -213,6 +213,7 @@ absl::Status Capture::Session::FindPosition() {
   }
   ASSIGN_OR_RETURN(const Lsn confirmed, ParseLsn(slot.value(0, 0)));
   start_ = std::max(captured->through, parts_.log->End(options_.own).end_lsn);
+  RETURN_IF_ERROR(parts_.server_past->CheckCapture(*sql, start_, captured->last, applied));
   if (confirmed > start_) {
     // The server would start at its own position and report no error: what lies between would be
     // lost. Repeating cannot help.
@@ -428,7 +429,7 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
     if (!writer_->has_unpublished()) unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
         writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
-                       commit.commit_time_us, pending_.size()));
+                       {.xid = begin_.xid, .commit_us = commit.commit_time_us}, pending_.size()));
     for (const PendingChange& change : changes_) {
       const absl::string_view bytes =
           absl::string_view(pending_).substr(change.offset, change.length);
@@ -514,8 +515,8 @@ absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::Commi
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
     unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
-        WriteSpooled(xid, MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
-                     commit.commit_time_us));
+        WriteSpooled({.xid = xid, .commit_us = commit.commit_time_us},
+                     MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us)));
   }
   RETURN_IF_ERROR(spool_.Forget(xid));
   RETURN_IF_ERROR(TakeStreamedRelations(xid));
@@ -537,8 +538,8 @@ absl::Status Capture::Session::TakeStreamedRelations(uint32_t xid) {
   return absl::OkStatus();
 }
 
-absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeader& header,
-                                            int64_t commit_us) {
+absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
+                                            const TransactionHeader& header) {
   std::map<uint32_t, Relation> relations;  // as this transaction saw them
   bool begun = false;
   const auto write = [&](Spool::Kind, absl::string_view bytes) -> absl::Status {
@@ -568,12 +569,12 @@ absl::Status Capture::Session::WriteSpooled(uint32_t xid, const TransactionHeade
       if (relation->second->replicated) touched.push_back(relation->second);
     }
     if (touched.empty()) return absl::OkStatus();
-    if (!begun) RETURN_IF_ERROR(writer_->Begin(header, commit_us, /*expected_bytes=*/0));
+    if (!begun) RETURN_IF_ERROR(writer_->Begin(header, committed, /*expected_bytes=*/0));
     begun = true;
     return truncate != nullptr ? writer_->AddTruncate(touched, bytes)
                                : writer_->Add(touched.front(), bytes);
   };
-  RETURN_IF_ERROR(spool_.ForEach(xid, write));
+  RETURN_IF_ERROR(spool_.ForEach(committed.xid, write));
   return begun ? writer_->End() : absl::OkStatus();
 }
 

@@ -27,6 +27,7 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/health.h"
 #include "node-agent/progress.h"
+#include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/table_cache.h"
 #include "postgres/replication.h"
@@ -66,6 +67,7 @@ class Capture {
     OwnChanges* own_changes;
     Settings* settings;
     const conflict::HistoryStore* fold_history;
+    ServerPast* server_past;
   };
   struct Counters {
     uint64_t transactions = 0;

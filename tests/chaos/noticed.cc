@@ -1,6 +1,7 @@
 #include "tests/chaos/noticed.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -19,15 +20,17 @@ constexpr absl::Duration kDeadline = absl::Seconds(60);
 
 struct Loss {
   std::string what;
+  // Where users write between what is restored and the loss. On n1 they write afterwards anyway.
+  std::string writes_on = "n1";
   // Called while the agent of n1 does not run.
   std::function<absl::Status(harness::Cluster&)> happens;
   std::string says;  // the agent, as the reason for its critical state
 };
 
-absl::Status Write(harness::Cluster& cluster, int from) {
-  for (int i = 0; i < 20; ++i) {
+absl::Status Write(harness::Cluster& cluster, const std::string& node, int from, int rows = 20) {
+  for (int i = 0; i < rows; ++i) {
     RETURN_IF_ERROR(
-        cluster.Exec("n1", absl::StrCat("INSERT INTO story VALUES (", from + i, ", 'n1')")));
+        cluster.Exec(node, absl::StrCat("INSERT INTO story VALUES (", from + i, ", 'n1')")));
   }
   return absl::OkStatus();
 }
@@ -44,33 +47,77 @@ std::string Earlier(const harness::Cluster& cluster) {
   return cluster.agent_folder("n1") + "-earlier";
 }
 
+std::string EarlierServer(harness::Cluster& cluster) {
+  return cluster.postgres("n1").data_folder() + "-earlier";
+}
+
+// With cp, which keeps whose the files are.
+absl::Status CopyServer(const std::string& from, const std::string& to) {
+  return std::system(absl::StrCat("rm -rf '", to, "' && cp -a '", from, "' '", to, "'").c_str()) ==
+                 0
+             ? absl::OkStatus()
+             : absl::InternalError(absl::StrCat("cannot copy ", from));
+}
+
+absl::Status RestoreServer(harness::Cluster& cluster) {
+  harness::PostgresServer& server = cluster.postgres("n1");
+  RETURN_IF_ERROR(server.Stop());
+  RETURN_IF_ERROR(CopyServer(EarlierServer(cluster), server.data_folder()));
+  return server.Start();
+}
+
 std::vector<Loss> Losses() {
   return {
-      {"the slot was dropped",
-       [](harness::Cluster& cluster) {
-         return cluster.Exec("n1",
-                             "SELECT pg_drop_replication_slot(slot_name) "
-                             "FROM pg_replication_slots");
-       },
-       "is missing"},
-      {"the agent's data folder was emptied",
-       [](harness::Cluster& cluster) {
-         std::error_code error;
-         std::filesystem::remove_all(cluster.agent_folder("n1") + "/log", error);
-         return error ? absl::InternalError(error.message()) : absl::OkStatus();
-       },
-       "the change log in data_dir is empty"},
-      {"the agent's data folder was restored from earlier",
-       [](harness::Cluster& cluster) { return Copy(Earlier(cluster), cluster.agent_folder("n1")); },
-       "has confirmed"},
-      {"the slot was dropped and made again",
-       [](harness::Cluster& cluster) {
-         return cluster.Exec("n1",
-                             "DO $$ DECLARE s text := (SELECT slot_name FROM pg_replication_slots);"
-                             " BEGIN PERFORM pg_drop_replication_slot(s);"
-                             " PERFORM pg_create_logical_replication_slot(s, 'pgoutput'); END $$");
-       },
-       "has confirmed"},
+      {.what = "PostgreSQL was restored from earlier",
+       .happens = RestoreServer,
+       .says = "the server was set back"},
+      {.what = "PostgreSQL was restored from earlier, and its WAL is longer again than it was",
+       .happens =
+           [](harness::Cluster& cluster) {
+             RETURN_IF_ERROR(RestoreServer(cluster));
+             return Write(cluster, "n1", 1000, /*rows=*/300);
+           },
+       .says = "the server was set back"},
+      {.what = "PostgreSQL was restored from earlier, and had lost what came from elsewhere alone",
+       .writes_on = "n2",
+       .happens =
+           [](harness::Cluster& cluster) {
+             RETURN_IF_ERROR(RestoreServer(cluster));
+             return Write(cluster, "n1", 1000, /*rows=*/300);
+           },
+       .says = "the server was set back"},
+      {.what = "the slot was dropped",
+       .happens =
+           [](harness::Cluster& cluster) {
+             return cluster.Exec("n1",
+                                 "SELECT pg_drop_replication_slot(slot_name) "
+                                 "FROM pg_replication_slots");
+           },
+       .says = "is missing"},
+      {.what = "the agent's data folder was emptied",
+       .happens =
+           [](harness::Cluster& cluster) {
+             std::error_code error;
+             std::filesystem::remove_all(cluster.agent_folder("n1") + "/log", error);
+             return error ? absl::InternalError(error.message()) : absl::OkStatus();
+           },
+       .says = "the change log in data_dir is empty"},
+      {.what = "the agent's data folder was restored from earlier",
+       .happens =
+           [](harness::Cluster& cluster) {
+             return Copy(Earlier(cluster), cluster.agent_folder("n1"));
+           },
+       .says = "has confirmed"},
+      {.what = "the slot was dropped and made again",
+       .happens =
+           [](harness::Cluster& cluster) {
+             return cluster.Exec(
+                 "n1",
+                 "DO $$ DECLARE s text := (SELECT slot_name FROM pg_replication_slots);"
+                 " BEGIN PERFORM pg_drop_replication_slot(s);"
+                 " PERFORM pg_create_logical_replication_slot(s, 'pgoutput'); END $$");
+           },
+       .says = "has confirmed"},
   };
 }
 
@@ -81,18 +128,22 @@ absl::Status CheckNoticed(const Loss& loss) {
   options.start_deadline = absl::Seconds(90);
   ASSIGN_OR_RETURN(const std::unique_ptr<harness::Cluster> cluster,
                    harness::Cluster::Start(std::move(options)));
-  RETURN_IF_ERROR(Write(*cluster, 0));
+  RETURN_IF_ERROR(Write(*cluster, "n1", 0));
   RETURN_IF_ERROR(cluster->WaitUntilConverged(kDeadline));
   RETURN_IF_ERROR(cluster->agent("n1").Terminate());
   RETURN_IF_ERROR(Copy(cluster->agent_folder("n1"), Earlier(*cluster)));
+  harness::PostgresServer& server = cluster->postgres("n1");
+  RETURN_IF_ERROR(server.Stop());
+  RETURN_IF_ERROR(CopyServer(server.data_folder(), EarlierServer(*cluster)));
+  RETURN_IF_ERROR(server.Start());
   RETURN_IF_ERROR(cluster->StartAgent("n1"));
-  RETURN_IF_ERROR(Write(*cluster, 100));
+  RETURN_IF_ERROR(Write(*cluster, loss.writes_on, 100));
   RETURN_IF_ERROR(cluster->WaitUntilConverged(kDeadline));
   cluster->agent("n1").Kill9();
-  RETURN_IF_ERROR(Write(*cluster, 200));
+  RETURN_IF_ERROR(Write(*cluster, loss.writes_on, 200));
   RETURN_IF_ERROR(loss.happens(*cluster));
   RETURN_IF_ERROR(cluster->StartAgent("n1"));
-  RETURN_IF_ERROR(Write(*cluster, 300));
+  RETURN_IF_ERROR(Write(*cluster, "n1", 300));
   std::string last;
   const absl::Status noticed = harness::WaitFor(
       absl::StrCat("\"bdrctl status\" says \"", loss.says, "\""), kDeadline,
