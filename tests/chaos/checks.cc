@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 
 namespace bdr::chaos {
@@ -143,7 +144,54 @@ absl::Status CheckJournal(const Plan& plan, const harness::Cluster& cluster, con
       }
       // What a truncate removed is counted, not named.
       if (known.transaction->begun <= truncated[table] + absl::Seconds(6)) continue;
+      if (plan.tables[table].cascades) continue;
       findings->Add(absl::StrCat("lost without a word: ", Describe(plan, cluster, known)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOrphans(const Plan& plan, const harness::Cluster& cluster, Findings* findings) {
+  for (size_t i = 0; i < plan.tables.size(); ++i) {
+    if (plan.tables[i].kind != TableKind::kChild) continue;
+    const TableSpec& child = plan.tables[i];
+    const TableSpec& parent = plan.tables[i - 1];
+    // Which row it is, and what it references.
+    std::vector<std::string> names = child.key;
+    std::vector<std::string> pairs;
+    for (const std::string& column : parent.key) {
+      names.push_back("p_" + column);
+      pairs.push_back(absl::StrCat("p.", column, " = c.p_", column));
+    }
+    const auto object = [&names](const std::string& row) {
+      std::vector<std::string> fields;
+      for (const std::string& name : names) {
+        fields.push_back(absl::StrCat("'", name, "', ", row, " -> '", name, "'"));
+      }
+      return absl::StrCat("jsonb_build_object(", absl::StrJoin(fields, ", "), ")::text");
+    };
+    absl::flat_hash_set<std::string> logged;
+    for (const std::string& node : cluster.names()) {
+      ASSIGN_OR_RETURN(const auto connection, cluster.Connect(node));
+      ASSIGN_OR_RETURN(
+          const postgres::Result rows,
+          connection->Exec(absl::StrCat("SELECT ", object("local_row"),
+                                        " FROM bdr.conflict_log WHERE kind = 'foreign_key_orphaned'"
+                                        " AND relation = 'public.",
+                                        child.name, "'")));
+      for (int row = 0; row < rows.rows(); ++row) logged.emplace(rows.value(row, 0));
+    }
+    ASSIGN_OR_RETURN(const auto connection, cluster.Connect(cluster.names().front()));
+    ASSIGN_OR_RETURN(const postgres::Result orphans,
+                     connection->Exec(absl::StrCat(
+                         "SELECT ", object("to_jsonb(c)"), " FROM ", child.name, " AS c WHERE c.p_",
+                         parent.key.front(), " IS NOT NULL AND NOT EXISTS (SELECT FROM ",
+                         parent.name, " AS p WHERE ", absl::StrJoin(pairs, " AND "), ")")));
+    for (int row = 0; row < orphans.rows(); ++row) {
+      const std::string orphan(orphans.value(row, 0));
+      if (logged.contains(orphan)) continue;
+      findings->Add(
+          absl::StrCat("no node's conflict log names an orphan of ", child.name, ": ", orphan));
     }
   }
   return absl::OkStatus();

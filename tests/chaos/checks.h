@@ -15,6 +15,8 @@ namespace bdr::chaos {
 // the indexes say. An error if something could not be looked at.
 absl::Status CheckJournal(const Plan& plan, const harness::Cluster& cluster, const Journal& journal,
                           Findings* findings);
+// Every row that references nothing is named in a node's conflict log.
+absl::Status CheckOrphans(const Plan& plan, const harness::Cluster& cluster, Findings* findings);
 absl::Status CheckUnique(const harness::Cluster& cluster, Findings* findings);
 
 }  // namespace bdr::chaos

@@ -21,9 +21,9 @@ postgres::Connection* Client::Get() {
   return connection_.get();
 }
 
-bool IsTaken(const absl::Status& status) {
+bool IsRefused(const absl::Status& status) {
   const std::string state = postgres::Sqlstate(status);
-  return state == "23505" || state == "23P01";
+  return state == "23505" || state == "23P01" || state == "23503";
 }
 
 bool IsExpected(const absl::Status& status) {
@@ -31,7 +31,7 @@ bool IsExpected(const absl::Status& status) {
       new std::vector<std::string>{"40001",            // serialization failure
                                    "40P01",            // deadlock
                                    "55P03", "57014"};  // waited too long for a lock
-  return absl::IsUnavailable(status) || IsTaken(status) ||
+  return absl::IsUnavailable(status) || IsRefused(status) ||
          std::find(states->begin(), states->end(), postgres::Sqlstate(status)) != states->end();
 }
 

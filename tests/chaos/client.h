@@ -30,8 +30,8 @@ class Client {
   std::unique_ptr<postgres::Connection> connection_;
 };
 
-// A unique value, or one that an exclusion constraint guards, is somebody else's.
-bool IsTaken(const absl::Status& status);
+// A constraint does not allow it: unique, exclusion or foreign key.
+bool IsRefused(const absl::Status& status);
 // What a user of a database that is killed, stopped and fought over must expect.
 bool IsExpected(const absl::Status& status);
 

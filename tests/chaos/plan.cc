@@ -134,6 +134,13 @@ std::vector<Profile> MakeProfiles() {
                       .kinds = {{TableKind::kFolded, 3}, {TableKind::kCounter, 1}},
                       .tables = 2,
                       .fault_max = absl::Seconds(2)});
+  profiles.push_back({.name = "foreign-keys",
+                      .about = "links and processes fail, on tables that reference each other",
+                      .faults = SomeFaults(),
+                      .operations = AllOperations(),
+                      .kinds = {{TableKind::kParent, 1}},
+                      .tables = 1,
+                      .fault_max = absl::Seconds(2)});
   return profiles;
 }
 
@@ -223,9 +230,12 @@ absl::StatusOr<Plan> MakePlan(const Options& options) {
   int tables = static_cast<int>(random.Between(1, 3));
   if (plan.profile.tables != 0) tables = plan.profile.tables;
   for (int i = 0; i < tables; ++i) {
-    plan.tables.push_back(RandomTable(random, absl::StrCat("chaos_t", i + 1),
-                                      random.PickWeighted(plan.profile.kinds),
-                                      plan.profile.hot_keys));
+    const std::string table_name = absl::StrCat("chaos_t", i + 1);
+    const TableKind kind = random.PickWeighted(plan.profile.kinds);
+    plan.tables.push_back(RandomTable(random, table_name, kind, plan.profile.hot_keys));
+    if (kind != TableKind::kParent) continue;
+    plan.tables.push_back(RandomTable(random, table_name + "_child", TableKind::kChild,
+                                      plan.profile.hot_keys, &plan.tables.back()));
   }
   ChoosePolicies(random, &plan);
   // Small blocks and groups reach the code for large ones with little data.

@@ -18,6 +18,9 @@ namespace bdr::chaos {
 struct ValueColumn {
   std::string name;
   std::string type;
+  // Of type "reference": what is referenced, of a number that is written $, and how many there are.
+  std::string referenced = {};
+  int64_t numbers = 0;
   std::string RandomValue(Random& random) const;  // a literal, or an expression
 };
 
@@ -26,6 +29,8 @@ enum class TableKind {
   kUnique,   // there are further unique indexes, or exclusion constraints
   kFolded,   // it has a policy, see policies.h
   kCounter,  // it has policy delta, and rows that are there for ever
+  kParent,   // the table after it references it
+  kChild,
 };
 
 // What follows the table in `bdrctl table set-policy`.
@@ -37,6 +42,7 @@ struct TableSpec {
   std::string name;
   std::string ddl;
   std::vector<std::string> key;  // columns
+  std::vector<std::string> key_types;
   // Of a number that is written $: what is written, and what finds it again.
   std::string key_expression;
   std::string key_lookup;
@@ -49,6 +55,8 @@ struct TableSpec {
   // constraint holds them apart. Empty: there is none.
   std::string exchanged;
   std::vector<Policy> policies;  // the first is set before users come
+  // Rows go with those that they reference, and nobody is told.
+  bool cascades = false;
   // What was written last is what stands, unless it is logged.
   bool last_update_wins() const { return policies.empty(); }
   std::string KeyExpression(const std::string& number) const;  // comma-separated, of SQL

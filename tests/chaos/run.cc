@@ -111,7 +111,7 @@ void CheckAll(const Plan& plan, harness::Cluster* cluster, const Journal& journa
   }
   for (const absl::Status& status :
        {CheckJournal(plan, *cluster, journal, findings), CheckUnique(*cluster, findings),
-        CheckCounters(plan, *cluster, journal, findings)}) {
+        CheckOrphans(plan, *cluster, findings), CheckCounters(plan, *cluster, journal, findings)}) {
     if (!status.ok()) findings->Add(absl::StrCat("cannot be checked: ", status.ToString()));
   }
 }

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -59,6 +60,15 @@ const std::vector<UniqueForm>& ExclusionForms() {
   return *forms;
 }
 
+const std::vector<KeyForm>& PlainKeyForms() {
+  static const auto* const forms = [] {
+    auto* const plain = new std::vector<KeyForm>(KeyForms());
+    std::erase_if(*plain, [](const KeyForm& form) { return !form.lookup.empty(); });
+    return plain;
+  }();
+  return *forms;
+}
+
 const std::vector<std::string>& ValueTypes() {
   static const auto* const types = new std::vector<std::string>{
       "int",    "numeric",    "text",        "uuid",  "jsonb",   "int[]",
@@ -66,11 +76,34 @@ const std::vector<std::string>& ValueTypes() {
   return *types;
 }
 
+// Adds the columns that reference a parent's key, and what becomes of them when it goes.
+void AddReference(Random& random, const TableSpec& parent, TableSpec* table,
+                  std::vector<std::string>* columns) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < parent.key.size(); ++i) {
+    names.push_back("p_" + parent.key[i]);
+    columns->push_back(absl::StrCat(names.back(), " ", parent.key_types[i]));
+  }
+  const std::string joined = absl::StrJoin(names, ", ");
+  table->values.push_back({.name = joined,
+                           .type = "reference",
+                           .referenced = parent.key_lookup,
+                           .numbers = parent.hot_keys});
+  const std::string action =
+      random.Pick<std::string>({"", "", " ON DELETE CASCADE", " ON DELETE SET NULL"});
+  table->cascades = absl::StrContains(action, "CASCADE");
+  columns->push_back(absl::StrCat("FOREIGN KEY (", joined, ") REFERENCES ", parent.name, action));
+}
+
 }  // namespace
 
 std::string TypesDdl() { return "CREATE TYPE chaos_mood AS ENUM ('sad', 'ok', 'happy');\n"; }
 
 std::string ValueColumn::RandomValue(Random& random) const {
+  if (type == "reference") {
+    if (random.OneIn(5)) return absl::StrContains(name, ',') ? "NULL, NULL" : "NULL";
+    return absl::StrReplaceAll(referenced, {{"$", absl::StrCat(random.Below(numbers))}});
+  }
   const int64_t n = random.Below(100000);
   if (random.OneIn(12)) return "NULL";
   if (type == "numeric") return absl::StrCat("'", n, ".", random.Below(100), "'::numeric");
@@ -107,17 +140,21 @@ std::string TableSpec::KeyCondition(int64_t number) const {
   return absl::StrCat("(", KeyColumns(), ") = (", KeyOf(number), ")");
 }
 
-TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, int hot_keys) {
+TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, int hot_keys,
+                      const TableSpec* parent) {
   TableSpec table;
   table.name = name;
   table.kind = kind;
   table.hot_keys = static_cast<int>(random.Between(2, 10));
   if (hot_keys != 0) table.hot_keys = hot_keys;
-  const KeyForm& form = random.Pick(KeyForms());
+  const bool family = kind == TableKind::kParent || kind == TableKind::kChild;
+  // Of equal keys that look different the conflict log may show another look.
+  const KeyForm& form = random.Pick(family ? PlainKeyForms() : KeyForms());
   std::vector<std::string> columns;
   for (const auto& [column, type] : form.columns) {
     columns.push_back(absl::StrCat(column, " ", type));
     table.key.push_back(column);
+    table.key_types.push_back(type);
   }
   table.key_expression = form.expression;
   table.key_lookup = form.lookup.empty() ? form.expression : form.lookup;
@@ -142,6 +179,7 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
     table.values.push_back({.name = absl::StrCat("u", i), .type = "claimed"});
     columns.push_back(absl::StrCat("u", i, " int"));
   }
+  if (parent != nullptr) AddReference(random, *parent, &table, &columns);
   const bool folded = kind == TableKind::kFolded || kind == TableKind::kCounter;
   if (folded) columns.push_back(FoldedColumns(random, &table));
   std::vector<std::string> indexes;

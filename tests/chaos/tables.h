@@ -8,7 +8,8 @@
 namespace bdr::chaos {
 
 // `hot_keys`: 0 if chance decides.
-TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, int hot_keys);
+TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, int hot_keys,
+                      const TableSpec* parent = nullptr);
 // What the random tables need before they are created.
 std::string TypesDdl();
 

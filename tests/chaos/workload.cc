@@ -98,7 +98,7 @@ class Workload::User {
     const size_t added = transaction_.added.size();
     RETURN_IF_ERROR(client_.Exec("SAVEPOINT s").status());
     const absl::Status status = OneOperation();
-    const bool refused = IsTaken(status);
+    const bool refused = IsRefused(status);
     if (!status.ok() && !refused) return status;
     if (refused || random_.OneIn(3)) {
       transaction_.writes.resize(before);
@@ -228,6 +228,8 @@ class Workload::User {
   }
 
   absl::Status ChangeKey(const TableSpec& table, int64_t key) {
+    // The conflict log names orphans by their keys.
+    if (table.kind == TableKind::kChild) return Update(table, key);
     const int64_t number = journal_->TakeNumbers(1);
     const int64_t to = random_.Below(table.hot_keys);
     const auto [columns, values] = Values(table, absl::StrCat(number), /*all=*/false);
@@ -266,8 +268,11 @@ class Workload::User {
   }
 
   absl::Status Truncate(const TableSpec& table) {
-    RETURN_IF_ERROR(client_.Exec(absl::StrCat("TRUNCATE ", table.name)).status());
+    const bool parent = table.kind == TableKind::kParent;
+    RETURN_IF_ERROR(
+        client_.Exec(absl::StrCat("TRUNCATE ", table.name, parent ? " CASCADE" : "")).status());
     transaction_.truncated.push_back(table_);
+    if (parent) transaction_.truncated.push_back(table_ + 1);
     return absl::OkStatus();
   }
 
