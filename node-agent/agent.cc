@@ -212,11 +212,11 @@ absl::Status Agent::Fence() {
     RETURN_IF_ERROR(connection->Exec("SELECT pg_replication_origin_session_reset()").status());
   }
   // What earlier sessions applied counts for every local commit that is captured from now on.
-  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection));
   ASSIGN_OR_RETURN(server_past_, ServerPast::Load(database_.get()));
+  ASSIGN_OR_RETURN(const ServerPast::Told told, server_past_->Ask(*connection));
   // Capture and the appliers refuse then, and status says why.
-  server_past_->CheckApplied(applied).IgnoreError();
-  for (const AppliedPosition& position : applied) {
+  server_past_->CheckApplied(told).IgnoreError();
+  for (const AppliedPosition& position : told.applied) {
     history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
     newest_applied_us_ = std::max(newest_applied_us_, position.stamp_us);
   }

@@ -75,11 +75,10 @@ absl::StatusOr<std::unique_ptr<ServerPast>> ServerPast::Load(Database* database)
 }
 
 absl::Status ServerPast::CheckCapture(postgres::Connection& connection, Lsn through,
-                                      const CapturedCommit& last,
-                                      absl::Span<const AppliedPosition> applied) {
+                                      const CapturedCommit& last, const Told& told) {
   // An applier that has covered the trace meanwhile has met it first, so what was noticed is asked
   // for behind what was read.
-  RETURN_IF_ERROR(CheckApplied(applied));
+  RETURN_IF_ERROR(CheckApplied(told));
   ASSIGN_OR_RETURN(const std::string end,
                    connection.QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
   ASSIGN_OR_RETURN(const Lsn local_now, ParseLsn(end));
@@ -92,14 +91,24 @@ absl::Status ServerPast::CheckCapture(postgres::Connection& connection, Lsn thro
   return why.has_value() ? SetBack(*why) : absl::OkStatus();
 }
 
-absl::Status ServerPast::CheckApplied(absl::Span<const AppliedPosition> applied) {
+absl::StatusOr<ServerPast::Told> ServerPast::Ask(postgres::Connection& connection) const {
+  Told told;
+  {
+    MutexLock lock(&mu_);
+    told.flushed = flushed_;
+  }
+  ASSIGN_OR_RETURN(told.applied, ReadApplied(connection));
+  return told;
+}
+
+absl::Status ServerPast::CheckApplied(const Told& told) {
   std::string why;
   {
     MutexLock lock(&mu_);
     if (!set_back_.ok()) return set_back_;
-    for (const AppliedPosition& position : applied) {
-      const auto known = flushed_.find(position.origin);
-      if (known == flushed_.end() || known->second <= position.lsn) continue;
+    for (const AppliedPosition& position : told.applied) {
+      const auto known = told.flushed.find(position.origin);
+      if (known == told.flushed.end() || known->second <= position.lsn) continue;
       why = absl::StrCat("it shows origin ", ToString(position.origin), " up to ",
                          ToString(position.lsn), " and had flushed it up to ",
                          ToString(known->second));

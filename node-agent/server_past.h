@@ -41,25 +41,33 @@ class ServerPast {
   // `database` outlives it.
   static absl::StatusOr<std::unique_ptr<ServerPast>> Load(Database* database);
 
-  // Before capture reads on from `through`. `applied` must have been read from the server since it
-  // was connected to.
+  // What is known to be flushed of each origin, and what the server says is applied, read after
+  // that: others go on meanwhile, and are not taken for what was lost.
+  using Positions = std::map<OriginId, Lsn>;
+  struct Told {
+    Positions flushed;
+    std::vector<AppliedPosition> applied;
+  };
+  absl::StatusOr<Told> Ask(postgres::Connection& connection) const;
+
+  // Before capture reads on from `through`. `told` since the server was connected to.
   absl::Status CheckCapture(postgres::Connection& connection, Lsn through,
-                            const CapturedCommit& last, absl::Span<const AppliedPosition> applied);
+                            const CapturedCommit& last, const Told& told);
   // Before anything is applied in a new session.
-  absl::Status CheckApplied(absl::Span<const AppliedPosition> applied);
+  absl::Status CheckApplied(const Told& told);
 
   // These positions are flushed on the server. Survives a crash of the machine once the database
   // was synced.
   absl::Status Flushed(absl::Span<const OriginLsn> flushed);
 
  private:
-  ServerPast(Database* database, std::map<OriginId, Lsn> flushed, absl::Status set_back)
+  ServerPast(Database* database, Positions flushed, absl::Status set_back)
       : database_(database), flushed_(std::move(flushed)), set_back_(std::move(set_back)) {}
   absl::Status SetBack(const std::string& why);
 
   Database* const database_;
-  Mutex mu_;
-  std::map<OriginId, Lsn> flushed_ ABSL_GUARDED_BY(mu_);
+  mutable Mutex mu_;
+  Positions flushed_ ABSL_GUARDED_BY(mu_);
   absl::Status set_back_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -244,9 +244,9 @@ absl::Status Applier::ReadProgress() {
   for (const OriginId& origin : parts_.progress->Peers()) {
     known[origin] = parts_.progress->CommittedLsn(origin).value_or(Lsn{0});
   }
-  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection_));
-  RETURN_IF_ERROR(parts_.server_past->CheckApplied(applied));
-  for (const AppliedPosition& position : applied) {
+  ASSIGN_OR_RETURN(const ServerPast::Told told, parts_.server_past->Ask(*connection_));
+  RETURN_IF_ERROR(parts_.server_past->CheckApplied(told));
+  for (const AppliedPosition& position : told.applied) {
     const OriginId origin = position.origin;
     if (origin == origin_) {
       committed_ = position.lsn;

@@ -166,9 +166,9 @@ absl::Status Capture::Session::FindPosition() {
   // If it was a crash that ended the last session, groups may be gone that the history counts as
   // seen, and WAL positions come again that lay behind them.
   const std::vector<OriginLsn> finished = parts_.history->Finished();
-  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*sql));
+  ASSIGN_OR_RETURN(const ServerPast::Told told, parts_.server_past->Ask(*sql));
   for (const OriginLsn& known : finished) {
-    for (const AppliedPosition& position : applied) {
+    for (const AppliedPosition& position : told.applied) {
       if (position.origin != known.origin) continue;
       parts_.history->Lost(known.origin, known.lsn, position.lsn, position.stamp_us);
     }
@@ -213,7 +213,7 @@ absl::Status Capture::Session::FindPosition() {
   }
   ASSIGN_OR_RETURN(const Lsn confirmed, ParseLsn(slot.value(0, 0)));
   start_ = std::max(captured->through, parts_.log->End(options_.own).end_lsn);
-  RETURN_IF_ERROR(parts_.server_past->CheckCapture(*sql, start_, captured->last, applied));
+  RETURN_IF_ERROR(parts_.server_past->CheckCapture(*sql, start_, captured->last, told));
   if (confirmed > start_) {
     // The server would start at its own position and report no error: what lies between would be
     // lost. Repeating cannot help.
