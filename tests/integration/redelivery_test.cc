@@ -42,10 +42,15 @@ class RedeliveryTest : public ClusterTest {
   }
   // Capture of n1 stands still while its walsender is stopped; all else goes on.
   void SignalCapture(int signal) {
-    ASSERT_OK_AND_ASSIGN(const std::string pid,
-                         cluster_->QueryValue("n1",
-                                              "SELECT pid FROM pg_stat_replication WHERE "
-                                              "application_name = 'bdr capture'"));
+    // An agent that was started just now may not have come so far.
+    std::string pid;
+    ASSERT_OK(harness::WaitFor("capture's walsender", kDeadline, [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(pid, cluster_->QueryValue("n1",
+                                                 "SELECT coalesce(max(pid), 0) FROM "
+                                                 "pg_stat_replication WHERE "
+                                                 "application_name = 'bdr capture'"));
+      return pid != "0";
+    }));
     int process = 0;
     ASSERT_TRUE(absl::SimpleAtoi(pid, &process)) << pid;
     ASSERT_EQ(kill(process, signal), 0);
