@@ -14,8 +14,9 @@ TruncateVerdict JudgeTruncated(Stamp truncate, const RowMet& row, NodeId own_nod
   }
   // What the store does not know is older than anything that can still arrive. Equal stamps are one
   // transaction, and what it wrote before its TRUNCATE is gone: this came after it.
-  return newest.has_value() && *newest >= truncate ? TruncateVerdict::kStays
-                                                   : TruncateVerdict::kDies;
+  const bool stays =
+      newest.has_value() && (*newest > truncate || (*newest == truncate && !row.merged_before));
+  return stays ? TruncateVerdict::kStays : TruncateVerdict::kDies;
 }
 
 }  // namespace bdr::conflict

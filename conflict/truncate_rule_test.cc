@@ -51,5 +51,12 @@ TEST(TruncateRuleTest, WhatItsOwnTransactionWroteAfterItStays) {
             TruncateVerdict::kStays);
 }
 
+TEST(TruncateRuleTest, WhatItsOwnTransactionWroteBeforeItDiesAlsoIfItWasMergedAgain) {
+  const RowMet row{.local_writer = false, .time_us = 1000, .merged_before = true};
+  EXPECT_EQ(JudgeTruncated(kTruncate, row, kTruncate.node, kTruncate), TruncateVerdict::kDies);
+  EXPECT_EQ(JudgeTruncated(kTruncate, row, kTruncate.node, Stamp{.time_us = 1001, .node = 1}),
+            TruncateVerdict::kStays);
+}
+
 }  // namespace
 }  // namespace bdr::conflict

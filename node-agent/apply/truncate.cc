@@ -259,7 +259,10 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
     uint32_t roident = 0;
     if (!rows.is_null(i, after_key + 2) &&
         absl::SimpleAtoi(rows.value(i, after_key + 2), &roident)) {
-      met.local_writer = !options_.node_of_roident.contains(roident);
+      const auto writer = options_.node_of_roident.find(roident);
+      met.local_writer = writer == options_.node_of_roident.end();
+      met.merged_before =
+          options_.merges_own && !met.local_writer && writer->second == options_.own_node;
     }
     const auto waited = found_before_->find(version_keys[i]);
     met.captured = rows.value(i, after_key + 3) == "true" ||

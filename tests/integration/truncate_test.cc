@@ -161,5 +161,20 @@ TEST_F(TruncateTest, TablesThatAreTruncatedUnderLoadConverge) {
   }
 }
 
+// After a start an agent merges again what it captures of its own, in groups. Of a transaction that
+// filled a table and then truncated it, the rows must not come back.
+TEST_F(TruncateTest, RowsOfATransactionThatTruncatedThemStayAway) {
+  BDR_START_CLUSTER(2, "CREATE TABLE t (id int PRIMARY KEY, u int UNIQUE)");
+  ASSERT_OK(cluster_->agent("n1").Terminate(kDeadline));
+  BDR_EXEC("n1",
+           "BEGIN; INSERT INTO t SELECT i, i FROM generate_series(1, 1700) AS i; TRUNCATE t;"
+           "INSERT INTO t SELECT i, i FROM generate_series(1, 300) AS i; COMMIT");
+  ASSERT_OK(cluster_->StartAgent("n1"));
+  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT count(*) FROM t", "300", kDeadline));
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM t", "300");
+}
+
 }  // namespace
 }  // namespace bdr::integration
