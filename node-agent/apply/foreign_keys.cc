@@ -302,20 +302,27 @@ absl::Status ForeignKeys::After(GroupPlan& plan, bool unseen, Pipe* pipe) {
   if (keys_.empty()) return absl::OkStatus();
   for (const auto& [oid, rows] : gone_) {
     for (const ForeignKey* key : *Find(by_parent_, oid)) {
+      std::vector<std::string> values;
       std::vector<std::string> equal;
       for (const ForeignKey::Pair& pair : key->pairs) {
-        equal.push_back(absl::StrCat("v.", QuoteIdentifier(pair.parent_column), " ", pair.op, " c.",
-                                     QuoteIdentifier(pair.child_column)));
+        const std::string name = absl::StrCat("k", values.size());
+        values.push_back(absl::StrCat("v.", QuoteIdentifier(pair.parent_column), " AS ", name));
+        equal.push_back(
+            absl::StrCat("gone.", name, " ", pair.op, " c.", QuoteIdentifier(pair.child_column)));
       }
       for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
         const size_t count = std::min(kRowsPerStatement, rows.size() - from);
         RETURN_IF_ERROR(QueueChecks(
             *key,
-            absl::StrCat("SELECT pg_catalog.to_jsonb(c) AS child, r.j AS parent FROM (SELECT"
-                         " x::pg_catalog.jsonb AS j FROM pg_catalog.unnest($1::pg_catalog.text[])"
-                         " AS x) AS r CROSS JOIN LATERAL ",
-                         Rows(key->parent.Type(), "r.j"), " AS v JOIN ", key->child.Only(),
-                         " AS c ON ", absl::StrJoin(equal, " AND "), " WHERE ",
+            // Materialized, or the parents' whole rows are parsed again for every child.
+            absl::StrCat("WITH gone AS MATERIALIZED (SELECT r.n, ", absl::StrJoin(values, ", "),
+                         " FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS r(j, n)"
+                         " CROSS JOIN LATERAL ",
+                         Rows(key->parent.Type(), "r.j::pg_catalog.jsonb"),
+                         " AS v) SELECT pg_catalog.to_jsonb(c) AS child,"
+                         " ($1::pg_catalog.text[])[gone.n]::pg_catalog.jsonb AS parent FROM gone"
+                         " JOIN ",
+                         key->child.Only(), " AS c ON ", absl::StrJoin(equal, " AND "), " WHERE ",
                          key->OrphanCondition("c")),
             {EncodeTextArray(absl::MakeConstSpan(rows).subspan(from, count))}, plan, pipe));
       }
