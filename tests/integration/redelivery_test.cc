@@ -42,12 +42,13 @@ class RedeliveryTest : public ClusterTest {
   }
   // Capture of n1 stands still while its walsender is stopped; all else goes on.
   void SignalCapture(int signal) {
-    // An agent that was started just now may not have come so far.
+    // An agent that was started just now may not have come so far, nor the one before be gone.
     std::string pid;
     ASSERT_OK(harness::WaitFor("capture's walsender", kDeadline, [&]() -> absl::StatusOr<bool> {
       ASSIGN_OR_RETURN(pid, cluster_->QueryValue("n1",
-                                                 "SELECT coalesce(max(pid), 0) FROM "
-                                                 "pg_stat_replication WHERE "
+                                                 "SELECT CASE WHEN count(*) = 1 AND "
+                                                 "min(state) = 'streaming' THEN max(pid) ELSE 0 "
+                                                 "END FROM pg_stat_replication WHERE "
                                                  "application_name = 'bdr capture'"));
       return pid != "0";
     }));
