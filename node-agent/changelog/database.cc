@@ -15,15 +15,33 @@
 #include "base/status_macros.h"
 #include "conflict/claim_store.h"
 #include "conflict/version_store.h"
+#include "node-agent/changelog/reserving_file_system.h"
 
 namespace bdr::agent {
 namespace {
 
 // RocksDB may end the process once a write has found the disk full. So writes are refused while
-// there is still room for what makes room (trimming, and the sync of what was accepted) and for the
-// files that RocksDB writes by itself meanwhile: memtables that are flushed, compactions. Of a small
-// disk it is an eighth.
+// there is still room for what makes room (trimming, and the sync of what was accepted), and its
+// table files, which it writes by itself, leave a half of that. Of a small disk the reserve is an
+// eighth. Below the floor, which only others can reach, nothing is tried any more.
 constexpr uint64_t kDiskReserve = 64 << 20;
+constexpr uint64_t kDiskFloor = 256 << 10;
+
+uint64_t DiskReserve(const std::filesystem::space_info& space) {
+  return std::min<uint64_t>(kDiskReserve, space.capacity / 8);
+}
+
+absl::Status CheckRoom(const std::string& directory, const rocksdb::WriteBatch& batch,
+                       bool from_reserve) {
+  std::error_code error;
+  const std::filesystem::space_info space = std::filesystem::space(directory, error);
+  if (error) return absl::OkStatus();  // writing tells what is wrong with the disk
+  const uint64_t keep = from_reserve ? kDiskFloor : DiskReserve(space);
+  if (space.available >= keep + 2 * batch.GetDataSize()) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "cannot write to the change log: the disk of \"", directory, "\" has only ",
+      space.available >> 10, " KiB left; make room on it, and the agent goes on by itself"));
+}
 
 rocksdb::ColumnFamilyOptions FamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache,
                                            uint64_t write_buffer_bytes) {
@@ -47,7 +65,8 @@ absl::Status FromRocksDb(const rocksdb::Status& status, absl::string_view what) 
   if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
   if (status.IsNotFound()) return absl::NotFoundError(message);
   if (status.IsCorruption()) return absl::DataLossError(message);
-  if (status.IsIOError() || status.IsBusy() || status.IsTryAgain()) {
+  // Incomplete: RocksDB is recovering by itself from an error such as a disk that was full.
+  if (status.IsIOError() || status.IsBusy() || status.IsTryAgain() || status.IsIncomplete()) {
     return absl::UnavailableError(message);
   }
   return absl::InternalError(message);
@@ -66,6 +85,10 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   database->directory_ = options.directory;
   const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(options.memory_bytes / 4);
   rocksdb::DBOptions db_options;
+  const std::filesystem::space_info space = std::filesystem::space(options.directory, error);
+  database->env_ = rocksdb::NewCompositeEnv(
+      NewReservingFileSystem(rocksdb::FileSystem::Default(), error ? 0 : DiskReserve(space) / 2));
+  db_options.env = database->env_.get();
   db_options.create_if_missing = true;
   db_options.create_missing_column_families = true;
   db_options.max_open_files = 256;
@@ -132,18 +155,12 @@ Database::~Database() {
 }
 
 absl::Status Database::Write(rocksdb::WriteBatch* batch, bool sync) {
-  std::error_code error;
-  const std::filesystem::space_info space = std::filesystem::space(directory_, error);
-  const uint64_t reserve = std::min<uint64_t>(kDiskReserve, space.capacity / 8);
-  if (!error && space.available < reserve + 2 * batch->GetDataSize()) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "cannot write to the change log: the disk of \"", directory_, "\" has only ",
-        space.available >> 10, " KiB left; make room on it, and the agent goes on by itself"));
-  }
+  RETURN_IF_ERROR(CheckRoom(directory_, *batch, /*from_reserve=*/false));
   return WriteFromReserve(batch, sync);
 }
 
 absl::Status Database::WriteFromReserve(rocksdb::WriteBatch* batch, bool sync) {
+  RETURN_IF_ERROR(CheckRoom(directory_, *batch, /*from_reserve=*/true));
   rocksdb::WriteOptions options;
   options.sync = sync;
   return FromRocksDb(db_->Write(options, batch), "cannot write to the change log");

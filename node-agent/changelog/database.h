@@ -7,6 +7,7 @@
 
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/write_batch.h>
 
 #include <atomic>
@@ -36,7 +37,8 @@ class Database {
   // kResourceExhausted on a disk that is full but for a small reserve: nothing of the batch was
   // written.
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync);
-  // As Write(), for what is small and makes room: may use the reserve.
+  // As Write(), for what is small and makes room: may use the reserve. kResourceExhausted only if
+  // others have filled the disk to its end.
   absl::Status WriteFromReserve(rocksdb::WriteBatch* batch, bool sync);
 
   // Everything written before the call survives a machine crash once it returns.
@@ -84,6 +86,7 @@ class Database {
   std::atomic<bool> stop_compacting_{false};
   std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;        // outlives db_
   std::unique_ptr<const rocksdb::CompactionFilter> stable_claim_filter_;  // likewise
+  std::unique_ptr<rocksdb::Env> env_;                                     // likewise
   std::unique_ptr<rocksdb::DB> db_;
   rocksdb::ColumnFamilyHandle* default_ = nullptr;
   rocksdb::ColumnFamilyHandle* log_ = nullptr;
