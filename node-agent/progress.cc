@@ -236,15 +236,21 @@ std::optional<NodeId> Progress::StableHeldBy() const {
   return holder == 0 ? std::nullopt : std::optional(holder);
 }
 
-int64_t Progress::PromisedByOthers(OriginId origin) const {
+int64_t Progress::NoTruncateBefore(OriginId origin) const {
   MutexLock lock(&mu_);
   int64_t promised_us = promise_us_;
   for (const OriginId& peer : peers_) {
     if (peer == origin) continue;
     int64_t one_us = 0;
     if (const auto found = remotes_.find(peer); found != remotes_.end()) {
+      Lsn through = found->second.committed.value_or(Lsn{0});
+      if (log_ != nullptr) {
+        // In this order: what comes in between is not counted on.
+        const Lsn complete = log_->CompleteThrough(peer);
+        if (log_->TruncatesThrough(peer) <= through) through = std::max(through, complete);
+      }
       for (const Promised& promise : found->second.promises) {
-        if (promise.lsn > found->second.committed.value_or(Lsn{0})) break;
+        if (promise.lsn > through) break;
         one_us = promise.time_us;
       }
     }

@@ -87,9 +87,10 @@ class Progress : public StreamBackend {
   // needed here. INT64_MAX: no longer.
   void HoldStable(int64_t from_us);
 
-  // Every change of another node than `origin`, this one included, that is not yet here or in the
-  // version store is later than this; 0 while it is not known.
-  int64_t PromisedByOthers(OriginId origin) const;
+  // Every TRUNCATE of another node than `origin`, this one included, that is not yet applied here
+  // or in the version store is later than this; 0 while it is not known. Peers that are behind in
+  // apply do not hold it back as long as what was received of them holds none.
+  int64_t NoTruncateBefore(OriginId origin) const;
 
   // The latest promise that a peer made before it published `end_lsn`, so that whatever ends there
   // must be stamped later; 0 if it made none that is known.

@@ -46,9 +46,10 @@ class ProgressTest : public ::testing::Test {
   void Acknowledge(NodeId subscriber, Lsn durable) {
     progress_->OnAcks(subscriber, {{.origin = kOwn, .durable_lsn = durable}});
   }
-  void Append(OriginId origin, Lsn end_lsn) {
+  void Append(OriginId origin, Lsn end_lsn, absl::string_view change = "") {
     BlockBuilder builder(origin);
     builder.BeginTransaction({.end_lsn = end_lsn, .stamp = {.time_us = 1, .node = origin.node}});
+    if (!change.empty()) builder.AddChange(change);
     ASSERT_OK(log_->AppendReceived(builder.Seal(log_->End(origin).chain, /*more_parts=*/false)));
   }
 
@@ -226,14 +227,40 @@ TEST_F(ProgressTest, OthersHavePromisedWhatIsInForceWhereTheyAreApplied) {
   promise(kPeer, Lsn{100}, 5000);
   promise(kPeer, Lsn{200}, 6000);
   promise(kPeer, Lsn{200}, 7000);
-  EXPECT_EQ(progress_->PromisedByOthers(kOther), 0);  // nothing of the peer is applied
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 0);  // nothing of the peer is applied
   progress_->Committed(kPeer, Lsn{100}, Lsn{1}, progress_->ServerLife());
-  EXPECT_EQ(progress_->PromisedByOthers(kOther), 5000);
-  EXPECT_EQ(progress_->PromisedByOthers(kPeer), 0);  // the other has promised nothing
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 5000);
+  EXPECT_EQ(progress_->NoTruncateBefore(kPeer), 0);  // the other has promised nothing
   progress_->Committed(kPeer, Lsn{200}, Lsn{1}, progress_->ServerLife());
-  EXPECT_EQ(progress_->PromisedByOthers(kOther), 7000);
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 7000);
   promise(kPeer, Lsn{200}, 20000);
-  EXPECT_EQ(progress_->PromisedByOthers(kOther), 9000);  // our own
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 9000);  // our own
+}
+
+TEST_F(ProgressTest, APeerThatIsBehindHoldsBackTruncatesOnlyWhereOneWasReceived) {
+  progress_->SetPeers({kPeer, kOther});
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->Published(Lsn{5}, 9000, kAllSeen);
+  const auto promise = [&](Lsn lsn, int64_t time_us) {
+    progress_->OnHeartbeat(
+        kPeer.node, Heartbeat({{.origin = kPeer, .published_lsn = lsn, .promise_us = time_us}}));
+  };
+  promise(Lsn{100}, 5000);
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 0);  // not received
+  Append(kPeer, Lsn{100}, "I");
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 5000);
+  promise(Lsn{200}, 6000);
+  Append(kPeer, Lsn{200}, "T");
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 0);
+  Append(kPeer, Lsn{300}, "I");
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 0);
+  // A start does not make it forget.
+  ASSERT_OK_AND_ASSIGN(const std::unique_ptr<ChangeLog> again, ChangeLog::Open(database_.get()));
+  EXPECT_EQ(again->TruncatesThrough(kPeer), Lsn{200});
+  progress_->Committed(kPeer, Lsn{200}, Lsn{1}, progress_->ServerLife());
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 6000);
+  promise(Lsn{300}, 7000);
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), 7000);
 }
 
 TEST_F(ProgressTest, AHeartbeatCarriesOwnPromisesAndOnlyDurableBlocksOfOthers) {

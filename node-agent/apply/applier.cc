@@ -724,7 +724,7 @@ absl::StatusOr<bool> Applier::MayShareGroup(const Piece& piece, int64_t promised
 // How many of the first `pieces` may be one group.
 absl::StatusOr<size_t> Applier::SizeOfGroup(size_t pieces) {
   if (merges_own()) return pieces;  // nothing of such tables is merged again
-  const int64_t promised_us = parts_.progress->PromisedByOthers(origin_);
+  const int64_t promised_us = parts_.progress->NoTruncateBefore(origin_);
   for (size_t i = 0; i < pieces; ++i) {
     ASSIGN_OR_RETURN(const bool may_share, MayShareGroup(*pending_[i], promised_us));
     if (!may_share) return std::max<size_t>(i, 1);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "node-agent/changelog/block_format.h"
@@ -119,6 +120,7 @@ void BlockBuilder::AddType(uint32_t oid, absl::string_view pgoutput_type) {
 void BlockBuilder::AddChange(absl::string_view pgoutput_change) {
   if (!has_last_) Die("a change outside of a transaction");
   AddRecord(kChange, pgoutput_change);
+  truncates_ = truncates_ || absl::StartsWith(pgoutput_change, "T");
 }
 
 EncodedBlock BlockBuilder::Seal(uint64_t previous_chain, bool more_parts) {
@@ -131,7 +133,8 @@ EncodedBlock BlockBuilder::Seal(uint64_t previous_chain, bool more_parts) {
                 .previous_chain = previous_chain,
                 .transactions = transactions_,
                 .payload_bytes = payload_.size(),
-                .last_stamp_us = last_.stamp.time_us};
+                .last_stamp_us = last_.stamp.time_us,
+                .no_truncate = !truncates_};
   const std::string compressed = Compress(payload_);
   block.info.chain = ComputeChain(block.info, compressed);
   block.bytes = WriteBlock(block.info, compressed);
@@ -142,6 +145,7 @@ EncodedBlock BlockBuilder::Seal(uint64_t previous_chain, bool more_parts) {
   last_ = {};
   has_last_ = false;
   transactions_ = 0;
+  truncates_ = false;
   part_ = 0;
   return block;
 }

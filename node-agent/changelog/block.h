@@ -74,6 +74,7 @@ struct BlockInfo {
   uint32_t transactions = 0;
   uint64_t payload_bytes = 0;  // before compression
   int64_t last_stamp_us = 0;
+  bool no_truncate = false;  // none of its changes is a TRUNCATE; else there may be one
 
   Cursor cursor() const { return {.end_lsn = end_lsn, .part = part, .chain = chain}; }
 };
@@ -109,10 +110,11 @@ class BlockBuilder {
   std::string payload_;
   absl::flat_hash_set<uint32_t> relations_;
   absl::flat_hash_set<uint32_t> types_;
-  TransactionHeader last_;   // as given, to be written as a difference
+  TransactionHeader last_;  // as given, to be written as a difference
   bool has_last_ = false;
   uint32_t transactions_ = 0;
   uint32_t part_ = 0;
+  bool truncates_ = false;
 };
 
 // Reads the outside of a block. kDataLoss if the bytes are no block, or its checksum is wrong.

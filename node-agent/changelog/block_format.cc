@@ -28,6 +28,7 @@ constexpr uint64_t kTransactions = Tag(8, kVarint);
 constexpr uint64_t kPayloadBytes = Tag(9, kVarint);
 constexpr uint64_t kPayload = Tag(10, kBytes);
 constexpr uint64_t kLastStamp = Tag(11, kVarint);
+constexpr uint64_t kNoTruncate = Tag(12, kVarint);
 
 // Proto3 leaves out what has its default value.
 void AppendNumber(std::string* out, uint64_t tag, uint64_t value) {
@@ -61,6 +62,7 @@ std::string BeforePayload(const BlockInfo& info, size_t compressed_bytes) {
 std::string AfterPayload(const BlockInfo& info) {
   std::string out;
   AppendNumber(&out, kLastStamp, static_cast<uint64_t>(info.last_stamp_us));
+  AppendNumber(&out, kNoTruncate, info.no_truncate ? 1 : 0);
   return out;
 }
 
@@ -117,6 +119,9 @@ bool TakeField(absl::string_view* in, RawBlock* block) {
     case kLastStamp:
       info.last_stamp_us = static_cast<int64_t>(value);
       return true;
+    case kNoTruncate:
+      info.no_truncate = value != 0;
+      return true;
     default:
       return false;
   }
@@ -145,6 +150,7 @@ uint64_t ComputeChain(const BlockInfo& info, absl::string_view compressed) {
   AppendBigEndian(&fields, info.transactions, 4);
   AppendBigEndian(&fields, info.payload_bytes, 8);
   AppendBigEndian(&fields, static_cast<uint64_t>(info.last_stamp_us), 8);
+  if (info.no_truncate) AppendBigEndian(&fields, 1, 1);
 
   thread_local const std::unique_ptr<EVP_MD_CTX, DigestContextDeleter> context(EVP_MD_CTX_new());
   unsigned char digest[EVP_MAX_MD_SIZE];

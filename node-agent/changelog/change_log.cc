@@ -83,6 +83,11 @@ absl::Status ChangeLog::Load() {
     RETURN_IF_ERROR(FromRocksDb(it->status(), "cannot read where the change log ends"));
   }
   for (auto& [origin, log] : logs_) {
+    ASSIGN_OR_RETURN(const std::optional<std::string> truncates,
+                     State(database_).Get(StateName(kStateTruncates, origin)));
+    if (truncates.has_value()) {
+      ASSIGN_OR_RETURN(log.truncates.value, DecodeU64(*truncates));
+    }
     log.complete = log.end.end_lsn;
     if (SamePlace(log.end, log.trimmed) || log.end.at_beginning()) continue;
     std::string bytes;
@@ -147,6 +152,10 @@ absl::Status ChangeLog::AppendReceived(const EncodedBlock& block) {
     rocksdb::WriteBatch batch;
     (void)batch.Put(database_->log(), BlockKey(origin, cursor.end_lsn, cursor.part), block.bytes);
     State(database_).Put(&batch, StateName(kStateEnd, origin), EncodeCursor(cursor));
+    if (!block.info.no_truncate) {
+      State(database_).Put(&batch, StateName(kStateTruncates, origin),
+                           EncodeU64(cursor.end_lsn.value));
+    }
     RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
     BDR_FAIL_POINT("receive_after_write");
     MoveEnd(block.info);
@@ -168,7 +177,8 @@ absl::Status ChangeLog::StartAt(OriginId origin, const Cursor& cursor) {
   State(database_).Put(&batch, StateName(kStateTrimmed, origin), EncodeCursor(cursor));
   RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/true));
   MutexLock lock(&mu_);
-  logs_[origin] = {.end = cursor, .trimmed = cursor, .complete = cursor.end_lsn};
+  logs_[origin] = {
+      .end = cursor, .trimmed = cursor, .complete = cursor.end_lsn, .truncates = log.truncates};
   return absl::OkStatus();
 }
 
@@ -177,6 +187,7 @@ void ChangeLog::MoveEnd(const BlockInfo& last) {
   OriginLog& log = logs_[last.origin];
   log.end = last.cursor();
   if (!last.more_parts) log.complete = last.end_lsn;
+  if (!last.no_truncate) log.truncates = last.end_lsn;
   grown_.NotifyAll();
 }
 
@@ -195,6 +206,8 @@ ChangeLog::OriginLog ChangeLog::Find(OriginId origin) const {
 Cursor ChangeLog::End(OriginId origin) const { return Find(origin).end; }
 
 Lsn ChangeLog::CompleteThrough(OriginId origin) const { return Find(origin).complete; }
+
+Lsn ChangeLog::TruncatesThrough(OriginId origin) const { return Find(origin).truncates; }
 
 Cursor ChangeLog::TrimmedThrough(OriginId origin) const { return Find(origin).trimmed; }
 

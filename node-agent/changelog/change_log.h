@@ -54,6 +54,9 @@ class ChangeLog {
   // Every transaction that ends at or before this is here with all its parts.
   Lsn CompleteThrough(OriginId origin) const;
 
+  // Behind this, none of an origin's blocks that came from a peer holds a TRUNCATE.
+  Lsn TruncatesThrough(OriginId origin) const;
+
   // The last block of an origin; at_beginning() if there is none.
   Cursor End(OriginId origin) const;
   std::vector<OriginId> Origins() const;
@@ -91,7 +94,8 @@ class ChangeLog {
   struct OriginLog {
     Cursor end;
     Cursor trimmed;
-    Lsn complete;  // end_lsn of the last block that no further part follows
+    Lsn complete;   // end_lsn of the last block that no further part follows
+    Lsn truncates;  // of the last received block that may hold a TRUNCATE
   };
   explicit ChangeLog(Database* database) : database_(database) {}
   absl::Status Load();

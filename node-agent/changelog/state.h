@@ -25,12 +25,14 @@ inline constexpr absl::string_view kStateMerged = "merged";    // watcher: Lsn, 
 inline constexpr absl::string_view kStateCeiling = "ceiling";  // promises: int64 µs
 inline constexpr absl::string_view kStateClockRetired = "clock_retired";      // agent main: id
 inline constexpr absl::string_view kStateSettingsActive = "settings_active";  // appliers: uint64
-inline constexpr absl::string_view kStateEnd = "end/";            // change log: Cursor per origin
-inline constexpr absl::string_view kStateTrimmed = "trimmed/";    // change log: Cursor per origin
-inline constexpr absl::string_view kStateFlushed = "flushed/";    // watcher: Lsn per origin
-inline constexpr absl::string_view kStateSetBack = "set_back";    // server_past.h: why
-inline constexpr absl::string_view kStateVersions = "versions/";  // appliers: Lsn per origin
-inline constexpr absl::string_view kStateBefore = "before/";  // appliers: see apply/group_versions.h
+inline constexpr absl::string_view kStateEnd = "end/";              // change log: Cursor per origin
+inline constexpr absl::string_view kStateTrimmed = "trimmed/";      // change log: Cursor per origin
+inline constexpr absl::string_view kStateTruncates = "truncates/";  // change log: Lsn per origin
+inline constexpr absl::string_view kStateFlushed = "flushed/";      // watcher: Lsn per origin
+inline constexpr absl::string_view kStateSetBack = "set_back";      // server_past.h: why
+inline constexpr absl::string_view kStateVersions = "versions/";    // appliers: Lsn per origin
+inline constexpr absl::string_view kStateBefore =
+    "before/";  // appliers: see apply/group_versions.h
 
 // Stateless; thread-safe.
 class State {
