@@ -708,28 +708,27 @@ absl::Status Applier::FetchValues(bool may_be_split) {
   return status;
 }
 
-// A row of a table without a key has no version, only its commit time, which is its group's newest
-// stamp. A TRUNCATE from elsewhere must not fall in between: such a row is in a group by itself, or
-// in one so old that every truncate which could is known.
-absl::StatusOr<bool> Applier::MayShareGroup(const Piece& piece, int64_t promised_us) {
-  if (piece.header.stamp.time_us <= promised_us) return true;
+absl::StatusOr<bool> Applier::HasKeylessRows(const Piece& piece) {
   for (const RemoteChange& change : piece.changes) {
     if (change.relation == nullptr) continue;
     ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, Resolver()(change.relation));
-    if (!table->table().has_key) return false;
+    if (!table->table().has_key) return true;
   }
-  return true;
+  return false;
 }
 
 // How many of the first `pieces` may be one group.
 absl::StatusOr<size_t> Applier::SizeOfGroup(size_t pieces) {
-  if (merges_own()) return pieces;  // nothing of such tables is merged again
-  const int64_t promised_us = parts_.progress->NoTruncateBefore(origin_);
+  if (merges_own()) return pieces;  // nothing of tables without a key is merged again
+  const int64_t no_truncate_before_us = parts_.progress->NoTruncateBefore(origin_);
+  // The last is the newest.
+  if (pending_[pieces - 1]->header.stamp.time_us <= no_truncate_before_us) return pieces;
+  std::vector<GroupMember> members;
   for (size_t i = 0; i < pieces; ++i) {
-    ASSIGN_OR_RETURN(const bool may_share, MayShareGroup(*pending_[i], promised_us));
-    if (!may_share) return std::max<size_t>(i, 1);
+    ASSIGN_OR_RETURN(const bool keyless, HasKeylessRows(*pending_[i]));
+    members.push_back({.stamp_us = pending_[i]->header.stamp.time_us, .keyless = keyless});
   }
-  return pieces;
+  return GroupSize(members, no_truncate_before_us);
 }
 
 absl::Status Applier::ApplyGroup(size_t wanted) {

@@ -154,7 +154,7 @@ class Applier {
   void WaitForClock(const ClockGate::Verdict& verdict);
   void WaitForServerClock(int64_t stamp_us);
   absl::Status ApplyPending();
-  absl::StatusOr<bool> MayShareGroup(const Piece& piece, int64_t promised_us);
+  absl::StatusOr<bool> HasKeylessRows(const Piece& piece);
   absl::StatusOr<size_t> SizeOfGroup(size_t pieces);
   absl::Status ApplyGroup(size_t wanted);
   absl::Status ApplyLarge();

@@ -51,6 +51,15 @@ void TakeOrigin(const RowOp& earlier, RowOp* later) {
 
 }  // namespace
 
+size_t GroupSize(absl::Span<const GroupMember> next, int64_t no_truncate_before_us) {
+  bool keyless = false;
+  for (size_t i = 0; i < next.size(); ++i) {
+    keyless = keyless || next[i].keyless;
+    if (i > 0 && keyless && next[i].stamp_us > no_truncate_before_us) return i;
+  }
+  return next.size();
+}
+
 absl::Status GroupPlan::Add(std::shared_ptr<const Piece> piece, const Resolve& resolve) {
   pieces_.push_back(std::move(piece));
   const Piece& kept = *pieces_.back();

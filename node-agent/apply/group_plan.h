@@ -16,6 +16,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "conflict/merge_rule.h"
 #include "conflict/stamp.h"
 #include "conflict/version_store.h"
@@ -25,6 +26,18 @@
 #include "node-agent/key_table.h"
 
 namespace bdr::agent {
+
+// A transaction that may become part of a group.
+struct GroupMember {
+  int64_t stamp_us = 0;
+  bool keyless = false;  // it has rows of tables without a key
+};
+
+// How many of an origin's next transactions may be one group; at least 1. A row without a key has
+// no version, only its commit time, which is the stamp of its group's last transaction. No TRUNCATE
+// from elsewhere may fall between its own stamp and that: so such a row is in a group by itself, or
+// in one that is all older than any TRUNCATE which is not known yet.
+size_t GroupSize(absl::Span<const GroupMember> next, int64_t no_truncate_before_us);
 
 struct RowOp {
   std::string version_key;                                    // empty for tables without a key

@@ -137,6 +137,16 @@ class GroupPlanTest : public ::testing::Test {
   GroupPlan plan_;
 };
 
+TEST(GroupSizeTest, RowsWithoutAKeyShareOnlyWhatIsOlderThanAnyUnknownTruncate) {
+  EXPECT_EQ(GroupSize({{{10, true}, {20, false}, {30, true}}}, 30), 3);
+  EXPECT_EQ(GroupSize({{{10, false}, {20, false}, {30, false}}}, 0), 3);
+  EXPECT_EQ(GroupSize({{{10, true}, {20, true}, {30, true}}}, 20), 2);
+  EXPECT_EQ(GroupSize({{{10, false}, {20, false}, {30, true}}}, 15), 2);
+  EXPECT_EQ(GroupSize({{{10, true}, {20, true}}}, 5), 1);
+  // The row of the first would look as new as the second: a TRUNCATE at 16 would leave it.
+  EXPECT_EQ(GroupSize({{{10, true}, {20, false}}}, 15), 1);
+}
+
 TEST_F(GroupPlanTest, ChangesOfDifferentRowsStayApart) {
   Add({InsertBytes(t_, {Int(1), Int(10), Text("a")}), InsertBytes(t_, {Int(2), Int(20), Null()})});
   ASSERT_EQ(Rows().size(), 2);
