@@ -206,16 +206,20 @@ absl::Status Agent::Fence() {
                    postgres::Connection::Connect(
                        {.conninfo = config_.database, .application_name = "bdr fence"}));
   RETURN_IF_ERROR(CreateRepairOrigin(*connection));
+  ASSIGN_OR_RETURN(server_past_, ServerPast::Load(database_.get()));
+  // What is found makes capture and the appliers refuse, and status says why.
+  const auto unless_found = [](absl::Status status) {
+    return absl::IsFailedPrecondition(status) ? absl::OkStatus() : status;
+  };
+  RETURN_IF_ERROR(unless_found(server_past_->CheckOrigins(*connection)));
   ASSIGN_OR_RETURN(const std::vector<AppliedPosition> origins, ReadApplied(*connection));
   for (const AppliedPosition& position : origins) {
     RETURN_IF_ERROR(TakeOrigin(*connection, position.origin));
     RETURN_IF_ERROR(connection->Exec("SELECT pg_replication_origin_session_reset()").status());
   }
   // What earlier sessions applied counts for every local commit that is captured from now on.
-  ASSIGN_OR_RETURN(server_past_, ServerPast::Load(database_.get()));
   ASSIGN_OR_RETURN(const ServerPast::Told told, server_past_->Ask(*connection));
-  // Capture and the appliers refuse then, and status says why.
-  server_past_->CheckApplied(told).IgnoreError();
+  RETURN_IF_ERROR(unless_found(server_past_->CheckApplied(told)));
   for (const AppliedPosition& position : told.applied) {
     history_->Reset(position.origin, position.lsn, position.stamp_us, position.local_after);
     newest_applied_us_ = std::max(newest_applied_us_, position.stamp_us);

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -17,8 +18,9 @@ namespace {
 absl::Status Refuse(absl::string_view why) {
   return absl::FailedPreconditionError(
       absl::StrCat("the server was set back: ", why,
-                   ". It was restored from a backup, or replaced by a standby that lagged; what is "
-                   "committed here cannot be told from what was lost: the node has to be copied "
+                   ". It was restored from a backup, replaced by a standby that lagged, or lost "
+                   "what marks the changes of other nodes; what is committed here cannot be told "
+                   "from what was lost: the node has to be copied "
                    "anew"));
 }
 
@@ -89,6 +91,22 @@ absl::Status ServerPast::CheckCapture(postgres::Connection& connection, Lsn thro
   if (last.xid == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::optional<std::string> why, Contradiction(connection, last));
   return why.has_value() ? SetBack(*why) : absl::OkStatus();
+}
+
+absl::Status ServerPast::CheckOrigins(postgres::Connection& connection) {
+  ASSIGN_OR_RETURN(const postgres::Result there,
+                   connection.Exec("SELECT roname FROM pg_catalog.pg_replication_origin"));
+  absl::flat_hash_set<std::string> names;
+  for (int row = 0; row < there.rows(); ++row) names.emplace(there.value(row, 0));
+  std::string why;
+  {
+    MutexLock lock(&mu_);
+    for (const auto& [origin, lsn] : flushed_) {
+      if (names.contains(ToString(origin))) continue;
+      why = absl::StrCat("its replication origin \"", ToString(origin), "\" is gone");
+    }
+  }
+  return why.empty() ? absl::OkStatus() : SetBack(why);
 }
 
 absl::StatusOr<ServerPast::Told> ServerPast::Ask(postgres::Connection& connection) const {

@@ -1,5 +1,5 @@
 // Notices that PostgreSQL was set back: restored from a backup or a snapshot, or replaced by a
-// standby that lagged.
+// standby that lagged; or that it lost a replication origin.
 //
 // Then positions of its WAL come again with other transactions behind them. Capture would ask for
 // what follows the position that it has reached, and the server would leave out, without an error,
@@ -50,6 +50,10 @@ class ServerPast {
   };
   absl::StatusOr<Told> Ask(postgres::Connection& connection) const;
 
+  // Before this agent makes replication origins anew: those of whom something was flushed are
+  // there. PostgreSQL 15 would decode what had not been captured yet of one that was dropped as
+  // this node's own transactions.
+  absl::Status CheckOrigins(postgres::Connection& connection);
   // Before capture reads on from `through`. `told` since the server was connected to.
   absl::Status CheckCapture(postgres::Connection& connection, Lsn through,
                             const CapturedCommit& last, const Told& told);
