@@ -570,7 +570,7 @@ absl::Status Applier::ApplyPending() {
       const size_t applied = waiting - pending_.size();
       group_transactions_.Observe(static_cast<double>(applied));
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
-      FitGroups(applied, took);
+      FitGroups(applied, SteadyNow() - begun_at_);
       collisions_ = 0;
       MutexLock lock(&mu_);
       retry_ = false;
@@ -642,7 +642,8 @@ absl::Status Applier::ApplyPending() {
 }
 
 // A group holds its row locks until it commits, and users wait for them meanwhile. So the time that
-// it may take decides how many transactions it takes next.
+// this may take decides how many transactions it takes next. What it waited for before (capture,
+// keys of another group) held no locks, and smaller groups would only wait for it more often.
 void Applier::FitGroups(size_t transactions, absl::Duration took) {
   const double fits =
       static_cast<double>(transactions) *
@@ -961,6 +962,7 @@ void Applier::RefreshSettings() {
 }
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {
+  begun_at_ = SteadyNow();
   if (const uint32_t stable = parts_.stable_xid->Get(); stable != stable_xid_) {
     RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SET ", kStableXidSetting, " = '", stable, "'")));
     stable_xid_ = stable;

@@ -221,6 +221,8 @@ class Applier {
   GroupVersions::Versions before_;
   int collisions_ = 0;  // attempts in a row that met a value which somebody holds
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
+  // Of the local transaction that is open, or was last.
+  absl::Time begun_at_ = absl::InfinitePast();
   Histogram group_transactions_;
   Histogram group_seconds_;
   ClaimReader claim_reader_;
