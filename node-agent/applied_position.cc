@@ -30,7 +30,8 @@ absl::StatusOr<std::vector<AppliedPosition>> ReadApplied(postgres::Connection& c
 
 namespace {
 
-absl::Status CreateOrigin(postgres::Connection& connection, const std::string& quoted_name) {
+absl::Status Create(postgres::Connection& connection, absl::string_view name) {
+  const std::string quoted_name = postgres::QuoteLiteral(name);
   return connection
       .Exec(absl::StrCat("SELECT pg_replication_origin_create(", quoted_name,
                          ") WHERE NOT EXISTS (SELECT FROM pg_replication_origin WHERE roname = ",
@@ -41,12 +42,16 @@ absl::Status CreateOrigin(postgres::Connection& connection, const std::string& q
 }  // namespace
 
 absl::Status CreateRepairOrigin(postgres::Connection& connection) {
-  return CreateOrigin(connection, postgres::QuoteLiteral(kRepairOrigin));
+  return Create(connection, kRepairOrigin);
+}
+
+absl::Status CreateOrigin(postgres::Connection& connection, OriginId origin) {
+  return Create(connection, ToString(origin));
 }
 
 absl::Status TakeOrigin(postgres::Connection& connection, OriginId origin) {
   const std::string name = postgres::QuoteLiteral(ToString(origin));
-  RETURN_IF_ERROR(CreateOrigin(connection, name));
+  RETURN_IF_ERROR(CreateOrigin(connection, origin));
   RETURN_IF_ERROR(
       connection
           .Exec(absl::StrCat(

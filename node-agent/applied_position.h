@@ -27,6 +27,9 @@ absl::StatusOr<std::vector<AppliedPosition>> ReadApplied(postgres::Connection& c
 // backend holds it. kUnavailable until then.
 absl::Status TakeOrigin(postgres::Connection& connection, OriginId origin);
 
+// Makes sure that `origin` is a replication origin of the server.
+absl::Status CreateOrigin(postgres::Connection& connection, OriginId origin);
+
 // PostgreSQL's replication origin of repairs (repair/row_repair.h): one session holds it at a time.
 // Rows written under it are nobody's own: appliers ask the version store about them.
 inline constexpr absl::string_view kRepairOrigin = "bdr_repair";

@@ -167,15 +167,7 @@ absl::Status Peers::CreateOrigins(const std::vector<OriginId>& origins) {
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
                    postgres::Connection::Connect(
                        {.conninfo = options_.apply.conninfo, .application_name = "bdr peers"}));
-  for (const OriginId& origin : origins) {
-    const std::string name = postgres::QuoteLiteral(ToString(origin));
-    RETURN_IF_ERROR(connection
-                        ->Exec(absl::StrCat("SELECT pg_replication_origin_create(", name,
-                                            ") WHERE NOT EXISTS (SELECT FROM "
-                                            "pg_replication_origin WHERE roname = ",
-                                            name, ")"))
-                        .status());
-  }
+  for (const OriginId& origin : origins) RETURN_IF_ERROR(CreateOrigin(*connection, origin));
   return absl::OkStatus();
 }
 
