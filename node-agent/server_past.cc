@@ -20,8 +20,7 @@ absl::Status Refuse(absl::string_view why) {
       absl::StrCat("the server was set back: ", why,
                    ". It was restored from a backup, replaced by a standby that lagged, or lost "
                    "what marks the changes of other nodes; what is committed here cannot be told "
-                   "from what was lost: the node has to be copied "
-                   "anew"));
+                   "from what was lost: the node has to be copied anew"));
 }
 
 // What the server says of a transaction, if it is not the one that was captured.

@@ -50,9 +50,9 @@ class ServerPast {
   };
   absl::StatusOr<Told> Ask(postgres::Connection& connection) const;
 
-  // Before this agent makes replication origins anew: those of whom something was flushed are
-  // there. PostgreSQL 15 would decode what had not been captured yet of one that was dropped as
-  // this node's own transactions.
+  // Before a session makes its replication origin anew, and before capture reads on: those of whom
+  // something was flushed are there. PostgreSQL 15 would decode what had not been captured yet of
+  // one that was dropped as this node's own transactions.
   absl::Status CheckOrigins(postgres::Connection& connection);
   // Before capture reads on from `through`. `told` since the server was connected to.
   absl::Status CheckCapture(postgres::Connection& connection, Lsn through,

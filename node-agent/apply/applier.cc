@@ -230,6 +230,7 @@ absl::Status Applier::Connect() {
 }
 
 absl::Status Applier::SetUpOrigin() {
+  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*connection_));
   RETURN_IF_ERROR(TakeOrigin(*connection_, origin_));
   return connection_
       ->Exec(

@@ -166,6 +166,8 @@ absl::Status Capture::Session::FindPosition() {
   // If it was a crash that ended the last session, groups may be gone that the history counts as
   // seen, and WAL positions come again that lay behind them.
   const std::vector<OriginLsn> finished = parts_.history->Finished();
+  // While PostgreSQL was away, nobody's session kept one from being dropped.
+  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*sql));
   ASSIGN_OR_RETURN(const ServerPast::Told told, parts_.server_past->Ask(*sql));
   for (const OriginLsn& known : finished) {
     for (const AppliedPosition& position : told.applied) {

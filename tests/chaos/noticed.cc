@@ -22,9 +22,10 @@ struct Loss {
   std::string what;
   // Where users write between what is restored and the loss. On n1 they write afterwards anyway.
   std::string writes_on = "n1";
-  // Called while the agent of n1 does not run.
+  // Called while the agent of n1 does not run, or is held up.
   std::function<absl::Status(harness::Cluster&)> happens;
   std::string says;  // the agent, as the reason for its critical state
+  bool agent_lives = false;
 };
 
 absl::Status Write(harness::Cluster& cluster, const std::string& node, int from, int rows = 20) {
@@ -92,6 +93,15 @@ std::vector<Loss> Losses() {
              return cluster.Exec("n1", "SELECT pg_replication_origin_drop('bdr_2_1')");
            },
        .says = "replication origin \"bdr_2_1\" is gone"},
+      {.what = "a replication origin was dropped as PostgreSQL came back",
+       .happens =
+           [](harness::Cluster& cluster) {
+             RETURN_IF_ERROR(cluster.postgres("n1").Kill9());
+             RETURN_IF_ERROR(cluster.postgres("n1").Start());
+             return cluster.Exec("n1", "SELECT pg_replication_origin_drop('bdr_2_1')");
+           },
+       .says = "replication origin \"bdr_2_1\" is gone",
+       .agent_lives = true},
       {.what = "the slot was dropped",
        .happens =
            [](harness::Cluster& cluster) {
@@ -152,10 +162,15 @@ absl::Status CheckNoticed(const Loss& loss) {
   RETURN_IF_ERROR(cluster->WaitForValue(
       "n1", absl::StrCat("SELECT confirmed_flush_lsn >= '", written, "' FROM pg_replication_slots"),
       "t", kDeadline));
-  cluster->agent("n1").Kill9();
+  harness::ChildProcess& agent = cluster->agent("n1");
+  if (loss.agent_lives) {
+    RETURN_IF_ERROR(agent.Pause());
+  } else {
+    agent.Kill9();
+  }
   RETURN_IF_ERROR(Write(*cluster, loss.writes_on, 200));
   RETURN_IF_ERROR(loss.happens(*cluster));
-  RETURN_IF_ERROR(cluster->StartAgent("n1"));
+  RETURN_IF_ERROR(loss.agent_lives ? agent.Resume() : cluster->StartAgent("n1"));
   RETURN_IF_ERROR(Write(*cluster, "n1", 300));
   std::string last;
   const absl::Status noticed = harness::WaitFor(
