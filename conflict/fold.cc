@@ -30,7 +30,9 @@ FoldState SetBy(const FoldChange& change, std::optional<FoldRow> row) {
 FoldRow Whole(const FoldChange& change, const std::optional<FoldRow>& state) {
   FoldRow row = change.new_row.value_or(FoldRow());
   for (size_t i = 0; i < row.size(); ++i) {
-    if (row[i].kind != FoldValue::Kind::kUnchanged) continue;
+    const bool came =
+        row[i].kind == FoldValue::Kind::kNull || row[i].kind == FoldValue::Kind::kValue;
+    if (came) continue;
     if (state.has_value() && i < state->size()) row[i] = (*state)[i];
   }
   return row;

@@ -29,7 +29,8 @@ struct FoldValue {
   enum class Kind : uint8_t {
     kNull,
     kValue,
-    kUnchanged,  // of a change only: it did not come along, the row keeps what it has
+    kUnchanged,  // it did not come along, the row keeps what it has
+    kUnknown,    // nothing is said of the column: it was not there (yet) where the row comes from
   };
   Kind kind = Kind::kNull;
   std::string data = {};

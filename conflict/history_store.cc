@@ -38,8 +38,12 @@ class Writer {
     Int(row.has_value() ? 1 : 0, 1);
     if (!row.has_value()) return;
     const size_t columns = std::min(row->size(), attnums.size());
-    Int(columns, 2);
+    const auto known = [&row](size_t i) { return (*row)[i].kind != FoldValue::Kind::kUnknown; };
+    size_t written = 0;
+    for (size_t i = 0; i < columns; ++i) written += known(i) ? 1 : 0;
+    Int(written, 2);
     for (size_t i = 0; i < columns; ++i) {
+      if (!known(i)) continue;
       Int(static_cast<uint64_t>(attnums[i]), 2);
       Int(static_cast<uint64_t>((*row)[i].kind), 1);
       if ((*row)[i].kind == FoldValue::Kind::kValue) Bytes((*row)[i].data);
@@ -78,7 +82,7 @@ class Reader {
   }
   std::optional<FoldRow> Row(const Attnums& attnums) {
     if (Int(1) == 0) return std::nullopt;
-    FoldRow row(attnums.size());
+    FoldRow row(attnums.size(), FoldValue{.kind = FoldValue::Kind::kUnknown});
     const uint64_t columns = Int(2);
     for (uint64_t i = 0; i < columns && ok_; ++i) {
       const int attnum = static_cast<int>(Int(2));

@@ -58,7 +58,8 @@ struct KeyHistory {
 };
 
 // Columns are stored by their number in the catalog (attnum), so that rows stay readable when the
-// table gains or loses columns. `attnums`: of the row's columns, as the table is now.
+// table gains or loses columns. `attnums`: of the row's columns, as the table is now. A column that
+// is not stored, since the table gained it later, comes back as kUnknown.
 using Attnums = std::vector<int>;
 
 // Thread-safe.

@@ -14,14 +14,13 @@ using conflict::FoldRow;
 using conflict::FoldValue;
 using postgres::ColumnKind;
 
-// `absent`: what a column is that the origin does not have.
-FoldRow ToFoldRow(const postgres::Tuple& tuple, const ColumnMap& columns, FoldValue::Kind absent) {
+FoldRow ToFoldRow(const postgres::Tuple& tuple, const ColumnMap& columns) {
   const std::vector<int>& remote_of_local = columns.remote_of_local();
   FoldRow row(remote_of_local.size());
   for (size_t local = 0; local < row.size(); ++local) {
     const auto remote = static_cast<size_t>(remote_of_local[local]);
     if (remote_of_local[local] < 0 || remote >= tuple.columns.size()) {
-      row[local].kind = absent;
+      row[local].kind = FoldValue::Kind::kUnknown;
       continue;
     }
     const postgres::ColumnValue& value = tuple.columns[remote];
@@ -63,31 +62,24 @@ absl::StatusOr<std::vector<KeyedChange>> FoldChangesOf(const postgres::Message& 
     }
     return &added.change;
   };
-  const auto old_row = [&](const postgres::Tuple& tuple) {
-    return ToFoldRow(tuple, columns, FoldValue::Kind::kNull);
-  };
-  const auto new_row = [&](const postgres::Tuple& tuple) {
-    return ToFoldRow(tuple, columns, FoldValue::Kind::kUnchanged);
-  };
   if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
     ASSIGN_OR_RETURN(conflict::FoldChange * change, add(ChangeKind::kInsert, insert->row));
-    change->new_row = new_row(insert->row);
+    change->new_row = ToFoldRow(insert->row, columns);
     return changes;
   }
   if (const auto* erase = std::get_if<postgres::DeleteMessage>(&message)) {
     ASSIGN_OR_RETURN(conflict::FoldChange * change, add(ChangeKind::kDelete, erase->old_row));
-    if (erase->old_kind == 'O') change->old_row = old_row(erase->old_row);
+    if (erase->old_kind == 'O') change->old_row = ToFoldRow(erase->old_row, columns);
     return changes;
   }
   const auto* update = std::get_if<postgres::UpdateMessage>(&message);
   if (update == nullptr) return changes;
-  FoldRow newer = new_row(update->row);
+  FoldRow newer = ToFoldRow(update->row, columns);
   std::optional<FoldRow> older;
   if (update->old_kind == 'O') {
-    older = old_row(update->old_row);
+    older = ToFoldRow(update->old_row, columns);
     for (size_t i = 0; i < newer.size(); ++i) {
-      const bool comes = columns.remote_of_local()[i] >= 0;
-      if (comes && newer[i].kind == FoldValue::Kind::kUnchanged) newer[i] = (*older)[i];
+      if (newer[i].kind == FoldValue::Kind::kUnchanged) newer[i] = (*older)[i];
     }
   }
   ChangeKind kind = ChangeKind::kUpdate;
@@ -123,16 +115,35 @@ conflict::Attnums AttnumsOf(const postgres::TableInfo& table) {
   return attnums;
 }
 
+FoldRow AddedColumns(const postgres::TableInfo& table) {
+  FoldRow row;
+  for (const postgres::ColumnInfo& column : table.columns) {
+    FoldValue& value = row.emplace_back();
+    if (column.missing.has_value()) {
+      value = {.kind = FoldValue::Kind::kValue, .data = *column.missing};
+    } else if (column.has_default) {
+      value.kind = FoldValue::Kind::kUnchanged;
+    }
+  }
+  return row;
+}
+
 std::vector<postgres::ColumnValue> ToColumnValues(const conflict::FoldRow& row,
                                                   const postgres::TableInfo& table) {
   std::vector<postgres::ColumnValue> values(table.columns.size());
   for (size_t i = 0; i < values.size() && i < row.size(); ++i) {
-    if (row[i].kind == FoldValue::Kind::kUnchanged) {
-      values[i].kind = ColumnKind::kUnchangedToast;
-    } else if (row[i].kind == FoldValue::Kind::kValue) {
-      values[i] = {
-          .kind = table.columns[i].type->has_binary ? ColumnKind::kBinary : ColumnKind::kText,
-          .data = row[i].data};
+    switch (row[i].kind) {
+      case FoldValue::Kind::kNull:
+        break;
+      case FoldValue::Kind::kValue:
+        values[i] = {
+            .kind = table.columns[i].type->has_binary ? ColumnKind::kBinary : ColumnKind::kText,
+            .data = row[i].data};
+        break;
+      case FoldValue::Kind::kUnchanged:
+      case FoldValue::Kind::kUnknown:
+        values[i].kind = ColumnKind::kUnchangedToast;
+        break;
     }
   }
   return values;

@@ -39,6 +39,10 @@ conflict::FoldChange TruncateOf(const TransactionHeader& header, OriginId origin
 
 conflict::Attnums AttnumsOf(const postgres::TableInfo& table);
 
+// By column, what it is in rows from before it was added; kUnchanged where that cannot be told: the
+// row keeps what it has, or gets the column's default.
+conflict::FoldRow AddedColumns(const postgres::TableInfo& table);
+
 // By the table's columns; the views point into `row`.
 std::vector<postgres::ColumnValue> ToColumnValues(const conflict::FoldRow& row,
                                                   const postgres::TableInfo& table);

@@ -24,7 +24,7 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
                 WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
                   AND p.schemaname = n.nspname AND p.tablename = c.relname),
        COALESCE(k.indexrelid, 0::pg_catalog.oid),
-       u.other, u.deferrable
+       u.other, u.deferrable, c.relnatts
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_type y ON y.oid = c.reltype
@@ -48,8 +48,17 @@ SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a
        COALESCE(k.place, 0),
        COALESCE(l.collisdeterministic, true),
        COALESCE((SELECT pg_catalog.quote_ident(s.nspname) FROM pg_catalog.pg_namespace s
-                  WHERE s.oid = l.collnamespace) || '.' || pg_catalog.quote_ident(l.collname), '')
+                  WHERE s.oid = l.collnamespace) || '.' || pg_catalog.quote_ident(l.collname), ''),
+       a.atttypmod, a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL,
+       (SELECT (m.attmissingval::pg_catalog.text::pg_catalog.text[])[1]
+          FROM pg_catalog.pg_attribute m
+         WHERE m.attname = a.attname AND m.atthasmissing
+           AND (m.attrelid = a.attrelid
+                OR m.attrelid IN (SELECT t.relid
+                                    FROM pg_catalog.pg_partition_tree(a.attrelid) t))
+         ORDER BY m.attrelid LIMIT 1)
   FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
   LEFT JOIN LATERAL (
        SELECT e.place, e.key_collation
          FROM pg_catalog.pg_index i,
@@ -107,6 +116,7 @@ absl::StatusOr<FoundTable> FindTable(Connection& connection, absl::string_view s
   ASSIGN_OR_RETURN(found.key_index_oid, ParseNumber<uint32_t>(result, 0, 7));
   ASSIGN_OR_RETURN(table.other_unique_constraints, ParseNumber<int>(result, 0, 8));
   table.deferrable_unique = ParseBool(result, 0, 9);
+  ASSIGN_OR_RETURN(table.natts, ParseNumber<int>(result, 0, 10));
   table.has_key = found.key_index_oid != 0;
   if (table.kind != 'r' && table.kind != 'p') {
     return absl::FailedPreconditionError(
@@ -114,6 +124,18 @@ absl::StatusOr<FoundTable> FindTable(Connection& connection, absl::string_view s
                      absl::string_view(&table.kind, 1), "); only tables are replicated"));
   }
   return found;
+}
+
+// A value given as text, as pgoutput would send it.
+absl::StatusOr<std::string> ToWireForm(Connection& connection, const TypeInfo& type,
+                                       absl::string_view text) {
+  if (!type.has_binary) return std::string(text);
+  ASSIGN_OR_RETURN(const Result result,
+                   connection.ExecParams(
+                       absl::StrCat("SELECT $1::pg_catalog.text::", QuoteIdentifier(type.schema),
+                                    ".", QuoteIdentifier(type.name)),
+                       {Param{.data = text}}, /*binary_result=*/true));
+  return std::string(result.value(0, 0));
 }
 
 absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInfo* table) {
@@ -141,6 +163,11 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     column.key_position = place - 1;
     column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7);
     column.collation = std::string(result.value(row, 8));
+    ASSIGN_OR_RETURN(column.type_modifier, ParseNumber<int32_t>(result, row, 9));
+    column.has_default = ParseBool(result, row, 10);
+    if (!result.is_null(row, 11)) {
+      ASSIGN_OR_RETURN(column.missing, ToWireForm(connection, *column.type, result.value(row, 11)));
+    }
     table->columns.push_back(std::move(column));
   }
   return absl::OkStatus();

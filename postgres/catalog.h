@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,12 @@ struct ColumnInfo {
   std::string generated_as;      // and how, as SQL on the other columns; by LoadConstraints()
   bool identity_always = false;  // GENERATED ALWAYS AS IDENTITY
   bool not_null = false;
+  bool has_default = false;  // rows that do not name it get something else than null
+  // What rows from before the column was added show in it, where PostgreSQL still knows it without
+  // having rewritten them (pg_attribute.attmissingval; of a partitioned table, a partition's). In
+  // binary form, or as text if the type has none.
+  std::optional<std::string> missing = {};
+  int32_t type_modifier = -1;
   int key_position = -1;  // 0-based place in the key, -1 if not part of it
   // Of the key's index if it is part of the key, else of the column: quoted and qualified, for SQL.
   // Empty if the type has none.
@@ -97,6 +104,7 @@ struct TableInfo {
   bool has_key = false;
   bool row_security = false;  // would hide rows from the agent's role
   bool published = false;     // in one of our publications
+  int natts = 0;              // pg_class.relnatts: grows with each column that is added
   // Live (not dropped) columns by attnum.
   std::vector<ColumnInfo> columns;
   // Indexes into `columns`, in the order of the key.

@@ -235,6 +235,42 @@ TEST_F(CatalogTest, PartitionedTableCountsWhatOnlyItsPartitionsHave) {
   EXPECT_TRUE(table.published);
 }
 
+// In tables of its own: they change.
+TEST_F(CatalogTest, ColumnsThatWereAddedKnowWhatOlderRowsShow) {
+  ASSERT_OK(server_->Exec(
+      "CREATE TABLE app.grown (id int PRIMARY KEY);"
+      "CREATE TABLE app.grown_parts (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+      "CREATE TABLE app.grown_part PARTITION OF app.grown_parts DEFAULT;"
+      "INSERT INTO app.grown VALUES (1); INSERT INTO app.grown_parts VALUES (1);"
+      "ALTER TABLE app.grown ADD many serial;"
+      "ALTER TABLE app.grown ADD plain int DEFAULT 5, ADD list int[] DEFAULT '{1,NULL}',"
+      " ADD quoted text DEFAULT 'a \"b\", {c}', ADD none int, ADD rights aclitem DEFAULT"
+      " 'postgres=r/postgres', ADD n numeric(10,2) NOT NULL DEFAULT 0,"
+      " ADD later int;"
+      "ALTER TABLE app.grown ALTER plain SET DEFAULT 6, ALTER later SET DEFAULT 7;"
+      "ALTER TABLE app.grown_parts ADD plain int DEFAULT 5"));
+  const TableInfo table = Load("grown");
+  EXPECT_EQ(absl::StrCat(table.natts),
+            *connection_->QueryValue("SELECT relnatts FROM pg_class WHERE relname = 'grown'"));
+  EXPECT_EQ(Column(table, "id").missing, std::nullopt);
+  EXPECT_FALSE(Column(table, "id").has_default);
+  EXPECT_EQ(Column(table, "plain").missing, Binary("5"));
+  EXPECT_TRUE(Column(table, "plain").has_default);
+  EXPECT_EQ(Column(table, "list").missing, Binary("'{1,NULL}'::int[]"));
+  EXPECT_EQ(Column(table, "quoted").missing, "a \"b\", {c}");
+  EXPECT_EQ(Column(table, "rights").missing, "postgres=r/postgres");
+  EXPECT_EQ(Column(table, "none").missing, std::nullopt);
+  EXPECT_FALSE(Column(table, "none").has_default);
+  EXPECT_EQ(Column(table, "n").type_modifier, (10 << 16 | 2) + 4);
+  // Each row has another.
+  EXPECT_EQ(Column(table, "many").missing, std::nullopt);
+  EXPECT_TRUE(Column(table, "many").has_default);
+  EXPECT_EQ(Column(table, "later").missing, std::nullopt);
+  EXPECT_TRUE(Column(table, "later").has_default);
+  EXPECT_EQ(Column(Load("grown_parts"), "plain").missing, Binary("5"));
+  ASSERT_OK(server_->Exec("DROP TABLE app.grown, app.grown_parts"));
+}
+
 TEST_F(CatalogTest, ConstraintsSayWhatIsTheSameAndHowToTell) {
   using Form = ConstraintInfo::Form;
   ASSERT_OK_AND_ASSIGN(const std::string path,

@@ -95,9 +95,10 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
   auto bound = std::shared_ptr<BoundTable>(new BoundTable(std::move(columns)));
   RETURN_IF_ERROR(bound->CheckTypes(relation));
   bound->id_ = next_id++;
-  bound->fold_ =
-      FoldBinding(std::move(policies), settings_active, relation.message, bound->table());
-  for (const int local : bound->columns_.local_of_remote()) {
+  bound->fold_ = FoldBinding(std::move(policies), settings_active, bound->table());
+  const std::vector<int> columns_written =
+      bound->fold_.folds() ? bound->fold_columns() : bound->columns_.local_of_remote();
+  for (const int local : columns_written) {
     const postgres::ColumnInfo& column = bound->table().columns[local];
     if (column.generated) continue;
     bound->written_.push_back(local);
@@ -180,6 +181,14 @@ std::vector<bool> BoundTable::Settable(const LocalRow& row) const {
     set[column] = row[column].kind != ColumnKind::kUnchangedToast && Writable(info);
   }
   return set;
+}
+
+std::vector<bool> BoundTable::Given(const LocalRow& row) const {
+  std::vector<bool> given(row.size(), false);
+  for (const int column : written_) {
+    given[column] = row[column].kind != ColumnKind::kUnchangedToast;
+  }
+  return given;
 }
 
 std::string BoundTable::Only() const {
@@ -338,10 +347,11 @@ std::string BoundTable::InsertSql(bool checked) const {
                                             "$3::pg_catalog.timestamptz[] IS NOT NULL"));
 }
 
-std::string BoundTable::PlainInsertSql() const {
+std::string BoundTable::PlainInsertSql(const std::vector<bool>& given) const {
   std::vector<std::string> names;
   std::vector<std::string> values;
   for (const int column : written_) {
+    if (!given[column]) continue;
     names.push_back(QuoteIdentifier(table().columns[column].name));
     values.push_back(Value(column));
   }

@@ -48,6 +48,8 @@ class BoundTable {
   // Which columns an UPDATE of this row can set: those that came with it. Rows of one statement
   // must have the same.
   std::vector<bool> Settable(const LocalRow& row) const;
+  // Which columns an INSERT of this row can name: the others get their defaults. Likewise.
+  std::vector<bool> Given(const LocalRow& row) const;
 
   // --- SQL. Parameters: $1 rows; $2 timestamptz[]: for each row, what must be later than the
   // commit time of the row found; $3 timestamptz[]: by replication origin (0: local commits) plus
@@ -62,8 +64,8 @@ class BoundTable {
   bool has_identities() const { return !identities_.empty(); }
   // As UpdateSql(), but $2 is one timestamptz, and nothing is returned: compare the count.
   std::string InsertSql(bool checked) const;
-  // Without any condition: $1 rows, then columns_beside().
-  std::string PlainInsertSql() const;
+  // Without any condition. `given`: Given() of the rows. $1 rows, then columns_beside().
+  std::string PlainInsertSql(const std::vector<bool>& given) const;
   // Deletes the rows with these keys and inserts them anew as they are given, all deletes before
   // the first insert: values may go from any to any. $1 rows, columns_beside(), then for each
   // column in `kept` an int4[]: 1 for the rows which keep what stands there.
@@ -134,7 +136,9 @@ class BoundTable {
   bool by_column_ = false;
   std::vector<int> columns_beside_;
   std::vector<int> identities_;  // GENERATED ALWAYS, and not part of the key
-  std::vector<int> written_;     // columns that INSERT names
+  // Columns that are written: those that come from the origin. Where the table folds any, since
+  // others' changes count as well.
+  std::vector<int> written_;
   uint64_t id_ = 0;
 };
 

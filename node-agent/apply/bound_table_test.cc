@@ -263,7 +263,7 @@ class BoundTableTest : public harness::PostgresTest {
     absl::StatusOr<Result> result;
     if (first.version_key.empty()) {
       ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, ops, {}));
-      result = Run(table.PlainInsertSql(), params);
+      result = Run(table.PlainInsertSql(table.Given(first.row)), params);
     } else if (first.is_delete()) {
       ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, ops));
       if (checked) {

@@ -14,7 +14,6 @@ using postgres::QuoteIdentifier;
 
 // Columns that are gone, or no numbers any more, are merged as all others.
 std::vector<conflict::DeltaColumn> DeltaColumns(const TablePolicy& policy,
-                                                const postgres::RelationMessage& relation,
                                                 const postgres::TableInfo& table) {
   std::vector<conflict::DeltaColumn> delta;
   for (size_t i = 0; i < table.columns.size(); ++i) {
@@ -25,11 +24,7 @@ std::vector<conflict::DeltaColumn> DeltaColumns(const TablePolicy& policy,
     }
     const auto type = conflict::NumberTypeOf(column.type->oid);
     if (!type.has_value() || column.key_position >= 0) continue;
-    conflict::DeltaColumn bound{.column = i, .type = *type};
-    for (const postgres::RelationColumn& announced : relation.columns) {
-      if (announced.name == column.name) bound.type_modifier = announced.type_modifier;
-    }
-    delta.push_back(bound);
+    delta.push_back({.column = i, .type = *type, .type_modifier = column.type_modifier});
   }
   return delta;
 }
@@ -37,7 +32,6 @@ std::vector<conflict::DeltaColumn> DeltaColumns(const TablePolicy& policy,
 }  // namespace
 
 FoldBinding::FoldBinding(std::shared_ptr<const PolicyHistory> policies, uint64_t active,
-                         const postgres::RelationMessage& relation,
                          const postgres::TableInfo& table)
     : policies_(std::move(policies)) {
   // Without a key there is no row to fold.
@@ -47,9 +41,8 @@ FoldBinding::FoldBinding(std::shared_ptr<const PolicyHistory> policies, uint64_t
   for (const auto& [version, policy] : policies_->all()) {
     Compiled& compiled = compiled_.emplace_back();
     compiled.from = version;
-    compiled.policy = {.kind = policy.kind,
-                       .priority = policy.priority,
-                       .delta = DeltaColumns(policy, relation, table)};
+    compiled.policy = {
+        .kind = policy.kind, .priority = policy.priority, .delta = DeltaColumns(policy, table)};
     const std::pair<std::string, std::string> name =
         absl::StrSplit(policy.function, absl::MaxSplits('.', 1));
     compiled.function =

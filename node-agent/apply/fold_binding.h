@@ -21,7 +21,7 @@ class FoldBinding {
   FoldBinding() = default;
   // `policies` may be null. `active`: the version of the settings in force.
   FoldBinding(std::shared_ptr<const PolicyHistory> policies, uint64_t active,
-              const postgres::RelationMessage& relation, const postgres::TableInfo& table);
+              const postgres::TableInfo& table);
 
   // Its changes are kept in the history: it folds, or will.
   bool keeps_history() const { return policies_ != nullptr; }

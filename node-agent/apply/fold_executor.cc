@@ -54,6 +54,7 @@ absl::Status FoldExecutor::Lock(const TableOps& ops) {
   Table& table = tables_.emplace_back();
   table.ops = &ops;
   table.attnums = AttnumsOf(ops.table->table());
+  table.added = AddedColumns(ops.table->table());
   std::vector<const RowOp*> sorted;
   for (const RowOp& op : ops.rows) sorted.push_back(&op);
   // Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
@@ -84,7 +85,7 @@ absl::Status FoldExecutor::Lock(const TableOps& ops) {
         },
         /*binary_result=*/true));
   }
-  return QueueProgress();
+  return QueueProgress(ops.table->table());
 }
 
 absl::StatusOr<FoldExecutor::Found> FoldExecutor::ParseFound(const BoundTable& table,
@@ -110,24 +111,34 @@ absl::StatusOr<FoldExecutor::Found> FoldExecutor::ParseFound(const BoundTable& t
 }
 
 // Behind the locks: whoever held one of them before has committed or not, and this tells.
-absl::Status FoldExecutor::QueueProgress() {
+absl::Status FoldExecutor::QueueProgress(const postgres::TableInfo& table) {
   return pipe_->Exec(
-      "SELECT origin_node, origin_incarnation, lsn, pg_catalog.pg_current_wal_insert_lsn()"
-      " FROM bdr.progress",
-      [this](const Result& result) -> absl::Status {
-        for (int i = 0; i < result.rows(); ++i) {
-          uint32_t node = 0;
-          OriginId origin;
-          if (!absl::SimpleAtoi(result.value(i, 0), &node) ||
-              !absl::SimpleAtoi(result.value(i, 1), &origin.incarnation)) {
-            return absl::InternalError("bdr.progress holds no origin where one belongs");
-          }
-          origin.node = static_cast<NodeId>(node);
-          ASSIGN_OR_RETURN(applied_[origin], ParseLsn(result.value(i, 2)));
-          ASSIGN_OR_RETURN(local_now_, ParseLsn(result.value(i, 3)));
-        }
-        return absl::OkStatus();
-      });
+      absl::StrCat("SELECT p.origin_node, p.origin_incarnation, p.lsn,"
+                   " pg_catalog.pg_current_wal_insert_lsn(), c.relnatts"
+                   " FROM pg_catalog.pg_class c LEFT JOIN bdr.progress p ON true WHERE c.oid = ",
+                   table.oid),
+      [this, &table](const Result& result) { return ReadProgress(result, table); });
+}
+
+absl::Status FoldExecutor::ReadProgress(const Result& result, const postgres::TableInfo& table) {
+  if (result.rows() == 0 || result.value(0, 4) != absl::StrCat(table.natts)) {
+    // What users write to a column that the fold does not know would not be merged.
+    return absl::FailedPreconditionError(
+        absl::StrCat("table \"", table.DisplayName(), "\" has gained columns or was made anew"));
+  }
+  ASSIGN_OR_RETURN(local_now_, ParseLsn(result.value(0, 3)));
+  for (int i = 0; i < result.rows(); ++i) {
+    if (result.is_null(i, 0)) continue;  // nothing was ever applied here
+    uint32_t node = 0;
+    OriginId origin;
+    if (!absl::SimpleAtoi(result.value(i, 0), &node) ||
+        !absl::SimpleAtoi(result.value(i, 1), &origin.incarnation)) {
+      return absl::InternalError("bdr.progress holds no origin where one belongs");
+    }
+    origin.node = static_cast<NodeId>(node);
+    ASSIGN_OR_RETURN(applied_[origin], ParseLsn(result.value(i, 2)));
+  }
+  return absl::OkStatus();
 }
 
 bool FoldExecutor::IsApplied(const FoldChange& change) const {
@@ -191,7 +202,6 @@ absl::Status FoldExecutor::WriteTable(Table& table, rocksdb::WriteBatch* batch, 
     }
     const bool stands = found != table.found.end();
     if (stands && SameRow(*result.target, found->second.row.row)) continue;
-    if (!stands) FillUnchanged(&*result.target);
     rows.push_back(*std::move(result.target));
     locals.push_back(ToColumnValues(rows.back(), bound.table()));
     (stands ? targets.update : targets.insert)
@@ -216,6 +226,7 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
     return !IsApplied(change) && (change.origin != options_.origin || change.end_lsn > group_end_);
   });
   query.truncates = table.truncates;
+  query.added = table.added;
   const auto found = table.found.find(op.version_key);
   const auto before = found_before_->find(op.version_key);
   query.asked = before != found_before_->end();

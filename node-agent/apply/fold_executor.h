@@ -95,11 +95,13 @@ class FoldExecutor {
   struct Table {
     const TableOps* ops = nullptr;
     conflict::Attnums attnums;
+    conflict::FoldRow added;
     std::vector<conflict::FoldChange> truncates;
     std::map<std::string, Found> found;  // by version key
   };
 
-  absl::Status QueueProgress();
+  absl::Status QueueProgress(const postgres::TableInfo& table);
+  absl::Status ReadProgress(const postgres::Result& result, const postgres::TableInfo& table);
   absl::StatusOr<Found> ParseFound(const BoundTable& table, const postgres::Result& result,
                                    int row) const;
   bool IsApplied(const conflict::FoldChange& change) const;

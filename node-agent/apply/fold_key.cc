@@ -45,6 +45,7 @@ class Folder {
     NoteOwnCommits();
     if (!FindBase()) return FoldResult{.must_wait = true};
     CorrectBase();
+    FillUnknown(&base_.state.row);
     Order();
     RETURN_IF_ERROR(TakeStableIn());
     FoldState before = base_.state;  // without what is new
@@ -82,7 +83,19 @@ class Folder {
 
  private:
   absl::StatusOr<FoldState> Step(FoldState state, const FoldChange& change) const {
-    return conflict::FoldStep(query_.policy_of(change), std::move(state), change, query_.custom);
+    ASSIGN_OR_RETURN(state, conflict::FoldStep(query_.policy_of(change), std::move(state), change,
+                                               query_.custom));
+    FillUnknown(&state.row);
+    return state;
+  }
+
+  // Not with what stands there: that may be of a change which is left out on every other node.
+  void FillUnknown(std::optional<conflict::FoldRow>* row) const {
+    if (!row->has_value()) return;
+    for (size_t i = 0; i < (*row)->size() && i < query_.added.size(); ++i) {
+      conflict::FoldValue& value = (**row)[i];
+      if (value.kind == conflict::FoldValue::Kind::kUnknown) value = query_.added[i];
+    }
   }
 
   void NoteOwnCommits() {

@@ -42,6 +42,8 @@ struct FoldQuery {
   // A position of local WAL, beyond every commit that was visible when the row was read.
   Lsn local_now;
   int64_t stable_us = 0;
+  // What a column is that was added after a row was written down: AddedColumns() of the table.
+  conflict::FoldRow added;
   // By which a local change is merged that is not captured yet.
   const conflict::FoldPolicy* local_policy = nullptr;
   conflict::PolicyOf policy_of;

@@ -30,6 +30,7 @@ using conflict::FoldRow;
 using conflict::FoldState;
 using conflict::FoldValue;
 using conflict::HistoryEntry;
+using conflict::Int8;
 using conflict::KeyHistory;
 using conflict::kMix;
 using conflict::Policy;
@@ -601,6 +602,27 @@ TEST_F(FoldKeyTest, WhatIsStableBecomesPartOfTheBaseUpToTheFirstThatIsNot) {
   // Whoever comes later is measured by who set it.
   EXPECT_EQ(result.base->state.stamp, result.base->through);
   EXPECT_EQ(result.forget.size(), 2u);
+}
+
+// A row written down before a column was added shows in it what all rows from then do, even if what
+// stands there is of a change that is left out now.
+TEST_F(FoldKeyTest, AColumnThatCameLaterIsAsItWasAdded) {
+  const FoldValue unknown{.kind = FoldValue::Kind::kUnknown};
+  policy_ = Policy(PolicyKind::kFirstUpdateWins);
+  query_.added = {FoldValue(), FoldValue(), Int8(5)};
+  KnownBase({Int8(1), Int8(1), unknown});
+  Own(110, FoldRow{Int8(1), Int8(1), Int8(5)}, FoldRow{Int8(1), Int8(1), Int8(6)});
+  Stands({Int8(1), Int8(1), Int8(6)}, /*local_commit_us=*/110);
+  Peers(100, FoldRow{Int8(1), Int8(1), unknown}, FoldRow{Int8(2), Int8(1), unknown});
+  EXPECT_EQ(Run().target, (FoldRow{Int8(2), Int8(1), Int8(5)}));
+}
+
+TEST_F(FoldKeyTest, AnInsertThatDoesNotKnowAColumnLeavesItAsItWasAdded) {
+  const FoldValue unknown{.kind = FoldValue::Kind::kUnknown};
+  const FoldValue unchanged{.kind = FoldValue::Kind::kUnchanged};
+  query_.added = {FoldValue(), Int8(5), unchanged};
+  Peers(100, std::nullopt, FoldRow{Int8(2), unknown, unknown});
+  EXPECT_EQ(Run().target, (FoldRow{Int8(2), Int8(5), unchanged}));
 }
 
 TEST_F(FoldKeyTest, WhatIsPartOfTheBaseIsNotCountedAgain) {

@@ -438,7 +438,11 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
       case Batch::kPlainInsert: {
         ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, rows, {}));
         RETURN_IF_ERROR(pipe_->Run(
-            Name(table, "p"), [&] { return table.PlainInsertSql(); }, kInferred, params, nullptr));
+            Name(table, "p"),
+            [&] {
+              return table.PlainInsertSql(std::vector<bool>(table.table().columns.size(), true));
+            },
+            kInferred, params, nullptr));
         break;
       }
       case Batch::kInsert: {

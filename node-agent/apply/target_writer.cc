@@ -38,6 +38,16 @@ void SortByKey(std::vector<KeyedRow>* rows) {
             [](const KeyedRow& a, const KeyedRow& b) { return a.version_key < b.version_key; });
 }
 
+// Rows that one statement can write: of the same shape. Each in the order of the keys.
+std::map<std::vector<bool>, std::vector<KeyedRow>> ByShape(
+    const BoundTable& table, std::vector<bool> (BoundTable::*shape)(const LocalRow&) const,
+    std::vector<KeyedRow> rows) {
+  SortByKey(&rows);
+  std::map<std::vector<bool>, std::vector<KeyedRow>> shapes;
+  for (KeyedRow& row : rows) shapes[(table.*shape)(*row.row)].push_back(std::move(row));
+  return shapes;
+}
+
 std::vector<const LocalRow*> RowsOf(absl::Span<const KeyedRow> keyed) {
   std::vector<const LocalRow*> rows;
   rows.reserve(keyed.size());
@@ -188,10 +198,7 @@ absl::Status TargetWriter::Remove(std::vector<KeyedRow> rows) {
 
 absl::Status TargetWriter::Update(std::vector<KeyedRow> all_rows) {
   const BoundTable& table = *table_;
-  std::map<std::vector<bool>, std::vector<KeyedRow>> shapes;
-  for (KeyedRow& row : all_rows) shapes[table.Settable(*row.row)].push_back(std::move(row));
-  for (auto& [shape, rows] : shapes) {
-    SortByKey(&rows);
+  for (auto& [shape, rows] : ByShape(table, &BoundTable::Settable, std::move(all_rows))) {
     const std::vector<bool>& set = shape;
     for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
       const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
@@ -235,15 +242,17 @@ absl::Status TargetWriter::Rewrite(std::vector<KeyedRow> rows) {
       AllWritten(rows.size()));
 }
 
-absl::Status TargetWriter::Insert(std::vector<KeyedRow> rows) {
-  SortByKey(&rows);
+absl::Status TargetWriter::Insert(std::vector<KeyedRow> all_rows) {
   const BoundTable& table = *table_;
-  for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
-    const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
-    ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, part, {}));
-    RETURN_IF_ERROR(pipe_->Run(
-        Name(table, "p"), [&] { return table.PlainInsertSql(); }, kInferred, params,
-        AllWritten(part.size())));
+  for (auto& [shape, rows] : ByShape(table, &BoundTable::Given, std::move(all_rows))) {
+    const std::vector<bool>& given = shape;
+    for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
+      const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
+      ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, part, {}));
+      RETURN_IF_ERROR(pipe_->Run(
+          Name(table, "p", given), [&] { return table.PlainInsertSql(given); }, kInferred, params,
+          AllWritten(part.size())));
+    }
   }
   return absl::OkStatus();
 }
