@@ -91,7 +91,7 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::Crea
   return std::unique_ptr<CertificateAuthority>(new CertificateAuthority(folder, std::move(impl)));
 }
 
-absl::Status CertificateAuthority::Issue(const std::string& name) {
+absl::Status CertificateAuthority::Issue(const std::string& name, absl::string_view address) {
   const Key key(EVP_EC_gen("P-256"), &EVP_PKEY_free);
   if (key == nullptr) return absl::InternalError("cannot make a key");
   X509* const ca = impl_->certificate.get();
@@ -101,7 +101,8 @@ absl::Status CertificateAuthority::Issue(const std::string& name) {
       !AddExtension(leaf, ca, NID_key_usage, "critical,digitalSignature") ||
       !AddExtension(leaf, ca, NID_ext_key_usage, "serverAuth,clientAuth") ||
       !AddExtension(leaf, ca, NID_subject_alt_name,
-                    absl::StrCat("DNS:", name, ",DNS:localhost,IP:127.0.0.1")) ||
+                    absl::StrCat("DNS:", name, ",DNS:localhost,IP:127.0.0.1",
+                                 address.empty() ? "" : ",IP:", address)) ||
       X509_sign(leaf, impl_->key.get(), EVP_sha256()) == 0) {
     return absl::InternalError(absl::StrCat("cannot make a certificate for \"", name, "\""));
   }

@@ -65,6 +65,13 @@ absl::StatusOr<ProgramResult> Checked(absl::StatusOr<ProgramResult> result,
   return result;
 }
 
+// Of the test's own machinery: nothing that comes after a failure would mean anything.
+void Must(const absl::Status& status) {
+  if (status.ok()) return;
+  std::cerr << "the test's network is broken: " << status << std::endl;
+  std::abort();
+}
+
 }  // namespace
 
 absl::Status WaitFor(const std::string& what, absl::Duration deadline,
@@ -127,12 +134,21 @@ absl::Status Cluster::SetUp() {
     nodes_.push_back(std::move(added));
   }
   RETURN_IF_ERROR(ChoosePorts());
+  if (options_.namespaces) {
+    ASSIGN_OR_RETURN(network_, Network::Create(names()));
+    for (const auto& node : nodes_) {
+      node->host = network_->address(node->options.name);
+      node->network_namespace = network_->namespace_fd(node->options.name);
+    }
+  }
   if (options_.tls) {
     std::filesystem::create_directories(options_.folder + "/tls");
     ASSIGN_OR_RETURN(authority_, CertificateAuthority::Create(options_.folder + "/tls"));
-    RETURN_IF_ERROR(authority_->Issue("server"));
+    RETURN_IF_ERROR(authority_->Issue("server", Network::kSwitchAddress));
     RETURN_IF_ERROR(authority_->Issue("admin"));
-    for (const auto& node : nodes_) RETURN_IF_ERROR(authority_->Issue(node->options.name));
+    for (const auto& node : nodes_) {
+      RETURN_IF_ERROR(authority_->Issue(node->options.name, node->host));
+    }
   }
   RETURN_IF_ERROR(WriteConfigs());
   if (options_.proxies) RETURN_IF_ERROR(StartProxies());
@@ -173,7 +189,8 @@ absl::Status Cluster::StartNodeDatabase(Node* node) {
       .folder = node->folder + "/postgres",
       .settings = node->options.settings,
       .environment = {},
-      .parent_death_signal = options_.parent_death_signal == 0 ? 0 : SIGQUIT};
+      .parent_death_signal = options_.parent_death_signal == 0 ? 0 : SIGQUIT,
+      .network_namespace = node->network_namespace};
   if (node->clock != nullptr) postgres.environment = node->clock->environment();
   for (const auto& [name, value] : node->options.settings) {
     if (name == "port" && !absl::SimpleAtoi(value, &postgres.port)) {
@@ -211,8 +228,8 @@ absl::Status Cluster::WriteConfigs() {
   std::filesystem::create_directories(options_.folder + "/server");
   RETURN_IF_ERROR(
       WriteFile(options_.folder + "/server.yaml",
-                absl::StrCat("listen: 127.0.0.1:", server_port_,
-                             "\nmetrics_listen: 127.0.0.1:", server_metrics_port_,
+                absl::StrCat("listen: ", network_ == nullptr ? "127.0.0.1" : "0.0.0.0", ":",
+                             server_port_, "\nmetrics_listen: 127.0.0.1:", server_metrics_port_,
                              "\ndata_dir: ", options_.folder, "/server\n", Security("server"))));
   for (const auto& node : nodes_) {
     const std::string& name = node->options.name;
@@ -220,13 +237,14 @@ absl::Status Cluster::WriteConfigs() {
     for (const auto& [key, value] : node->options.settings) {
       if (key == "port") database_port = value;
     }
-    RETURN_IF_ERROR(WriteFile(
-        node->folder + "/agent.yaml",
-        absl::StrCat("node: ", name, "\ndatabase: host=127.0.0.1 port=", database_port,
-                     " user=bdr dbname=", options_.database, "\ndata_dir: ", node->folder,
-                     "/agent\nlisten: 127.0.0.1:", node->agent_port, "\nmetrics_listen: 127.0.0.1:",
-                     node->metrics_port, "\ncontrol: [\"127.0.0.1:", server_port_, "\"]\n",
-                     Security(name), options_.agent_config)));
+    RETURN_IF_ERROR(
+        WriteFile(node->folder + "/agent.yaml",
+                  absl::StrCat("node: ", name, "\ndatabase: host=127.0.0.1 port=", database_port,
+                               " user=bdr dbname=", options_.database, "\ndata_dir: ", node->folder,
+                               "/agent\nlisten: ", node->host, ":", node->agent_port,
+                               "\nmetrics_listen: 127.0.0.1:", node->metrics_port, "\ncontrol: [\"",
+                               network_ == nullptr ? "127.0.0.1" : Network::kSwitchAddress, ":",
+                               server_port_, "\"]\n", Security(name), options_.agent_config)));
   }
   return absl::OkStatus();
 }
@@ -278,6 +296,7 @@ absl::Status Cluster::StartAgent(
       .name = absl::StrCat("bdr-agent of ", name),
       .argv = {ProgramFolder() + "/bdr-agent", "--config", node.folder + "/agent.yaml"},
       .log_file = node.folder + "/agent.log",
+      .network_namespace = node.network_namespace,
       .parent_death_signal = options_.parent_death_signal};
   if (node.crash != nullptr) options.environment = node.crash->environment();
   if (node.clock != nullptr && options_.fake_agent_clocks) {
@@ -297,7 +316,7 @@ absl::Status Cluster::Join() {
   for (const auto& node : nodes_) {
     RETURN_IF_ERROR(
         Checked(Bdrctl({"node", "add", node->options.name, "--address",
-                        absl::StrCat("127.0.0.1:", node->advertised_port), "--no-copy"}),
+                        absl::StrCat(node->host, ":", node->advertised_port), "--no-copy"}),
                 "bdrctl node add")
             .status());
     RETURN_IF_ERROR(StartAgent(node->options.name));
@@ -581,23 +600,30 @@ absl::StatusOr<int64_t> Cluster::CrashAgentMachine(absl::string_view name) {
 }
 
 void Cluster::SetFault(absl::string_view from, absl::string_view to, const Fault& fault) {
+  if (network_ != nullptr) {
+    return Must(fault.lose ? network_->Drop(from, to)
+                           : absl::UnimplementedError("between namespaces packets only vanish"));
+  }
   // `from` speaks on the connections that it opened, and on those that `to` opened to it.
   Find(to).proxy->SetFault(std::string(from), Direction::kToServer, fault);
   Find(from).proxy->SetFault(std::string(to), Direction::kToClient, fault);
 }
 
 void Cluster::Partition(absl::string_view one, absl::string_view other) {
-  SetFault(one, other, {.cut = true});
-  SetFault(other, one, {.cut = true});
+  const Fault fault = {.lose = network_ != nullptr, .cut = network_ == nullptr};
+  SetFault(one, other, fault);
+  SetFault(other, one, fault);
 }
 
 void Cluster::Isolate(absl::string_view name) {
+  if (network_ != nullptr) return Must(network_->Unplug(name));
   for (const auto& node : nodes_) {
     if (node->options.name != name) Partition(name, node->options.name);
   }
 }
 
 void Cluster::Heal() {
+  if (network_ != nullptr) return Must(network_->Heal());
   for (const auto& node : nodes_) node->proxy->Heal();
 }
 

@@ -20,6 +20,7 @@
 #include "tests/harness/fake_clock.h"
 #include "tests/harness/http.h"
 #include "tests/harness/machine_crash.h"
+#include "tests/harness/network.h"
 #include "tests/harness/postgres_server.h"
 #include "tests/harness/process.h"
 #include "tests/harness/tcp_proxy.h"
@@ -43,9 +44,12 @@ struct ClusterOptions {
   // Called for every node after that, each in a thread of its own.
   std::function<absl::Status(Cluster&, const std::string& node)> prepare = nullptr;
   bool tls = false;
-  bool proxies = false;        // agents reach each other through proxies: Partition() and the like
-  bool machine_crash = false;  // CrashAgentMachine() is possible
-  bool fake_clocks = false;    // every node's PostgreSQL and agent go by a clock() of the node
+  bool proxies = false;  // agents reach each other through proxies: Partition() and the like
+  // Instead of proxies: every node is in a network of its own (network.h, which says what it
+  // needs). Needs tls.
+  bool namespaces = false;
+  bool machine_crash = false;     // CrashAgentMachine() is possible
+  bool fake_clocks = false;       // every node's PostgreSQL and agent go by a clock() of the node
   bool fake_agent_clocks = true;  // with fake_clocks; false: only PostgreSQL does
   std::string agent_config = {};  // more lines of agent.yaml
   // Added to every agent's environment (base/test_hooks.h).
@@ -125,12 +129,13 @@ class Cluster {
   // kill -9 of the agent, and its data folder loses what it had not synced. The number of bytes.
   absl::StatusOr<int64_t> CrashAgentMachine(absl::string_view node);
 
-  // With `proxies`: nothing gets through between the two nodes, in both directions, or one from
-  // everybody else. Heal() ends all faults.
+  // With `proxies` or `namespaces`: nothing gets through between the two nodes, in both directions,
+  // or one from everybody else (with namespaces, from bdr-server as well). Heal() ends all faults.
   void Partition(absl::string_view one, absl::string_view other);
   void Isolate(absl::string_view node);
   void Heal();
-  // What `from` sends to `to` or asks of it, for other faults.
+  // With `proxies`: what `from` sends to `to` or asks of it, for other faults. With `namespaces`
+  // there is only `lose`.
   void SetFault(absl::string_view from, absl::string_view to, const Fault& fault);
 
   // Everything runs on after this object is gone (needs parent_death_signal 0).
@@ -143,6 +148,8 @@ class Cluster {
     int agent_port = 0;
     int metrics_port = 0;
     int advertised_port = 0;  // of the proxy, if there is one
+    std::string host = "127.0.0.1";
+    int network_namespace = -1;  // ours
     std::unique_ptr<PostgresServer> postgres;
     std::unique_ptr<ChildProcess> agent;
     std::unique_ptr<MachineCrash> crash;
@@ -168,6 +175,7 @@ class Cluster {
 
   ClusterOptions options_;
   std::unique_ptr<TempFolder> temporary_;
+  std::unique_ptr<Network> network_;  // with namespaces
   std::vector<std::unique_ptr<Node>> nodes_;
   int server_port_ = 0;
   int server_metrics_port_ = 0;

@@ -223,6 +223,7 @@ absl::Status PostgresServer::Start() {
                              .log_file = log_file(),
                              .user = user_,
                              .working_folder = options_.folder,
+                             .network_namespace = options_.network_namespace,
                              .parent_death_signal = options_.parent_death_signal}));
     const absl::Status ready = WaitUntilReady(absl::Seconds(60));
     // After a kill, a process of the old server that still ends keeps its shared memory.
@@ -299,7 +300,8 @@ void PostgresServer::Detach() {
 }
 
 std::string PostgresServer::conninfo(absl::string_view user, absl::string_view database) const {
-  return absl::StrCat("host=127.0.0.1 port=", options_.port, " user=", user, " dbname=", database);
+  return absl::StrCat("host=", options_.network_namespace < 0 ? "127.0.0.1" : options_.folder,
+                      " port=", options_.port, " user=", user, " dbname=", database);
 }
 
 absl::StatusOr<std::unique_ptr<postgres::Connection>> PostgresServer::Connect(

@@ -35,6 +35,8 @@ struct PostgresOptions {
   // Added to the server's.
   std::vector<std::pair<std::string, std::string>> environment = {};
   int parent_death_signal = SIGQUIT;  // see ProcessOptions; 0: the server outlives us
+  // See ProcessOptions. Not ours: we connect through the socket in `folder`.
+  int network_namespace = -1;
 };
 
 // One server on 127.0.0.1 (and a unix socket in its folder), superuser "postgres", everybody
@@ -64,7 +66,7 @@ class PostgresServer {
   absl::Status Resume();
   bool Running();
 
-  // For libpq, over TCP.
+  // For libpq, over TCP if the server is in our network.
   std::string conninfo(absl::string_view user = "postgres",
                        absl::string_view database = "postgres") const;
   absl::StatusOr<std::unique_ptr<postgres::Connection>> Connect(

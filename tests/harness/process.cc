@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -168,6 +169,9 @@ absl::StatusOr<pid_t> Spawn(const ProcessOptions& options, const Streams& stream
     setpgid(0, 0);
     if (dup2(streams.in, 0) < 0 || dup2(streams.out, 1) < 0 || dup2(streams.err, 2) < 0) _exit(126);
     if (!options.working_folder.empty() && chdir(options.working_folder.c_str()) != 0) _exit(126);
+    if (options.network_namespace >= 0 && setns(options.network_namespace, CLONE_NEWNET) != 0) {
+      _exit(126);
+    }
     if (identity.change && (setgroups(identity.groups.size(), identity.groups.data()) != 0 ||
                             setgid(identity.gid) != 0 || setuid(identity.uid) != 0)) {
       _exit(126);

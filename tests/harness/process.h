@@ -24,6 +24,7 @@ struct ProcessOptions {
   std::string log_file = {};        // stdout and stderr are appended to it; empty: /dev/null
   std::string user = {};            // runs as this user (only root may ask); empty: as we do
   std::string working_folder = {};  // empty: ours
+  int network_namespace = -1;       // a descriptor of the one that it runs in (setns(2)); -1: ours
   // Sent to the child when this process dies, however it dies, so that nothing is left behind.
   // 0: the child outlives us.
   int parent_death_signal = SIGKILL;
