@@ -14,6 +14,7 @@
 #include "tests/chaos/plan.h"
 #include "tests/chaos/prove.h"
 #include "tests/chaos/run.h"
+#include "tests/harness/network.h"
 
 namespace bdr::chaos {
 namespace {
@@ -110,6 +111,8 @@ int main(int argc, char** argv) {
 
   // What is mounted for a run goes with us, however we end. Not allowed: nothing is mounted.
   if (unshare(CLONE_NEWNS) == 0) mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  // So does the network.
+  options.own_network = bdr::harness::LeaveNetwork().ok();
   if (prove) return bdr::chaos::ProveAll();
   if (!rule.empty()) return bdr::chaos::ProveOne(rule);
   if (!story.empty()) return bdr::chaos::PlayOneKept(story);

@@ -89,6 +89,19 @@ std::vector<Profile> MakeProfiles() {
                                  {FaultKind::kBandwidth, 3}},
                       .operations = AllOperations(),
                       .kinds = AllKinds()});
+  profiles.push_back({.name = "machines",
+                      .about = "nodes in network namespaces: cables come out, packets vanish, "
+                               "processes die; with TLS",
+                      .faults = {{FaultKind::kPartition, 8},
+                                 {FaultKind::kIsolate, 8},
+                                 {FaultKind::kOneWayLoss, 6},
+                                 {FaultKind::kAgentKill, 3},
+                                 {FaultKind::kAgentPause, 2},
+                                 {FaultKind::kPostgresKill, 2},
+                                 {FaultKind::kServerKill, 2}},
+                      .operations = AllOperations(),
+                      .kinds = AllKinds(),
+                      .namespaces = true});
   profiles.push_back({.name = "crashes",
                       .about = "processes and machines die",
                       .faults = {{FaultKind::kAgentKill, 5},

@@ -117,6 +117,7 @@ struct Profile {
   int workers = 0;                 // of each node; 0: the seed decides
   int tables = 0;
   bool clocks = false;      // nodes have clocks of their own
+  bool namespaces = false;  // nodes are in networks of their own, where that is allowed
   std::string habits = {};  // BDR_STRESS of the agents
   absl::Duration fault_max = absl::Seconds(3);
 };
@@ -132,6 +133,7 @@ struct Options {
   std::string broken;  // rules of base/test_hooks.h that the agents break
   bool keep = false;   // the folder, also where nothing went wrong
   bool verbose = false;
+  bool own_network = false;  // this process may make network namespaces, and is in one of its own
 };
 
 struct Plan {

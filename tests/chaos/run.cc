@@ -130,13 +130,18 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       used.profile.faults.erase(FaultKind::kDiskFull);
     }
   }
+  if (used.profile.namespaces && !used.options.own_network) {
+    log.Line("links through proxies: no network namespaces are allowed here");
+    used.profile.namespaces = false;
+  }
   for (const TableSpec& table : used.tables) log.Line(table.ddl);
   std::vector<std::string> names;
   for (int i = 1; i <= used.nodes; ++i) names.push_back(absl::StrCat("n", i));
   harness::ClusterOptions options;
   options.nodes.assign(static_cast<size_t>(used.nodes), {});
   options.schema_sql = Schema(used, names);
-  options.proxies = true;
+  options.namespaces = options.tls = used.profile.namespaces;
+  options.proxies = !options.namespaces;
   options.machine_crash = used.machine_crash;
   options.fake_clocks = used.profile.clocks;
   options.agent_config = used.agent_config;
