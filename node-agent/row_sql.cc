@@ -115,6 +115,11 @@ absl::StatusOr<uint64_t> ToUint64(absl::string_view text) {
   return absl::InternalError(absl::StrCat("PostgreSQL gave \"", text, "\" for a hash or a count"));
 }
 
+std::string TimestampSql(int64_t time_us) {
+  return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
+                      " * '1 microsecond'::pg_catalog.interval)");
+}
+
 std::string ArrayLiteral(const std::vector<std::string>& values) {
   std::string out = "{";
   for (const std::string& value : values) {

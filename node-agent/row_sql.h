@@ -4,6 +4,7 @@
 // neither column order nor OIDs; the session must have run PinnedTextSql().
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,9 @@ std::string KeyTextSql(const postgres::TableInfo& table);
 // A sum of bigints modulo 2^64, as ToUint64() reads it.
 std::string SumSql(absl::string_view expression);
 absl::StatusOr<uint64_t> ToUint64(absl::string_view text);
+
+// An expression: timestamptz, of µs since 1970.
+std::string TimestampSql(int64_t time_us);
 
 // The text of a text[] value.
 std::string ArrayLiteral(const std::vector<std::string>& values);

@@ -13,6 +13,7 @@
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
+#include "node-agent/row_sql.h"
 
 namespace bdr::agent {
 namespace {
@@ -31,8 +32,6 @@ constexpr int kMaxCollisions = 20;
 constexpr absl::Duration kCollisionWait = absl::Milliseconds(10);
 // Metrics must not grow with the number of tables.
 constexpr size_t kMostTablesCounted = 500;
-// The clock has not passed a change's time: what the server's function raises.
-constexpr absl::string_view kClockBehind = "BD001";
 
 // What a role's or a database's defaults could change, pinned. Plans are generic and use indexes:
 // one made while a table was small would scan it when it has grown.
@@ -47,11 +46,6 @@ constexpr char kSessionSql[] =
     "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off;"
     "SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off;"
     "SET bdr.stable_xid = '2'";  // kFrozenXid: nothing, until it is known
-
-std::string TimestampSql(int64_t time_us) {
-  return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
-                      " * '1 microsecond'::pg_catalog.interval)");
-}
 
 // unique_violation, exclusion_violation
 bool IsCollision(const absl::Status& status) {

@@ -138,6 +138,9 @@ class Applier {
   ApplierStatus status() const;
 
  private:
+  // SQLSTATE: the clock has not passed a change's time. What the server's function raises.
+  static constexpr absl::string_view kClockBehind = "BD001";
+
   absl::Status Session();
   absl::Status Connect();
   absl::Status SetUpOrigin();

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "node-agent/apply/applier.h"
 #include "node-agent/apply/refused_changes.h"
+#include "node-agent/row_sql.h"
 
 namespace bdr::agent {
 namespace {
@@ -18,12 +19,6 @@ using postgres::Result;
 
 // What waits beyond that is no accident any more: apply stops rather than fill the disk.
 constexpr size_t kMostLetters = 10'000;
-constexpr absl::string_view kClockBehind = "BD001";
-
-std::string TimestampSql(int64_t time_us) {
-  return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
-                      " * '1 microsecond'::pg_catalog.interval)");
-}
 
 }  // namespace
 

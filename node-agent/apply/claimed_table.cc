@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "conflict/claim_rule.h"
+#include "node-agent/apply/conflict_rules.h"
 #include "node-agent/apply/missing_values.h"
+#include "node-agent/apply/row_statements.h"
 #include "node-agent/row_key.h"
 #include "postgres/wire.h"
 
@@ -18,18 +20,6 @@ using conflict::Version;
 using postgres::ColumnKind;
 using postgres::ConstraintInfo;
 using postgres::Result;
-
-constexpr size_t kRowsPerStatement = 1000;
-
-// As bdr.conflict_log names it (docs/architecture.md, "Conflicts").
-constexpr char kClaimedLater[] = "value_claimed_later";
-constexpr char kNewerKnown[] = "newer_version_known";
-constexpr char kOlderKnown[] = "older_version_known";
-constexpr char kOlderByTime[] = "older_by_commit_time";
-constexpr char kUnknownIsOlder[] = "unknown_version_is_stable";
-constexpr char kNothingStands[] = "nothing_stands_there";
-
-const std::vector<uint32_t> kInferred;
 
 }  // namespace
 

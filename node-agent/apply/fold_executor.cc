@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "conflict/version_store.h"
+#include "node-agent/apply/row_statements.h"
 #include "node-agent/apply/target_writer.h"
 #include "postgres/connection.h"
 
@@ -22,13 +23,7 @@ using conflict::FoldRow;
 using conflict::FoldValue;
 using postgres::Result;
 
-constexpr size_t kRowsPerStatement = 1000;
 constexpr int kColumnsBeforeRow = 6;  // of BoundTable::FindWholeSql()
-const std::vector<uint32_t> kInferred;
-
-std::string Name(const BoundTable& table, absl::string_view kind) {
-  return absl::StrCat("b", table.id(), kind);
-}
 
 int64_t BinaryInt(absl::string_view data) {
   int64_t value = 0;
@@ -65,13 +60,10 @@ absl::Status FoldExecutor::Lock(const TableOps& ops) {
         sorted.begin() + from, sorted.begin() + std::min(from + kRowsPerStatement, sorted.size()));
     std::vector<const LocalRow*> locals;
     for (const RowOp* op : rows) locals.push_back(&op->row);
-    std::vector<std::string> params;
-    for (size_t i = 0; i < ops.table->key_columns(); ++i) {
-      ASSIGN_OR_RETURN(std::string param, ops.table->EncodeKeyColumn(i, locals));
-      params.push_back(std::move(param));
-    }
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, locals));
     RETURN_IF_ERROR(pipe_->Run(
-        Name(*ops.table, "h"), [&] { return ops.table->FindWholeSql(); }, kInferred, params,
+        StatementName(*ops.table, "h"), [&] { return ops.table->FindWholeSql(); }, kInferred,
+        params,
         [this, &table, rows](const Result& result) -> absl::Status {
           for (int i = 0; i < result.rows(); ++i) {
             const auto place = static_cast<size_t>(BinaryInt(result.value(i, 0)));
@@ -288,7 +280,7 @@ absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
     const std::string function = table.fold().FunctionAt(change.settings_version);
     bool answered = false;
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, absl::StrCat("x", change.settings_version)),
+        StatementName(table, absl::StrCat("x", change.settings_version)),
         [&] {
           return absl::StrCat("SELECT m.error, ", absl::StrJoin(names, ", "),
                               " FROM bdr.call_merge_function(", postgres::QuoteLiteral(function),
@@ -335,7 +327,7 @@ absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
   params.resize(2);
   const std::string type = table.table().QualifiedName();
   RETURN_IF_ERROR(pipe_->Run(
-      Name(table, "y"),
+      StatementName(table, "y"),
       [&] {
         return absl::StrCat("SELECT pg_catalog.to_jsonb(($1::", type,
                             "[])[1])::pg_catalog.text, pg_catalog.to_jsonb(($2::", type,

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "node-agent/apply/row_statements.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -22,7 +23,6 @@ using postgres::Result;
 
 // A constraint that is added is looked at after so long at the latest.
 constexpr absl::Duration kReadInterval = absl::Seconds(1);
-constexpr size_t kRowsPerStatement = 1000;
 
 // The columns of an index's key with the operators by which they are equal.
 constexpr char kKeySql[] =
@@ -41,16 +41,6 @@ constexpr char kKeySql[] =
 
 std::string Rows(absl::string_view type, absl::string_view row) {
   return absl::StrCat("pg_catalog.jsonb_populate_record(NULL::", type, ", ", row, ")");
-}
-
-absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
-                                                   const std::vector<const LocalRow*>& rows) {
-  std::vector<std::string> params;
-  for (size_t i = 0; i < table.key_columns(); ++i) {
-    ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(i, rows));
-    params.push_back(std::move(param));
-  }
-  return params;
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "node-agent/apply/conflict_rules.h"
 #include "node-agent/apply/refused_changes.h"
+#include "node-agent/apply/row_statements.h"
 #include "node-agent/apply/truncate.h"
 
 namespace bdr::agent {
@@ -20,24 +22,11 @@ using conflict::Version;
 using postgres::ColumnKind;
 using postgres::Result;
 
-// Rows of one statement: enough that its cost does not count, few enough that a statement's
-// parameters stay small.
-constexpr size_t kRowsPerStatement = 1000;
 constexpr size_t kConflictsPerStatement = 200;
-
-// What decided about a row, as bdr.conflict_log names it (docs/architecture.md, "Conflicts").
-constexpr char kNewerKnown[] = "newer_version_known";
-constexpr char kNewerCaptured[] = "newer_version_captured_meanwhile";
-constexpr char kOlderKnown[] = "older_version_known";
-constexpr char kOlderByTime[] = "older_by_commit_time";
-constexpr char kUnknownIsOlder[] = "unknown_version_is_stable";
-constexpr char kNothingStands[] = "nothing_stands_there";
-constexpr char kNobodyHasValues[] = "nobody_has_the_values";
 
 // How far below its stamp a local row's commit time may lie when it is asked whether the row had
 // been seen: far more than ever happens while clocks run forward.
 constexpr int64_t kSeenSlackUs = 20'000;
-constexpr char kFolded[] = "folded_by_policy";
 
 std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
   std::vector<const LocalRow*> rows;
@@ -50,51 +39,6 @@ std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
 void SortByKey(std::vector<const RowOp*>* rows) {
   std::sort(rows->begin(), rows->end(),
             [](const RowOp* a, const RowOp* b) { return a->version_key < b->version_key; });
-}
-
-absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
-                                                   const std::vector<const LocalRow*>& rows) {
-  std::vector<std::string> params;
-  for (size_t i = 0; i < table.key_columns(); ++i) {
-    ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(i, rows));
-    params.push_back(std::move(param));
-  }
-  return params;
-}
-
-absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
-                                                   const std::vector<const RowOp*>& ops) {
-  return KeyParams(table, RowsOf(ops));
-}
-
-absl::StatusOr<std::vector<std::string>> RowParams(const BoundTable& table,
-                                                   const std::vector<const RowOp*>& ops,
-                                                   std::vector<std::string> between) {
-  const std::vector<const LocalRow*> rows = RowsOf(ops);
-  std::vector<std::string> params;
-  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
-  params.push_back(std::move(encoded));
-  std::move(between.begin(), between.end(), std::back_inserter(params));
-  for (const int column : table.columns_beside()) {
-    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
-    params.push_back(std::move(beside));
-  }
-  return params;
-}
-
-// Types of parameters that PostgreSQL need not infer: the SQL casts each one.
-const std::vector<uint32_t> kInferred;
-
-std::string Name(const BoundTable& table, absl::string_view kind,
-                 const std::vector<bool>& shape = {}) {
-  std::string name = absl::StrCat("b", table.id(), kind);
-  for (size_t i = 0; i < shape.size(); i += 4) {
-    int digit = 0;
-    for (size_t j = i; j < std::min(i + 4, shape.size()); ++j)
-      digit = digit * 2 + (shape[j] ? 1 : 0);
-    name.push_back("0123456789abcdef"[digit]);
-  }
-  return name;
 }
 
 }  // namespace
@@ -270,8 +214,7 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
       }
       RowOp old = op;
       if (moved) old.row = *op.moved_from;
-      ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                       KeyParams(*ops.table, std::vector<const RowOp*>{&old}));
+      ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, {&old.row}));
       std::vector<bool> shape(op.row.size(), false);
       for (const int column : columns) shape[column] = true;
       const BoundTable& table = *ops.table;
@@ -279,8 +222,8 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
       const bool before_seen =
           before == before_->end() || SeenFromTheFirst(op, before->second.stamp);
       RETURN_IF_ERROR(pipe_->Run(
-          Name(table, "t", shape), [&] { return table.FetchColumnsSql(columns); }, kInferred,
-          params,
+          StatementName(table, "t", shape), [&] { return table.FetchColumnsSql(columns); },
+          kInferred, params,
           [&](const Result& result) {
             if (result.rows() != 1) return absl::OkStatus();
             if (moved && !(before_seen && ShowsThatItWasSeen(op, result))) return absl::OkStatus();
@@ -436,9 +379,9 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
     };
     switch (batch) {
       case Batch::kPlainInsert: {
-        ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, rows, {}));
+        ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, RowsOf(rows), {}));
         RETURN_IF_ERROR(pipe_->Run(
-            Name(table, "p"),
+            StatementName(table, "p"),
             [&] {
               return table.PlainInsertSql(std::vector<bool>(table.table().columns.size(), true));
             },
@@ -450,11 +393,12 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
         for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
         ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                         RowParams(table, rows,
+                         RowParams(table, RowsOf(rows),
                                    {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
                                     SeenParam(*first_)}));
         RETURN_IF_ERROR(pipe_->Run(
-            Name(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred, params,
+            StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
+            params,
             [&run, rows](const Result& result) {
               // Which rows were left is not said; those with this transaction's xid were written.
               if (result.affected() != static_cast<int64_t>(rows.size())) {
@@ -468,20 +412,21 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
         const std::vector<bool> shape = table.Settable(rows.front()->row);
         const int64_t slack_us = HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0;
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
-        ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                         RowParams(table, rows, {TimesParam(rows), SeenParam(*first_, slack_us)}));
+        ASSIGN_OR_RETURN(
+            const std::vector<std::string> params,
+            RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_, slack_us)}));
         RETURN_IF_ERROR(pipe_->Run(
-            Name(table, "u", shape), [&] { return table.UpdateSql(shape, /*checked=*/true); },
-            kInferred, params, by_place));
+            StatementName(table, "u", shape),
+            [&] { return table.UpdateSql(shape, /*checked=*/true); }, kInferred, params, by_place));
         break;
       }
       case Batch::kDelete: {
-        ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, rows));
+        ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
         params.push_back(TimesParam(rows));
         params.push_back(SeenParam(*first_));
         RETURN_IF_ERROR(pipe_->Run(
-            Name(table, "d"), [&] { return table.DeleteSql(/*checked=*/true); }, kInferred, params,
-            by_place));
+            StatementName(table, "d"), [&] { return table.DeleteSql(/*checked=*/true); }, kInferred,
+            params, by_place));
         break;
       }
     }
@@ -497,12 +442,12 @@ absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
   const std::vector<bool> shape = table.Settable(rows.front()->row);
   ASSIGN_OR_RETURN(
       const std::vector<std::string> params,
-      RowParams(table, rows,
+      RowParams(table, RowsOf(rows),
                 {TimesParam(rows),
                  SeenParam(*first_, HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
   return pipe_->Run(
-      Name(table, checked ? "r" : "R", shape), [&] { return table.ReplaceSql(shape, checked); },
-      kInferred, params, nullptr);
+      StatementName(table, checked ? "r" : "R", shape),
+      [&] { return table.ReplaceSql(shape, checked); }, kInferred, params, nullptr);
 }
 
 std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) const {
@@ -546,10 +491,10 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
   for (size_t from = 0; from < sorted.size(); from += kRowsPerStatement) {
     const std::vector<const RowOp*> rows(
         sorted.begin() + from, sorted.begin() + std::min(from + kRowsPerStatement, sorted.size()));
-    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, rows));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, lock ? "l" : "f"), [&] { return table.FindSql(lock, /*with_rows=*/true); },
-        kInferred, params,
+        StatementName(table, lock ? "l" : "f"),
+        [&] { return table.FindSql(lock, /*with_rows=*/true); }, kInferred, params,
         [&run, rows](const Result& result) -> absl::Status {
           for (int i = 0; i < result.rows(); ++i) {
             size_t place = 0;
@@ -734,10 +679,11 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
   };
   if (!run.delete_now.empty()) {
     SortByKey(&run.delete_now);
-    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, run.delete_now));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                     KeyParams(table, RowsOf(run.delete_now)));
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred, params,
-        all_written(run.delete_now.size())));
+        StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
+        params, all_written(run.delete_now.size())));
   }
   std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
   for (const RowOp* op : run.update_now) updates[table.Settable(op->row)].push_back(op);
@@ -746,10 +692,10 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
     const std::vector<bool>& set = shape;
     RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/false));
     ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                     RowParams(table, rows, {TimesParam(rows), SeenParam(*first_)}));
+                     RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_)}));
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); }, kInferred,
-        params, all_written(rows.size())));
+        StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
+        kInferred, params, all_written(rows.size())));
   }
   if (!run.insert_now.empty()) {
     SortByKey(&run.insert_now);
@@ -757,11 +703,11 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
     for (const RowOp* op : run.insert_now) oldest_us = std::min(oldest_us, op->stamp.time_us);
     ASSIGN_OR_RETURN(
         const std::vector<std::string> params,
-        RowParams(table, run.insert_now,
+        RowParams(table, RowsOf(run.insert_now),
                   {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam(*first_)}));
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred, params,
-        all_written(run.insert_now.size())));
+        StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
+        params, all_written(run.insert_now.size())));
   }
   return absl::OkStatus();
 }
@@ -831,7 +777,8 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
     params.push_back(std::move(beside));
   }
   return pipe_->Run(
-      Name(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params, nullptr);
+      StatementName(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params,
+      nullptr);
 }
 
 // What was written later here stays. Of all else the history says what is left of it.

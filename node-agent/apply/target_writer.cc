@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "node-agent/apply/row_statements.h"
 
 namespace bdr::agent {
 namespace {
@@ -14,24 +15,6 @@ namespace {
 using conflict::Version;
 using postgres::ColumnKind;
 using postgres::Result;
-
-constexpr size_t kRowsPerStatement = 1000;
-
-// Types of parameters that PostgreSQL need not infer: the SQL casts each one.
-const std::vector<uint32_t> kInferred;
-
-std::string Name(const BoundTable& table, absl::string_view kind,
-                 const std::vector<bool>& shape = {}) {
-  std::string name = absl::StrCat("b", table.id(), kind);
-  for (size_t i = 0; i < shape.size(); i += 4) {
-    int digit = 0;
-    for (size_t j = i; j < std::min(i + 4, shape.size()); ++j) {
-      digit = digit * 2 + (shape[j] ? 1 : 0);
-    }
-    name.push_back("0123456789abcdef"[digit]);
-  }
-  return name;
-}
 
 void SortByKey(std::vector<KeyedRow>* rows) {
   std::sort(rows->begin(), rows->end(),
@@ -53,32 +36,6 @@ std::vector<const LocalRow*> RowsOf(absl::Span<const KeyedRow> keyed) {
   rows.reserve(keyed.size());
   for (const KeyedRow& row : keyed) rows.push_back(row.row);
   return rows;
-}
-
-absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,
-                                                   absl::Span<const KeyedRow> keyed) {
-  std::vector<std::string> params;
-  const std::vector<const LocalRow*> rows = RowsOf(keyed);
-  for (size_t i = 0; i < table.key_columns(); ++i) {
-    ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(i, rows));
-    params.push_back(std::move(param));
-  }
-  return params;
-}
-
-absl::StatusOr<std::vector<std::string>> RowParams(const BoundTable& table,
-                                                   absl::Span<const KeyedRow> keyed,
-                                                   std::vector<std::string> between) {
-  const std::vector<const LocalRow*> rows = RowsOf(keyed);
-  std::vector<std::string> params;
-  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
-  params.push_back(std::move(encoded));
-  std::move(between.begin(), between.end(), std::back_inserter(params));
-  for (const int column : table.columns_beside()) {
-    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
-    params.push_back(std::move(beside));
-  }
-  return params;
 }
 
 // The rows are locked: that not each is written means that something is not as it was found.
@@ -145,11 +102,11 @@ absl::Status TargetWriter::Lock(std::vector<KeyedRow> keys, StandingRows* standi
   for (size_t from = 0; from < keys.size(); from += kRowsPerStatement) {
     const std::vector<KeyedRow> rows(
         keys.begin() + from, keys.begin() + std::min(from + kRowsPerStatement, keys.size()));
-    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, rows));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
     std::vector<std::string> names;
     for (const KeyedRow& row : rows) names.push_back(row.version_key);
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, "l"), [&] { return table.FindSql(/*lock=*/true, /*with_rows=*/true); },
+        StatementName(table, "l"), [&] { return table.FindSql(/*lock=*/true, /*with_rows=*/true); },
         kInferred, params,
         [standing, names](const Result& result) -> absl::Status {
           for (int i = 0; i < result.rows(); ++i) {
@@ -188,10 +145,10 @@ absl::Status TargetWriter::Remove(std::vector<KeyedRow> rows) {
   const BoundTable& table = *table_;
   for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
     const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
-    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, part));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(part)));
     RETURN_IF_ERROR(pipe_->Run(
-        Name(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred, params,
-        AllWritten(part.size())));
+        StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
+        params, AllWritten(part.size())));
   }
   return absl::OkStatus();
 }
@@ -203,15 +160,15 @@ absl::Status TargetWriter::Update(std::vector<KeyedRow> all_rows) {
     for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
       const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
       ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                       RowParams(table, part, Unchecked(part.size())));
+                       RowParams(table, RowsOf(part), Unchecked(part.size())));
       if (table.has_identities()) {
         RETURN_IF_ERROR(pipe_->Run(
-            Name(table, "R", set), [&] { return table.ReplaceSql(set, /*checked=*/false); },
-            kInferred, params, nullptr));
+            StatementName(table, "R", set),
+            [&] { return table.ReplaceSql(set, /*checked=*/false); }, kInferred, params, nullptr));
       }
       RETURN_IF_ERROR(pipe_->Run(
-          Name(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); }, kInferred,
-          params, AllWritten(part.size())));
+          StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
+          kInferred, params, AllWritten(part.size())));
     }
   }
   return absl::OkStatus();
@@ -228,7 +185,7 @@ absl::Status TargetWriter::Rewrite(std::vector<KeyedRow> rows) {
       kept[i] = kept[i] || (*row.row)[i].kind == ColumnKind::kUnchangedToast;
     }
   }
-  ASSIGN_OR_RETURN(std::vector<std::string> params, RowParams(table, rows, {}));
+  ASSIGN_OR_RETURN(std::vector<std::string> params, RowParams(table, RowsOf(rows), {}));
   for (size_t i = 0; i < kept.size(); ++i) {
     if (!kept[i]) continue;
     std::vector<int32_t> of_row;
@@ -238,7 +195,7 @@ absl::Status TargetWriter::Rewrite(std::vector<KeyedRow> rows) {
     params.push_back(EncodeInt4Array(of_row));
   }
   return pipe_->Run(
-      Name(table, "W", kept), [&] { return table.RewriteSql(kept); }, kInferred, params,
+      StatementName(table, "W", kept), [&] { return table.RewriteSql(kept); }, kInferred, params,
       AllWritten(rows.size()));
 }
 
@@ -248,10 +205,10 @@ absl::Status TargetWriter::Insert(std::vector<KeyedRow> all_rows) {
     const std::vector<bool>& given = shape;
     for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
       const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
-      ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, part, {}));
+      ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, RowsOf(part), {}));
       RETURN_IF_ERROR(pipe_->Run(
-          Name(table, "p", given), [&] { return table.PlainInsertSql(given); }, kInferred, params,
-          AllWritten(part.size())));
+          StatementName(table, "p", given), [&] { return table.PlainInsertSql(given); }, kInferred,
+          params, AllWritten(part.size())));
     }
   }
   return absl::OkStatus();

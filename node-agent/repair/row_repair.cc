@@ -38,10 +38,6 @@ constexpr char kSessionSql[] =
     "SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET jit = off;"
     "SET idle_in_transaction_session_timeout = 0";
 
-std::string TimestampSql(int64_t time_us) {
-  return absl::StrCat("('epoch'::timestamptz + ", time_us, " * '1 microsecond'::interval)");
-}
-
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
   ASSIGN_OR_RETURN(TableInfo table, postgres::LoadTable(connection, schema, name));
