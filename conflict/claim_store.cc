@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "conflict/slice.h"
 
 namespace bdr::conflict {
 namespace {
@@ -13,8 +14,6 @@ constexpr char kPrefix[4] = {0, 0, 0, 0};
 constexpr size_t kValueAt = sizeof(kPrefix) + 8;
 
 absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
-rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
-
 class UnionOfClaims : public rocksdb::AssociativeMergeOperator {
  public:
   bool Merge(const rocksdb::Slice&, const rocksdb::Slice* existing, const rocksdb::Slice& value,

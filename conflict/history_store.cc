@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "conflict/slice.h"
 
 namespace bdr::conflict {
 namespace {
@@ -105,9 +106,6 @@ class Reader {
   absl::string_view in_;
   bool ok_ = true;
 };
-
-rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
-absl::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 // What all records of a key begin with.
 std::string Prefix(absl::string_view version_key) {

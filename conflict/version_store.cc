@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/test_hooks.h"
+#include "conflict/slice.h"
 
 namespace bdr::conflict {
 namespace {
@@ -81,8 +82,6 @@ std::string DisputedKey(absl::string_view version_key) {
   key.append(version_key.data(), version_key.size());
   return key;
 }
-
-rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
 
 }  // namespace
 

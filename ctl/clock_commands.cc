@@ -15,20 +15,20 @@ struct AcceptOptions {
   bool yes = false;
 };
 
-absl::StatusOr<v1::ClusterStatusResponse> Look(const Server& server) {
+absl::StatusOr<v1::ClusterStatusResponse> AskForClocks(const Server& server) {
   return server.Call(&v1::ControlPlane::Stub::ClusterStatus, v1::ClusterStatusRequest());
 }
 
-absl::StatusOr<int> Show(const Invocation& invocation) {
+absl::StatusOr<int> ShowClocks(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
-  ASSIGN_OR_RETURN(const auto status, Look(server));
+  ASSIGN_OR_RETURN(const auto status, AskForClocks(server));
   invocation.Print(ViewClocks(status));
   return kGood;
 }
 
 absl::StatusOr<int> Accept(const Invocation& invocation, const AcceptOptions& options) {
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
-  ASSIGN_OR_RETURN(const auto status, Look(server));
+  ASSIGN_OR_RETURN(const auto status, AskForClocks(server));
   ASSIGN_OR_RETURN(const ClockStep step, PlanClockStep(status, options.node));
   RETURN_IF_ERROR(Confirm(ClockStepCosts(step),
                           absl::StrCat("Accept the clock of node \"", step.node, "\"?"),
@@ -58,7 +58,7 @@ void AddClockCommands(CLI::App* app, Invocation* invocation) {
   AddVerb(clock, invocation, "status",
           "Shows every node's clock, how far the others are ahead of it, and what is held for that",
           {"bdrctl clock status", "bdrctl clock status -o json"},
-          [invocation] { return Show(*invocation); });
+          [invocation] { return ShowClocks(*invocation); });
   auto options = std::make_shared<AcceptOptions>();
   CLI::App* accept = AddVerb(
       clock, invocation, "accept",

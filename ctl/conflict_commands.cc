@@ -46,7 +46,7 @@ absl::StatusOr<v1::ListConflictsRequest> ToRequest(const v1::Membership& members
   return request;
 }
 
-absl::StatusOr<int> List(const Invocation& invocation, const ListOptions& options) {
+absl::StatusOr<int> ListConflicts(const Invocation& invocation, const ListOptions& options) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const v1::ListConflictsRequest request, ToRequest(membership, options));
   ASSIGN_OR_RETURN(const auto members, SelectMembers(membership, options.node));
@@ -116,7 +116,7 @@ absl::StatusOr<v1::Conflict> Fetch(const Agent& agent, int64_t id) {
   return std::move(*response.mutable_conflict());
 }
 
-absl::StatusOr<int> Show(const Invocation& invocation, const Named& named, bool explain) {
+absl::StatusOr<int> ShowConflict(const Invocation& invocation, const Named& named, bool explain) {
   ASSIGN_OR_RETURN(const Located located, Locate(invocation, named));
   ASSIGN_OR_RETURN(const Agent agent, ConnectAgent(invocation.globals, located.member));
   ASSIGN_OR_RETURN(const v1::Conflict conflict, Fetch(agent, located.id));
@@ -187,7 +187,7 @@ void AddConflictCommands(CLI::App* app, Invocation* invocation) {
               {"bdrctl conflict list", "bdrctl conflict list --node eu1 --since 1h",
                "bdrctl conflict list --winner us2 --limit 100",
                "bdrctl conflict list --table public.price --kind update_origin_differs -o json"},
-              [invocation, list] { return List(*invocation, *list); });
+              [invocation, list] { return ListConflicts(*invocation, *list); });
   list_verb->add_option("--node", list->node, "Only those found on this node");
   list_verb->add_option("--limit", list->limit, "At most so many")
       ->check(CLI::Range(1, 100000))
@@ -199,17 +199,20 @@ void AddConflictCommands(CLI::App* app, Invocation* invocation) {
                         "Only those that this node's version won; or local, remote");
 
   auto show = std::make_shared<Named>();
-  AddName(AddVerb(conflict, invocation, "show",
-                  "Shows one conflict: both rows side by side, what differs marked",
-                  {"bdrctl conflict show eu1/42", "bdrctl conflict show 42 --node eu1"},
-                  [invocation, show] { return Show(*invocation, *show, /*explain=*/false); }),
-          show.get());
+  AddName(
+      AddVerb(conflict, invocation, "show",
+              "Shows one conflict: both rows side by side, what differs marked",
+              {"bdrctl conflict show eu1/42", "bdrctl conflict show 42 --node eu1"},
+              [invocation, show] { return ShowConflict(*invocation, *show, /*explain=*/false); }),
+      show.get());
 
   auto explain = std::make_shared<Named>();
   AddName(AddVerb(conflict, invocation, "explain",
                   "Tells why a conflict was decided as it was: stamps, clocks, what had been seen",
                   {"bdrctl conflict explain eu1/42"},
-                  [invocation, explain] { return Show(*invocation, *explain, /*explain=*/true); }),
+                  [invocation, explain] {
+                    return ShowConflict(*invocation, *explain, /*explain=*/true);
+                  }),
           explain.get());
 
   auto undo = std::make_shared<UndoOptions>();

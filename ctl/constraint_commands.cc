@@ -42,7 +42,7 @@ absl::StatusOr<int> SetPolicy(const Invocation& invocation, const PolicyOptions&
   return kGood;
 }
 
-absl::StatusOr<int> List(const Invocation& invocation) {
+absl::StatusOr<int> ListConstraints(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   std::map<std::string, const v1::Setting*> newest;
   for (const v1::Setting& setting : membership.settings()) {
@@ -75,7 +75,7 @@ void AddConstraintCommands(CLI::App* app, Invocation* invocation) {
                            {"bdrctl constraint set-policy public.book book_author_fkey cascade",
                             "bdrctl constraint list"});
   AddVerb(noun, invocation, "list", "Shows the foreign keys that have a policy",
-          {"bdrctl constraint list"}, [invocation] { return List(*invocation); });
+          {"bdrctl constraint list"}, [invocation] { return ListConstraints(*invocation); });
   auto options = std::make_shared<PolicyOptions>();
   CLI::App* verb = AddVerb(
       noun, invocation, "set-policy",

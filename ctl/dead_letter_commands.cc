@@ -75,7 +75,7 @@ std::string ContentsText(const std::string& text) {
   return out;
 }
 
-absl::StatusOr<int> List(const Invocation& invocation, const std::string& only) {
+absl::StatusOr<int> ListLetters(const Invocation& invocation, const std::string& only) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const auto members, SelectMembers(membership, only));
   Table table({{"NAME"},
@@ -109,7 +109,7 @@ absl::StatusOr<int> List(const Invocation& invocation, const std::string& only) 
   return exit_code;
 }
 
-absl::StatusOr<int> Show(const Invocation& invocation, const std::string& text) {
+absl::StatusOr<int> ShowLetter(const Invocation& invocation, const std::string& text) {
   ASSIGN_OR_RETURN(const LetterName name, ParseName(text));
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const auto members, SelectMembers(membership, name.node));
@@ -169,7 +169,7 @@ void AddDeadLetterCommands(CLI::App* app, Invocation* invocation) {
   auto node = std::make_shared<std::string>();
   CLI::App* list = AddVerb(noun, invocation, "list", "Lists them, the oldest first",
                            {"bdrctl dead-letter list", "bdrctl dead-letter list --node us2"},
-                           [invocation, node] { return List(*invocation, *node); });
+                           [invocation, node] { return ListLetters(*invocation, *node); });
   list->add_option("--node", *node, "Only those of this node");
 
   auto name = std::make_shared<std::string>();
@@ -178,7 +178,7 @@ void AddDeadLetterCommands(CLI::App* app, Invocation* invocation) {
   };
   add_name(AddVerb(noun, invocation, "show", "Shows one with its cause and what it holds",
                    {"bdrctl dead-letter show us2/7"},
-                   [invocation, name] { return Show(*invocation, *name); }));
+                   [invocation, name] { return ShowLetter(*invocation, *name); }));
   add_name(AddVerb(noun, invocation, "retry",
                    "Applies it now, by its own time: what was written since stays",
                    {"bdrctl dead-letter retry us2/7"},

@@ -44,7 +44,7 @@ absl::StatusOr<int> Add(const Invocation& invocation, const AddOptions& options)
   return kGood;
 }
 
-absl::StatusOr<int> List(const Invocation& invocation) {
+absl::StatusOr<int> ListNodes(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   Table table({{"NODE"},
                {"ID", Table::Align::kRight},
@@ -67,7 +67,7 @@ absl::StatusOr<int> List(const Invocation& invocation) {
   return kGood;
 }
 
-absl::StatusOr<int> Show(const Invocation& invocation, const std::string& name) {
+absl::StatusOr<int> ShowNode(const Invocation& invocation, const std::string& name) {
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
   ASSIGN_OR_RETURN(const auto status,
                    server.Call(&v1::ControlPlane::Stub::ClusterStatus, v1::ClusterStatusRequest()));
@@ -147,12 +147,12 @@ void AddNodeCommands(CLI::App* app, Invocation* invocation) {
 
   AddVerb(node, invocation, "list", "Lists the members of the cluster",
           {"bdrctl node list", "bdrctl node list -o yaml"},
-          [invocation] { return List(*invocation); });
+          [invocation] { return ListNodes(*invocation); });
 
   auto show = std::make_shared<std::string>();
   CLI::App* show_verb = AddVerb(node, invocation, "show", "Shows all that is known of one node",
                                 {"bdrctl node show eu1", "bdrctl node show eu1 -o json"},
-                                [invocation, show] { return Show(*invocation, *show); });
+                                [invocation, show] { return ShowNode(*invocation, *show); });
   show_verb->add_option("NAME", *show, "Name of the node")->required();
 
   AddSetupSql(node, invocation);

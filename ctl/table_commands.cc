@@ -195,7 +195,7 @@ absl::StatusOr<std::vector<Shown>> PoliciesIn(const v1::Membership& membership) 
   return all;
 }
 
-absl::StatusOr<int> List(const Invocation& invocation) {
+absl::StatusOr<int> ListTables(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(std::vector<Shown> all, PoliciesIn(membership));
   // Of each table the newest, which was set last.
@@ -208,7 +208,7 @@ absl::StatusOr<int> List(const Invocation& invocation) {
   return kGood;
 }
 
-absl::StatusOr<int> Show(const Invocation& invocation, const std::string& name) {
+absl::StatusOr<int> ShowTable(const Invocation& invocation, const std::string& name) {
   RETURN_IF_ERROR(SplitName(name).status());
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(std::vector<Shown> all, PoliciesIn(membership));
@@ -254,12 +254,12 @@ void AddTableCommands(CLI::App* app, Invocation* invocation) {
       ->check(CLI::NonNegativeNumber);
   AddVerb(table, invocation, "list", "Lists the tables that have a policy of their own",
           {"bdrctl table list", "bdrctl table list -o json"},
-          [invocation] { return List(*invocation); });
+          [invocation] { return ListTables(*invocation); });
   auto name = std::make_shared<std::string>();
   CLI::App* show = AddVerb(table, invocation, "show-policy",
                            "Shows every policy that a table has had, the present one last",
                            {"bdrctl table show-policy public.account"},
-                           [invocation, name] { return Show(*invocation, *name); });
+                           [invocation, name] { return ShowTable(*invocation, *name); });
   show->add_option("TABLE", *name, "The table, as SCHEMA.TABLE")->required();
 }
 

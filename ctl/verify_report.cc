@@ -10,7 +10,7 @@
 namespace bdr::ctl {
 namespace {
 
-constexpr size_t kKeysPerCall = 500;
+constexpr size_t kValuesPerCall = 500;
 // Rows that still change are named, but not all of them.
 constexpr size_t kMovingNamed = 10;
 
@@ -179,8 +179,8 @@ absl::StatusOr<std::vector<DifferentRow>> DescribeRows(const std::vector<VerifyN
       if (rows.size() == most) break;
       rows.push_back({.table = &table, .key = key, .states = states, .columns = {}, .values = {}});
     }
-    for (size_t from = 0; table.has_key && from < rows.size(); from += kKeysPerCall) {
-      const size_t count = std::min(kKeysPerCall, rows.size() - from);
+    for (size_t from = 0; table.has_key && from < rows.size(); from += kValuesPerCall) {
+      const size_t count = std::min(kValuesPerCall, rows.size() - from);
       v1::ReadRowsRequest request;
       request.set_schema(table.name.schema);
       request.set_name(table.name.name);

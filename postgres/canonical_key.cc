@@ -15,7 +15,7 @@
 namespace bdr::postgres {
 namespace {
 
-absl::Status Malformed(const TypeInfo& type, absl::string_view why) {
+absl::Status MalformedKey(const TypeInfo& type, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("a key value of type \"", type.schema, ".",
                                                  type.name, "\" is malformed: ", why));
 }
@@ -49,14 +49,14 @@ size_t FixedSize(uint32_t base_oid) {
 }
 
 absl::StatusOr<std::string> CanonicalBool(const TypeInfo& type, absl::string_view value) {
-  if (value.size() != 1) return Malformed(type, "not one byte");
+  if (value.size() != 1) return MalformedKey(type, "not one byte");
   return std::string(1, value[0] == 0 ? '\0' : '\1');
 }
 
 // -0.0 equals 0.0, and every NaN every other.
 template <typename Float, typename Bits>
 absl::StatusOr<std::string> CanonicalFloat(const TypeInfo& type, absl::string_view value) {
-  if (value.size() != sizeof(Bits)) return Malformed(type, "wrong size");
+  if (value.size() != sizeof(Bits)) return MalformedKey(type, "wrong size");
   WireReader reader(value);
   Float number = std::bit_cast<Float>(reader.Number<Bits>());
   if (number == 0) number = 0;
@@ -78,17 +78,17 @@ absl::StatusOr<std::string> CanonicalNumeric(const TypeInfo& type, absl::string_
   uint16_t sign = reader.Uint16();
   reader.Uint16();  // display scale
   absl::string_view digits = reader.Bytes(size_t{2} * count);
-  if (!reader.done()) return Malformed(type, "wrong size");
+  if (!reader.done()) return MalformedKey(type, "wrong size");
   for (WireReader check(digits); check.remaining() != 0;) {
     const int16_t digit = check.Int16();
-    if (digit < 0 || digit > kDigitMax) return Malformed(type, "a digit out of range");
+    if (digit < 0 || digit > kDigitMax) return MalformedKey(type, "a digit out of range");
   }
 
   std::string out;
   if (sign != kPositive && sign != kNegative) {
     // NaN, Infinity, -Infinity: the sign says it all.
     if (sign != 0xC000 && sign != 0xD000 && sign != 0xF000) {
-      return Malformed(type, "an unknown sign");
+      return MalformedKey(type, "an unknown sign");
     }
     digits = {};
     weight = 0;
@@ -115,7 +115,7 @@ absl::StatusOr<std::string> CanonicalInet(const TypeInfo& type, absl::string_vie
   constexpr size_t kIpv4 = 4;
   constexpr size_t kIpv6 = 16;
   if (value.size() != kHeader + kIpv4 && value.size() != kHeader + kIpv6) {
-    return Malformed(type, "wrong size");
+    return MalformedKey(type, "wrong size");
   }
   std::string out(value);
   out[2] = 0;
@@ -128,7 +128,7 @@ absl::StatusOr<std::string> CanonicalBits(const TypeInfo& type, absl::string_vie
   const uint32_t bits = reader.Uint32();
   const size_t bytes = (size_t{bits} + 7) / 8;
   reader.Bytes(bytes);
-  if (!reader.done()) return Malformed(type, "wrong size");
+  if (!reader.done()) return MalformedKey(type, "wrong size");
   std::string out(value);
   if (const uint32_t used = bits % 8; used != 0) {
     out.back() = static_cast<char>(static_cast<unsigned char>(out.back()) & (0xff00u >> used));
@@ -175,7 +175,7 @@ absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string
                      "check\" for the tables concerned"));
   }
   if (const size_t size = FixedSize(type.base_oid); size != 0) {
-    if (value.size() != size) return Malformed(type, absl::StrCat("not ", size, " bytes"));
+    if (value.size() != size) return MalformedKey(type, absl::StrCat("not ", size, " bytes"));
     return std::string(value);
   }
   switch (type.base_oid) {

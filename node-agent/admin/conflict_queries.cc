@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
+#include "node-agent/admin/result_values.h"
 
 namespace bdr::agent {
 namespace {
@@ -26,13 +27,6 @@ constexpr char kColumns[] =
     "       remote_incarnation, coalesce(to_jsonb(remote_absent), '[]'),"
     "       (extract(epoch FROM undone_at) * 1000000)::bigint "
     "FROM bdr.conflict_log ";
-
-// 0 for NULL.
-template <typename Int>
-Int ToInt(absl::string_view text) {
-  Int value = 0;
-  return absl::SimpleAtoi(text, &value) ? value : 0;
-}
 
 void Fill(const postgres::Result& rows, int i, v1::Conflict* out) {
   out->set_id(ToInt<int64_t>(rows.value(i, 0)));

@@ -7,18 +7,9 @@
 #include "base/lsn.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
+#include "node-agent/admin/result_values.h"
 
 namespace bdr::agent {
-namespace {
-
-template <typename Int>
-Int ToInt(absl::string_view text) {
-  Int value = 0;
-  return absl::SimpleAtoi(text, &value) ? value : 0;
-}
-
-}  // namespace
-
 absl::Status ListDeadLetters(postgres::Connection& connection,
                              v1::ListDeadLettersResponse* response) {
   ASSIGN_OR_RETURN(

@@ -1,11 +1,10 @@
 #include "node-agent/changelog/state.h"
 
 #include "absl/strings/str_cat.h"
+#include "conflict/slice.h"
 
 namespace bdr::agent {
 namespace {
-
-rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
 
 void AppendBigEndian(std::string* out, uint64_t value, int bytes) {
   for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) {
@@ -23,8 +22,8 @@ uint64_t ReadBigEndian(absl::string_view data) {
 
 absl::StatusOr<std::optional<std::string>> State::Get(absl::string_view name) const {
   std::string value;
-  const rocksdb::Status status =
-      database_->db()->Get(rocksdb::ReadOptions(), database_->state(), ToSlice(name), &value);
+  const rocksdb::Status status = database_->db()->Get(rocksdb::ReadOptions(), database_->state(),
+                                                      conflict::ToSlice(name), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
   if (!status.ok()) return FromRocksDb(status, absl::StrCat("cannot read state \"", name, "\""));
   return std::optional<std::string>(std::move(value));
@@ -37,7 +36,8 @@ absl::Status State::Put(absl::string_view name, absl::string_view value, bool sy
 }
 
 void State::Put(rocksdb::WriteBatch* batch, absl::string_view name, absl::string_view value) const {
-  (void)batch->Put(database_->state(), ToSlice(name), ToSlice(value));  // memory: cannot fail
+  (void)batch->Put(database_->state(), conflict::ToSlice(name),
+                   conflict::ToSlice(value));  // memory: cannot fail
 }
 
 std::string EncodeU64(uint64_t value) {

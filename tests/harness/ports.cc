@@ -21,14 +21,6 @@ constexpr int kFirstPort = 20000;
 constexpr int kPorts = 12000;
 constexpr char kLockFolder[] = "/tmp/bdr-test-ports";
 
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
 // A lock on a file, held until this process ends; true if it is ours alone.
 bool Reserve(int port) {
   const std::string path = absl::StrCat(kLockFolder, "/", port);
@@ -41,6 +33,14 @@ bool Reserve(int port) {
 }
 
 }  // namespace
+
+sockaddr_in Loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
 
 absl::Status CheckPortFree(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -1,6 +1,8 @@
 // TCP ports on loopback that no other test takes meanwhile.
 #pragma once
 
+#include <netinet/in.h>
+
 #include <cstdint>
 #include <string>
 
@@ -8,6 +10,9 @@
 #include "absl/status/statusor.h"
 
 namespace bdr::harness {
+
+// 127.0.0.1:port
+sockaddr_in Loopback(int port);
 
 // A port of 127.0.0.1 that nobody listens on, reserved against other tests until this process
 // ends. Below the range that the kernel gives to outgoing connections. kResourceExhausted if there

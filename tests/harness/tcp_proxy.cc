@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "tests/harness/ports.h"
 #include "tests/harness/temp_folder.h"
 
 namespace bdr::harness {
@@ -23,14 +24,6 @@ namespace {
 
 constexpr size_t kChunkBytes = 16384;
 constexpr size_t kQueueBytes = 1 << 20;  // beyond it the sender feels that nobody reads
-
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
 
 void NoDelay(int fd) {
   const int yes = 1;
