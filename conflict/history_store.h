@@ -38,8 +38,8 @@ struct FoldBase {
   int64_t truncates_us = 0;
   // The newest commit, by this node's clock, of an own change that is part of it.
   int64_t own_commit_us = 0;
-  // If valid: it was read from the table while capture had not yet reached this position of the
-  // local WAL. Own commits up to `own_commit_us` are part of it, though captured later.
+  // If valid: it was read from the table while capture had perhaps not reached this position of the
+  // local WAL. Own commits up to there are part of it, though captured later.
   Lsn read_at = {};
 };
 

@@ -146,9 +146,12 @@ class Folder {
     // in it, would pass for a local commit that is not captured yet for as long as the base lives.
     base_.own_commit_us = newest_own_us_;
     if (!query_.found.has_value()) return true;
-    base_.state.row = query_.found->row;
-    if (!Uncaptured()) return true;
-    base_.own_commit_us = *query_.found->time_us;
+    const FoldFound& found = *query_.found;
+    base_.state.row = found.row;
+    // Commit times do not tell whether capture has seen who wrote it: a freeze takes them away, and
+    // clocks are set back.
+    if (!found.local || found.own || query_.waited || found.time_us == 0) return true;
+    base_.own_commit_us = std::max(base_.own_commit_us, found.time_us.value_or(0));
     base_.read_at = query_.local_now;
     return true;
   }
@@ -174,12 +177,13 @@ class Folder {
     query_.history.base.reset();
   }
 
-  // What was read as base while capture was behind held own changes that have come since.
+  // What was read as base while capture was behind held own changes that have come since: whoever
+  // locks a row sees all that had written it, and their commits lie before.
   void CorrectBase() {
     if (fresh_ || !base_.read_at.valid()) return;
     std::vector<HistoryEntry>& entries = query_.history.entries;
     const auto held = [this](const HistoryEntry& entry) {
-      return entry.own && entry.commit_us <= base_.own_commit_us;
+      return entry.own && entry.change.end_lsn <= base_.read_at;
     };
     if (!query_.base_captured) {
       // Perhaps not all of them have come: they stay in the base.

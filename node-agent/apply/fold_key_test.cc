@@ -79,6 +79,8 @@ class Node {
   bool idle() const { return uncaptured_.empty() && unmerged_.empty(); }
 
   void CommitLocally() {
+    // Clocks are set back, also between two commits that are not captured yet.
+    if (Draw(0, 8) == 0) clock_us_ = std::max<int64_t>(1, clock_us_ - Draw<int64_t>(1, 60));
     clock_us_ += Draw<int64_t>(1, 4);
     OwnCommit own{.change = ArbitraryChange(), .commit_us = clock_us_, .after = applied_};
     own.change.stamp.node = node();
@@ -93,6 +95,9 @@ class Node {
     SetWriter(/*local=*/true, clock_us_);
     uncaptured_.push_back(std::move(own));
   }
+
+  // VACUUM FREEZE of all databases: commit times are lost, of rows too that were written just now.
+  void Freeze() { time_us_.reset(); }
 
   // The oldest commit that is not captured yet gets its stamp, and is published.
   void CaptureOne() {
@@ -299,7 +304,7 @@ class Node {
   // The row as it stands, and who wrote it (if it is gone: who deleted it).
   std::optional<FoldRow> row_;
   bool local_ = true;
-  int64_t time_us_ = 0;
+  std::optional<int64_t> time_us_ = 0;
   uint64_t xmin_ = 1;
 
   std::vector<size_t> applied_;       // by node: how much of what it published
@@ -373,19 +378,22 @@ void PlayRandomSchedule(PolicyKind kind) {
         node.Sweep();
         break;
       case 3:
+        node.Freeze();
+        break;
       case 4:
+      case 5:
         node.MergeOwn();
         break;
-      case 5:
       case 6:
       case 7:
       case 8:
+      case 9:
         node.CommitLocally();
         break;
-      case 9:
       case 10:
       case 11:
       case 12:
+      case 13:
         node.CaptureOne();
         break;
       default:
@@ -522,6 +530,26 @@ TEST_F(FoldKeyTest, ABaseThatWasReadWhileCaptureWasBehindIsCorrected) {
   EXPECT_EQ(result.base->state.row, Row(10, 1));
   EXPECT_FALSE(result.base->read_at.valid());
   EXPECT_FALSE(result.first_base);
+}
+
+// The clock was set back between two commits in it, and a freeze took the time of the later one.
+TEST_F(FoldKeyTest, WhatABaseHeldIsToldByPositionsAndNotByTimes) {
+  Stands(Row(20, 1), /*local_commit_us=*/1);
+  query_.found->time_us.reset();
+  Peers(100, Row(10, 1), Row(12, 1));
+  FoldResult result = Run();
+  EXPECT_EQ(result.target, Row(22, 1));
+  ASSERT_TRUE(result.base.has_value());
+  EXPECT_EQ(result.base->read_at, Lsn{5000});
+
+  query_.history.base = result.base;
+  query_.base_captured = true;
+  new_us_.clear();
+  Stands(Row(22, 1), 0);
+  Own(90, Row(10, 1), Row(15, 1));
+  Own(95, Row(15, 1), Row(20, 1));
+  query_.history.entries.back().commit_us = 60;
+  EXPECT_EQ(Run().target, Row(22, 1));
 }
 
 TEST_F(FoldKeyTest, AKeyThatOnlyThisNodeWroteStartsFromWhatItsFirstChangeReplaced) {
