@@ -1,6 +1,7 @@
 # How everything is compiled. A sanitizer is chosen by the presets (asan, tsan), never by a target.
 set(BDR_SANITIZE "" CACHE STRING "Sanitizers for every target, as in -fsanitize=")
 option(BDR_TEST_HOOKS "Let tests break rules and end processes on purpose (base/test_hooks.h)" OFF)
+option(BDR_MERGE_SOURCES "Compile many files as one: cmake/merge_sources.cmake" OFF)
 option(BDR_FUZZERS "Build the libFuzzer targets (needs clang)" OFF)
 
 find_program(CCACHE_PROGRAM ccache)
@@ -17,9 +18,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 reports these inside the standard library's own headers under -O2.
   add_compile_options(-Wno-restrict -Wno-maybe-uninitialized -Wno-stringop-overflow
                       -Wno-array-bounds -Wno-stringop-overread)
-  # Builds that nobody changes a file in compile many of them as one (the presets asan and tsan):
-  # half the time. Then it takes each file's anonymous namespace for one in a header.
-  if(CMAKE_UNITY_BUILD)
+  # It takes a merged file's anonymous namespace for one in a header.
+  if(BDR_MERGE_SOURCES)
     add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
   endif()
   if(BDR_SANITIZE MATCHES "thread")
