@@ -44,7 +44,7 @@ class Folder {
     DropVoid(&query_.history.entries);
     NoteOwnCommits();
     if (!FindBase()) return FoldResult{.must_wait = true};
-    CorrectBase();
+    if (!CorrectBase()) return FoldResult{.must_wait = true};
     FillUnknown(&base_.state.row);
     Order();
     RETURN_IF_ERROR(TakeStableIn());
@@ -178,22 +178,20 @@ class Folder {
   }
 
   // What was read as base while capture was behind held own changes that have come since: whoever
-  // locks a row sees all that had written it, and their commits lie before.
-  void CorrectBase() {
-    if (fresh_ || !base_.read_at.valid()) return;
-    std::vector<HistoryEntry>& entries = query_.history.entries;
-    const auto held = [this](const HistoryEntry& entry) {
-      return entry.own && entry.change.end_lsn <= base_.read_at;
-    };
-    if (!query_.base_captured) {
-      // Perhaps not all of them have come: they stay in the base.
-      std::erase_if(entries, held);
-      return;
-    }
-    const auto first = std::find_if(entries.begin(), entries.end(), held);
+  // locks a row sees all that had written it, and their commits lie before. False while some of
+  // them may be still to come: in a fold of what has come they could have no place, and once all
+  // have, nothing would fold the row again.
+  bool CorrectBase() {
+    if (fresh_ || !base_.read_at.valid()) return true;
+    const std::vector<HistoryEntry>& entries = query_.history.entries;
+    const auto first = std::find_if(entries.begin(), entries.end(), [this](const HistoryEntry& e) {
+      return e.own && e.change.end_lsn <= base_.read_at;
+    });
+    if (!query_.base_captured) return first == entries.end();
     if (first != entries.end()) base_.state.row = RowBefore(first->change);
     base_.read_at = Lsn{};
     base_changed_ = true;
+    return true;
   }
 
   // By stamp, truncates among them. What is part of the base already is void.
