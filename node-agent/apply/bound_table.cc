@@ -294,19 +294,22 @@ std::string BoundTable::ReplaceSql(const std::vector<bool>& set, bool checked) c
     const postgres::ColumnInfo& column = table().columns[i];
     if (column.generated) continue;
     const int index = static_cast<int>(i);
-    const bool from_row =
-        set[i] || column.key_position >= 0 ||
-        std::find(identities_.begin(), identities_.end(), index) != identities_.end();
     const std::string name = QuoteIdentifier(column.name);
+    std::string value = absl::StrCat("t.", name);
+    if (std::find(identities_.begin(), identities_.end(), index) != identities_.end()) {
+      value = absl::StrCat("COALESCE(", Value(index), ", ", value, ")");
+    } else if (set[i] || column.key_position >= 0) {
+      value = Value(index);
+    }
     places.push_back(absl::StrCat("w", i));
-    values.push_back(
-        absl::StrCat(from_row ? Value(index) : absl::StrCat("t.", name), " AS ", places.back()));
+    values.push_back(absl::StrCat(value, " AS ", places.back()));
     names.push_back(name);
   }
   std::vector<std::string> differs;
   for (const int column : identities_) {
-    differs.push_back(absl::StrCat("t.", QuoteIdentifier(table().columns[column].name),
-                                   " IS DISTINCT FROM ", Value(column)));
+    // Never null but where nothing is known of it: it was added after the row.
+    differs.push_back(
+        absl::StrCat("t.", QuoteIdentifier(table().columns[column].name), " <> ", Value(column)));
   }
   return absl::StrCat(
       "WITH gone AS (DELETE FROM ", Only(), " AS t USING ", RowsFrom(/*with_times=*/true, 4),

@@ -319,39 +319,46 @@ TEST_F(PoliciesTest, IsRefusedWithWhatMendsIt) {
   EXPECT_THAT(list.out, HasSubstr("last_update_wins"));
 }
 
-// A column is added, the same on every node, while changes from before are unstable: they say
-// nothing of it, and do not set it to null.
-TEST_F(PoliciesTest, AColumnThatIsAddedKeepsItsDefaultInRowsThatFoldAgain) {
-  StartWith(3,
-            "CREATE TABLE grown (id int PRIMARY KEY, a int, b int);"
-            "ALTER TABLE grown REPLICA IDENTITY FULL;"
-            "INSERT INTO grown VALUES (1, 0, 0), (2, 0, 0)");
+// A table to which a column is added while changes from before are unstable.
+class GrowingTableTest : public PoliciesTest {
+ protected:
+  void StartGrowing(const std::string& policy) {
+    StartWith(3,
+              "CREATE TABLE grown (id int PRIMARY KEY, a int, b int);"
+              "ALTER TABLE grown REPLICA IDENTITY FULL;"
+              "INSERT INTO grown VALUES (1, 0, 0), (2, 0, 0)");
+    if (HasFatalFailure()) return;
+    SetPolicy({"public.grown", policy});
+    if (HasFatalFailure()) return;
+    ASSERT_OK(cluster_->agent("n3").Pause());  // nothing becomes stable
+  }
+  void ExpectAtTheEnd(const std::string& rows) {
+    ASSERT_OK(cluster_->agent("n3").Resume());
+    BDR_CONVERGE();
+    ExpectEverywhere("SELECT string_agg(concat_ws(' ', id, a, b, c), ', ' ORDER BY id) FROM grown",
+                     rows);
+  }
+};
+
+// The same on every node: what is older says nothing of it, and does not set it to null.
+TEST_F(GrowingTableTest, AColumnKeepsItsDefaultInRowsThatFoldAgain) {
+  StartGrowing("column_merge");
   if (HasFatalFailure()) return;
-  BDR_SET_POLICY({"public.grown", "column_merge"});
-  ASSERT_OK(cluster_->agent("n3").Pause());  // nothing becomes stable
   BDR_EXEC("n1", "UPDATE grown SET a = 1");
   ASSERT_OK(cluster_->WaitForValue("n2", "SELECT sum(a) FROM grown", "2", kDeadline));
   ASSERT_OK(cluster_->ExecEverywhere("ALTER TABLE grown ADD COLUMN c int DEFAULT 5"));
   BDR_EXEC("n2", "UPDATE grown SET b = 2 WHERE id = 1");
   BDR_EXEC("n2", "UPDATE grown SET c = 6 WHERE id = 2");
   ASSERT_OK(cluster_->WaitForValue("n1", "SELECT sum(b) + max(c) FROM grown", "8", kDeadline));
-  ASSERT_OK(cluster_->agent("n3").Resume());
-  BDR_CONVERGE();
-  ExpectEverywhere("SELECT string_agg(concat_ws(' ', id, a, b, c), ', ' ORDER BY id) FROM grown",
-                   "1 1 2 5, 2 1 0 6");
+  ExpectAtTheEnd("1 1 2 5, 2 1 0 6");
 }
 
 // What stands in the new column was written by a change that is left out once an earlier one
 // arrives, which its origin made before it had the column. Who applies that one had looked at the
 // table before.
-TEST_F(PoliciesTest, AColumnThatIsAddedGoesBackToItsDefaultWithTheChangeThatLost) {
-  StartWith(3,
-            "CREATE TABLE grown (id int PRIMARY KEY, a int, b int);"
-            "ALTER TABLE grown REPLICA IDENTITY FULL;"
-            "INSERT INTO grown VALUES (1, 0, 0), (2, 0, 0)");
+TEST_F(GrowingTableTest, AColumnGoesBackToItsDefaultWithTheChangeThatLost) {
+  StartGrowing("first_update_wins");
   if (HasFatalFailure()) return;
-  BDR_SET_POLICY({"public.grown", "first_update_wins"});
-  ASSERT_OK(cluster_->agent("n3").Pause());  // nothing becomes stable
   BDR_EXEC("n2", "UPDATE grown SET b = 1 WHERE id = 1");
   ASSERT_OK(cluster_->WaitForValue("n1", "SELECT sum(b) FROM grown", "1", kDeadline));
   cluster_->SetFault("n2", "n1", {.stall = true});
@@ -361,10 +368,23 @@ TEST_F(PoliciesTest, AColumnThatIsAddedGoesBackToItsDefaultWithTheChangeThatLost
   BDR_EXEC("n1", "UPDATE grown SET c = 7 WHERE id = 2");
   ASSERT_OK(cluster_->WaitForValue("n2", "SELECT max(c) FROM grown", "7", kDeadline));
   cluster_->Heal();
+  ExpectAtTheEnd("1 0 1 5, 2 0 0 7");
+}
+
+// Every row has a value of its own, which no update can set.
+TEST_F(GrowingTableTest, AnIdentityStaysAsItWasAdded) {
+  StartGrowing("column_merge");
+  if (HasFatalFailure()) return;
+  BDR_EXEC("n1", "UPDATE grown SET a = 1");
+  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT sum(a) FROM grown", "2", kDeadline));
+  ASSERT_OK(
+      cluster_->ExecEverywhere("ALTER TABLE grown ADD COLUMN c int GENERATED ALWAYS AS IDENTITY"));
+  BDR_EXEC("n2", "UPDATE grown SET b = 2");
+  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT sum(b) FROM grown", "4", kDeadline));
   ASSERT_OK(cluster_->agent("n3").Resume());
   BDR_CONVERGE();
-  ExpectEverywhere("SELECT string_agg(concat_ws(' ', id, a, b, c), ', ' ORDER BY id) FROM grown",
-                   "1 0 1 5, 2 0 0 7");
+  ExpectEverywhere("SELECT string_agg(concat_ws(' ', id, a, b), ', ' ORDER BY id) FROM grown",
+                   "1 1 2, 2 1 2");
 }
 
 }  // namespace
