@@ -44,6 +44,9 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
  WHERE n.nspname = $1 AND c.relname = $2)";
 
 constexpr char kColumnsSql[] = R"(
+WITH tree AS MATERIALIZED (
+       SELECT $1::pg_catalog.oid AS relid
+        UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid) t)
 SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull,
        COALESCE(k.place, 0),
        COALESCE(l.collisdeterministic, true),
@@ -51,12 +54,9 @@ SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a
                   WHERE s.oid = l.collnamespace) || '.' || pg_catalog.quote_ident(l.collname), ''),
        a.atttypmod, a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL,
        (SELECT (m.attmissingval::pg_catalog.text::pg_catalog.text[])[1]
-          FROM pg_catalog.pg_attribute m
-         WHERE m.attname = a.attname AND m.atthasmissing
-           AND (m.attrelid = a.attrelid
-                OR m.attrelid IN (SELECT t.relid
-                                    FROM pg_catalog.pg_partition_tree(a.attrelid) t))
-         ORDER BY m.attrelid LIMIT 1)
+          FROM tree
+          JOIN pg_catalog.pg_attribute m ON m.attrelid = tree.relid AND m.attname = a.attname
+         WHERE m.atthasmissing ORDER BY m.attrelid LIMIT 1)
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
   LEFT JOIN LATERAL (
