@@ -13,18 +13,17 @@ namespace {
 constexpr char kPrefix[4] = {0, 0, 0, 0};
 constexpr size_t kValueAt = sizeof(kPrefix) + 8;
 
-absl::string_view View(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 class UnionOfClaims : public rocksdb::AssociativeMergeOperator {
  public:
   bool Merge(const rocksdb::Slice&, const rocksdb::Slice* existing, const rocksdb::Slice& value,
              std::string* merged, rocksdb::Logger*) const override {
-    const std::optional<Claimants> added = DecodeClaimants(View(value));
+    const std::optional<Claimants> added = DecodeClaimants(ToView(value));
     if (!added.has_value()) return false;
     if (existing == nullptr) {
       merged->assign(value.data(), value.size());
       return true;
     }
-    const std::optional<Claimants> known = DecodeClaimants(View(*existing));
+    const std::optional<Claimants> known = DecodeClaimants(ToView(*existing));
     if (!known.has_value()) return false;
     *merged = Encode(conflict::Merge(*known, *added));
     return true;
@@ -41,7 +40,7 @@ class StableClaimFilter : public rocksdb::CompactionFilter {
     // As with versions, an operand may go by itself: what is older than the stable time decides
     // nothing any more, whatever else is known of the value.
     if (type == ValueType::kBlobIndex) return Decision::kKeep;
-    const std::optional<Claimants> claimants = DecodeClaimants(View(value));
+    const std::optional<Claimants> claimants = DecodeClaimants(ToView(value));
     if (!claimants.has_value()) return Decision::kKeep;
     if (!claimants->first.has_value()) return Decision::kRemove;
     return claimants->first->stamp.time_us < stable_us_->load(std::memory_order_relaxed)
@@ -93,7 +92,7 @@ absl::StatusOr<std::vector<Claimants>> ClaimStore::Get(
   for (size_t i = 0; i < claim_keys.size(); ++i) {
     if (statuses[i].IsNotFound()) continue;
     if (!statuses[i].ok()) return Damaged(statuses[i].ToString());
-    std::optional<Claimants> decoded = DecodeClaimants(View(values[i]));
+    std::optional<Claimants> decoded = DecodeClaimants(ToView(values[i]));
     if (!decoded.has_value()) return Damaged("a value has the wrong form");
     claimants[i] = *std::move(decoded);
   }
@@ -106,9 +105,9 @@ absl::StatusOr<std::vector<std::pair<std::string, Claimants>>> ClaimStore::All(
   const std::string prefix = ClaimKey(constraint, "");
   const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(rocksdb::ReadOptions(), family_));
   for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
-    std::optional<Claimants> decoded = DecodeClaimants(View(at->value()));
+    std::optional<Claimants> decoded = DecodeClaimants(ToView(at->value()));
     if (!decoded.has_value()) return Damaged("a value has the wrong form");
-    all.emplace_back(std::string(View(at->key()).substr(kValueAt)), *std::move(decoded));
+    all.emplace_back(std::string(ToView(at->key()).substr(kValueAt)), *std::move(decoded));
   }
   if (!at->status().ok()) return Damaged(at->status().ToString());
   return all;

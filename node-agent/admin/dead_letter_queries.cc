@@ -10,6 +10,7 @@
 #include "node-agent/admin/result_values.h"
 
 namespace bdr::agent {
+
 absl::Status ListDeadLetters(postgres::Connection& connection,
                              v1::ListDeadLettersResponse* response) {
   ASSIGN_OR_RETURN(
