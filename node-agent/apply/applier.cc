@@ -758,13 +758,14 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions,
                            &found_before, &values_);
     executor.SetClaims(&claims, plan.has_truncate() ? nullptr : &registered);
+    values_.BeginAttempt();
     RETURN_IF_ERROR(values_.Prepare(plan, before_));
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
     if (status.ok() && !merges_own()) status = foreign_keys_.Before(plan, pipe_.get());
     if (status.ok()) status = executor.Run(plan, before_);
     const bool decided = status.ok() && executor.must_wait().empty() &&
                          executor.must_register().empty() && !values_.wants();
-    if (decided) status = CheckForeignKeys(plan);
+    if (decided) status = CheckForeignKeys(plan, /*letter=*/false);
     if (decided && status.ok()) {
       RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
@@ -772,7 +773,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
       RETURN_IF_ERROR(Commit(plan.last(), &registration, !merges_own()));
       Count(plan, executor.conflicts());
       NoteRefused(executor.refused());
-      NoteOrphans();
+      NoteOrphans(foreign_keys_.orphans(), foreign_keys_.queued());
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
       before_.clear();
       values_.Clear();
@@ -824,92 +825,114 @@ absl::Status Applier::ApplyLarge() {
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
   RefreshSettings();
   FoundBefore found_before;
-  ConflictCounts conflicts;
-  uint64_t changes = 0;
-  uint64_t orphans = 0;
-  std::deque<DeadLetter> refused;
   RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
-  while (!stopping_ && !rewind_) {
+  for (size_t look_ahead = kFirstLookAhead; !stopping_ && !rewind_;
+       look_ahead = LongerLookAhead(look_ahead)) {
     // From its beginning, also when it is tried again.
     reader_.Seek(committed_);
     pending_.clear();
-    conflicts = {};
-    changes = 0;
-    orphans = 0;
-    refused.clear();
-    absl::Status status;
-    FoundBefore must_wait;
-    bool begun = false;
+    values_.BeginAttempt();
+    Attempt attempt{.look_ahead = look_ahead};
     TransactionHeader last;
-    while (status.ok() && must_wait.empty()) {
+    absl::StatusOr<bool> more = true;
+    while (more.ok() && *more) {
       const absl::StatusOr<const Piece*> next = reader_.Peek(kIdleWait);
       if (!next.ok()) return next.status();
       if (stopping_ || rewind_) return absl::UnavailableError("the applier was told to stop");
       // Its last part was in the log before the first was shown to us, or will come soon.
       if (*next == nullptr) continue;
       const auto piece = std::make_shared<const Piece>(reader_.Pop());
-      if (pending_.empty()) pending_.push_back(piece);
       last = piece->header;
-      GroupPlan plan(origin_);
-      absl::flat_hash_map<std::string, conflict::Version> before;
-      GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions,
-                             &found_before, &values_);
-      GroupClaims claims;
-      status = plan.Add(piece, Resolver());
-      if (status.ok()) status = claims.Read(plan, &claim_reader_);
-      if (status.ok()) status = versions_.Record(plan, claims, &before, {.ends_here = piece->last});
-      if (status.ok()) status = claims.LookUp(*parts_.claims, &claim_reader_);
-      if (status.ok()) status = values_.Prepare(plan, before);
-      executor.SetClaims(&claims, /*registered=*/nullptr);
-      if (status.ok() && !begun) status = QueueBegin(last.stamp.time_us);
-      begun = true;
-      if (status.ok()) status = foreign_keys_.Before(plan, pipe_.get());
-      if (status.ok()) status = executor.Run(plan, before);
-      must_wait = executor.must_wait();
-      if (values_.wants()) break;
-      if (status.ok() && must_wait.empty()) status = RecordDead(executor);
-      if (status.ok() && must_wait.empty()) status = CheckForeignKeys(plan);
-      orphans += foreign_keys_.orphans();
-      refused.insert(refused.end(), executor.refused().begin(), executor.refused().end());
-      conflicts.Add(executor.conflicts());
-      changes += plan.changes();
+      if (pending_.empty()) {
+        pending_.push_back(piece);
+        if (const absl::Status begun = QueueBegin(last.stamp.time_us); !begun.ok()) {
+          more = begun;
+          break;
+        }
+      }
+      more = RunPiece(piece, found_before, &attempt);
       if (piece->last) break;
     }
-    if (status.ok() && must_wait.empty() && !values_.wants()) {
-      AnnounceRefused(refused);
+    absl::Status status = more.status();
+    if (status.ok() && !attempt.rehearsal) {
+      AnnounceRefused(attempt.refused);
       RETURN_IF_ERROR(Commit(last, &registration, /*moves_progress=*/true));
-      NoteRefused(refused);
-      parts_.foreign_keys_queued();
+      NoteRefused(attempt.refused);
+      NoteOrphans(attempt.orphans, attempt.orphans_queued);
       pending_.clear();
       values_.Clear();
       SetHealth(Health::Level::kOk, "applying");
       MutexLock lock(&mu_);
       ++tally_.transactions;
-      tally_.changes += changes;
-      tally_.orphans += orphans;
-      CountConflictsLocked(conflicts);
+      tally_.changes += attempt.changes;
+      CountConflictsLocked(attempt.conflicts);
       return absl::OkStatus();
     }
     if (connection_->broken()) return status;
     Rollback();
-    if (status.ok() && values_.wants()) {
-      registration.Release();
-      RETURN_IF_ERROR(FetchValues(/*may_be_split=*/false));
-      RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
-    }
-    if (status.ok()) {
-      if (!must_wait.empty()) RETURN_IF_ERROR(WaitForCapture());
-      // Earlier parts' rows were decided with what was found before; they will be again.
-      for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
+    if (attempt.rehearsal) {
+      RETURN_IF_ERROR(WaitFor(attempt, stamps, &registration, &found_before));
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       WaitForServerClock(last.stamp.time_us);
     } else {
       return status;
     }
+    MutexLock lock(&mu_);
+    ++tally_.retries;
   }
   return absl::UnavailableError("the applier was told to stop");
+}
+
+absl::StatusOr<bool> Applier::RunPiece(const std::shared_ptr<const Piece>& piece,
+                                       const FoundBefore& found_before, Attempt* attempt) {
+  const bool letter = attempt->letter.valid();
+  GroupPlan plan(origin_);
+  RETURN_IF_ERROR(plan.Add(piece, Resolver()));
+  GroupClaims claims;
+  RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
+  absl::flat_hash_map<std::string, conflict::Version> before;
+  RETURN_IF_ERROR(versions_.Record(
+      plan, claims, &before, {.ends_here = piece->last && !letter, .letter = attempt->letter}));
+  RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
+  RETURN_IF_ERROR(values_.Prepare(plan, before));
+  executor_options_.fold.rehearsal = attempt->rehearsal;
+  GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions, &found_before,
+                         &values_);
+  executor.SetClaims(&claims, /*registered=*/nullptr);
+  RETURN_IF_ERROR(foreign_keys_.Before(plan, pipe_.get()));
+  RETURN_IF_ERROR(executor.Run(plan, before));
+  attempt->must_wait.insert(executor.must_wait().begin(), executor.must_wait().end());
+  if (!attempt->must_wait.empty() || values_.wants()) {
+    attempt->rehearsal = true;
+    return attempt->look_ahead-- > 0 && !values_.wants_many();
+  }
+  RETURN_IF_ERROR(RecordDead(executor));
+  RETURN_IF_ERROR(CheckForeignKeys(plan, letter));
+  attempt->orphans += foreign_keys_.orphans();
+  attempt->orphans_queued = attempt->orphans_queued || foreign_keys_.queued();
+  attempt->refused.insert(attempt->refused.end(), executor.refused().begin(),
+                          executor.refused().end());
+  attempt->conflicts.Add(executor.conflicts());
+  attempt->changes += plan.changes();
+  return true;
+}
+
+// What a rehearsal has met, after its rollback: nothing is locked. An error that it ended with may
+// come of what it left out; if not, the next attempt meets it again.
+absl::Status Applier::WaitFor(const Attempt& attempt, StampRange stamps,
+                              KeyTable::Registration* registration, FoundBefore* found_before) {
+  if (values_.wants()) {
+    // Others may need the keys while another node takes its time.
+    registration->Release();
+    RETURN_IF_ERROR(FetchValues(/*may_be_split=*/false));
+    RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, registration));
+  }
+  if (!attempt.must_wait.empty()) RETURN_IF_ERROR(WaitForCapture());
+  // Earlier pieces' rows were decided with what was found before; they will be again.
+  for (const auto& [key, xmin] : attempt.must_wait) (*found_before)[key] = xmin;
+  return absl::OkStatus();
 }
 
 // A group's rows and the unique values that they claim: whoever writes the one or takes the other
@@ -1039,19 +1062,19 @@ bool Applier::SawEverything(const TransactionHeader& header) const {
   return true;
 }
 
-absl::Status Applier::CheckForeignKeys(GroupPlan& plan) {
+absl::Status Applier::CheckForeignKeys(GroupPlan& plan, bool letter) {
   if (merges_own() || foreign_keys_.empty()) return absl::OkStatus();
-  return foreign_keys_.After(plan, !SawEverything(plan.first()), pipe_.get());
+  return foreign_keys_.After(plan, letter || !SawEverything(plan.first()), pipe_.get());
 }
 
 // After the commit.
-void Applier::NoteOrphans() {
-  if (merges_own() || foreign_keys_.orphans() == 0) return;
+void Applier::NoteOrphans(uint64_t orphans, bool queued) {
+  if (merges_own() || orphans == 0) return;
   {
     MutexLock lock(&mu_);
-    tally_.orphans += foreign_keys_.orphans();
+    tally_.orphans += orphans;
   }
-  if (foreign_keys_.queued()) parts_.foreign_keys_queued();
+  if (queued) parts_.foreign_keys_queued();
 }
 
 void Applier::Rollback() {

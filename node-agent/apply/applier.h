@@ -11,6 +11,7 @@
 // session.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -141,6 +142,25 @@ class Applier {
   // SQLSTATE: the clock has not passed a change's time. What the server's function raises.
   static constexpr absl::string_view kClockBehind = "BD001";
 
+  static constexpr size_t kFirstLookAhead = 4;
+  static size_t LongerLookAhead(size_t pieces) { return std::min<size_t>(4 * pieces, 1 << 30); }
+
+  // An attempt at a transaction that is applied piece by piece, in one local transaction.
+  struct Attempt {
+    Lsn letter = {};  // where it ends, if it had been put aside
+    // Once something has to be waited for, the attempt is a rehearsal: it will be rolled back, and
+    // goes on for so many pieces to learn what else has to be waited for. Ever more, so that its
+    // attempts stay few; and few at first, since mostly there is nothing else.
+    size_t look_ahead = kFirstLookAhead;
+    bool rehearsal = false;
+    FoundBefore must_wait = {};
+    ConflictCounts conflicts = {};
+    uint64_t changes = 0;
+    uint64_t orphans = 0;
+    bool orphans_queued = false;
+    std::deque<DeadLetter> refused = {};
+  };
+
   absl::Status Session();
   absl::Status Connect();
   absl::Status SetUpOrigin();
@@ -161,7 +181,11 @@ class Applier {
   absl::StatusOr<size_t> SizeOfGroup(size_t pieces);
   absl::Status ApplyGroup(size_t wanted);
   absl::Status ApplyLarge();
-  absl::Status Attempt(GroupPlan& plan, FoundBefore* found_before, bool* done);
+  // Runs a piece of the transaction that is open. False if no more of them are wanted.
+  absl::StatusOr<bool> RunPiece(const std::shared_ptr<const Piece>& piece,
+                                const FoundBefore& found_before, Attempt* attempt);
+  absl::Status WaitFor(const Attempt& attempt, StampRange stamps,
+                       KeyTable::Registration* registration, FoundBefore* found_before);
   absl::Status RegisterKeys(const GroupPlan& plan, const GroupClaims& claims,
                             const std::vector<std::string>& further,
                             absl::flat_hash_set<std::string>* registered,
@@ -180,15 +204,13 @@ class Applier {
   void AnnounceRefused(const std::deque<DeadLetter>& refused);
   void NoteRefused(const std::deque<DeadLetter>& refused);
   bool SawEverything(const TransactionHeader& header) const;
-  absl::Status CheckForeignKeys(GroupPlan& plan);
-  void NoteOrphans();
+  absl::Status CheckForeignKeys(GroupPlan& plan, bool letter);
+  void NoteOrphans(uint64_t orphans, bool queued);
   absl::Status ApplyLetter(const DeadLetter& letter);
   absl::Status WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,
-                           TransactionHeader* header, FoundBefore* must_wait,
-                           std::deque<DeadLetter>* refused);
+                           TransactionHeader* header, Attempt* attempt);
   absl::Status FoldAgain(const DeadLetter& letter, const FoundBefore& found_before,
-                         TransactionHeader* header, FoundBefore* must_wait,
-                         std::deque<DeadLetter>* refused);
+                         TransactionHeader* header, Attempt* attempt);
   void Rollback();
   void WaitABit(absl::Duration duration);
   void SetConnection(std::unique_ptr<postgres::Connection> connection);

@@ -192,14 +192,14 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
   if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   FoundBefore found_before;
   int aborted = 0;
-  while (!stopping_ && !rewind_) {
-    FoundBefore must_wait;
+  for (size_t look_ahead = kFirstLookAhead; !stopping_ && !rewind_;
+       look_ahead = LongerLookAhead(look_ahead)) {
+    values_.BeginAttempt();
+    Attempt attempt{.letter = letter.end_lsn, .look_ahead = look_ahead};
     TransactionHeader header;
-    std::deque<DeadLetter> refused;
-    absl::Status status = letter.refused
-                              ? FoldAgain(letter, found_before, &header, &must_wait, &refused)
-                              : WriteLetter(letter, found_before, &header, &must_wait, &refused);
-    if (status.ok() && must_wait.empty() && !values_.wants()) {
+    absl::Status status = letter.refused ? FoldAgain(letter, found_before, &header, &attempt)
+                                         : WriteLetter(letter, found_before, &header, &attempt);
+    if (status.ok() && !attempt.rehearsal) {
       status = pipe_->Exec(absl::StrCat("DELETE FROM bdr.dead_letter WHERE id = ", letter.id));
       if (status.ok()) {
         status = pipe_->Exec(
@@ -207,25 +207,19 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
       }
       // Flushed: once the letter is gone, what it needs to be merged is forgotten.
       if (status.ok()) status = pipe_->Exec("SET LOCAL synchronous_commit = local");
-      if (status.ok()) AnnounceRefused(refused);
+      if (status.ok()) AnnounceRefused(attempt.refused);
       if (status.ok()) status = Commit(header, &registration, /*moves_progress=*/false);
       if (status.ok()) {
-        NoteRefused(refused);
+        NoteRefused(attempt.refused);
+        NoteOrphans(attempt.orphans, attempt.orphans_queued);
         values_.Clear();
         return status;
       }
     }
     if (connection_->broken()) return status;
     Rollback();
-    if (status.ok() && values_.wants()) {
-      // Others may need the keys while another node takes its time.
-      registration.Release();
-      RETURN_IF_ERROR(FetchValues(/*may_be_split=*/false));
-      RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
-    }
-    if (status.ok()) {
-      if (!must_wait.empty()) RETURN_IF_ERROR(WaitForCapture());
-      for (const auto& [key, xmin] : must_wait) found_before[key] = xmin;
+    if (attempt.rehearsal) {
+      RETURN_IF_ERROR(WaitFor(attempt, stamps, &registration, &found_before));
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       WaitForServerClock(letter.stamp_us);
     } else if (!absl::IsAborted(status) || ++aborted > 20) {
@@ -236,8 +230,7 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
 }
 
 absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,
-                                  TransactionHeader* header, FoundBefore* must_wait,
-                                  std::deque<DeadLetter>* refused) {
+                                  TransactionHeader* header, Attempt* attempt) {
   RETURN_IF_ERROR(QueueBegin(letter.stamp_us));
   RETURN_IF_ERROR(pipe_->Exec(
       absl::StrCat("SELECT FROM bdr.dead_letter WHERE id = ", letter.id, " FOR UPDATE"),
@@ -273,28 +266,8 @@ absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& f
     for (Piece& each : pieces) {
       const auto piece = std::make_shared<const Piece>(std::move(each));
       *header = piece->header;
-      GroupPlan plan(origin_);
-      RETURN_IF_ERROR(plan.Add(piece, Resolver()));
-      GroupClaims claims;
-      RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
-      absl::flat_hash_map<std::string, conflict::Version> before;
-      RETURN_IF_ERROR(
-          versions_.Record(plan, claims, &before, {.ends_here = false, .letter = letter.end_lsn}));
-      RETURN_IF_ERROR(claims.LookUp(*parts_.claims, &claim_reader_));
-      RETURN_IF_ERROR(values_.Prepare(plan, before));
-      GroupExecutor executor(executor_options_, pipe_.get(), &versions_, parts_.versions,
-                             &found_before, &values_);
-      executor.SetClaims(&claims, /*registered=*/nullptr);
-      RETURN_IF_ERROR(foreign_keys_.Before(plan, pipe_.get()));
-      RETURN_IF_ERROR(executor.Run(plan, before));
-      if (values_.wants() || !executor.must_wait().empty()) {
-        *must_wait = executor.must_wait();
-        return absl::OkStatus();
-      }
-      refused->insert(refused->end(), executor.refused().begin(), executor.refused().end());
-      RETURN_IF_ERROR(RecordDead(executor));
-      RETURN_IF_ERROR(foreign_keys_.After(plan, /*unseen=*/true, pipe_.get()));
-      NoteOrphans();
+      ASSIGN_OR_RETURN(const bool go_on, RunPiece(piece, found_before, attempt));
+      if (!go_on) return absl::OkStatus();
     }
   }
   return absl::OkStatus();
@@ -303,8 +276,7 @@ absl::Status Applier::WriteLetter(const DeadLetter& letter, const FoundBefore& f
 // A change that the function of the table's policy had refused: its row as its whole history makes
 // it now.
 absl::Status Applier::FoldAgain(const DeadLetter& letter, const FoundBefore& found_before,
-                                TransactionHeader* header, FoundBefore* must_wait,
-                                std::deque<DeadLetter>* refused) {
+                                TransactionHeader* header, Attempt* attempt) {
   RETURN_IF_ERROR(QueueBegin(letter.stamp_us));
   RefusedRow row;
   RETURN_IF_ERROR(QueueReadRefused(letter.id, pipe_.get(), &row));
@@ -330,15 +302,16 @@ absl::Status Applier::FoldAgain(const DeadLetter& letter, const FoundBefore& fou
   RETURN_IF_ERROR(fold.AddKnownKey(row.version_key, &ops, &kept));
   RETURN_IF_ERROR(fold.Lock(ops));
   RETURN_IF_ERROR(pipe_->Finish());
-  RETURN_IF_ERROR(fold.Write(must_wait));
-  if (!must_wait->empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(fold.Write(&attempt->must_wait));
+  attempt->rehearsal = !attempt->must_wait.empty();
+  if (attempt->rehearsal) return absl::OkStatus();
   for (const RefusedChange& again : fold.refused()) {
     if (again.change.origin == letter.origin && again.change.end_lsn == letter.end_lsn) {
       return absl::FailedPreconditionError(absl::StrCat("the function of the policy of table \"",
                                                         row.schema, ".", row.table,
                                                         "\" still raises: ", again.error));
     }
-    RETURN_IF_ERROR(QueueRefused(again, pipe_.get(), refused));
+    RETURN_IF_ERROR(QueueRefused(again, pipe_.get(), &attempt->refused));
   }
   return pipe_->Finish();
 }

@@ -160,7 +160,7 @@ absl::Status FoldExecutor::Write(FoundBefore* must_wait) {
     ASSIGN_OR_RETURN(table.truncates, Truncates(*table.ops->table));
     RETURN_IF_ERROR(WriteTable(table, &batch, &first_base, must_wait));
   }
-  if (!must_wait->empty() || batch.Count() == 0) return absl::OkStatus();
+  if (!must_wait->empty() || options_.rehearsal || batch.Count() == 0) return absl::OkStatus();
   return options_.database->Write(&batch, /*sync=*/first_base);
 }
 

@@ -47,6 +47,9 @@ struct FoldOptions {
   // A transaction of the origin that had been put aside and is applied now, though progress has
   // passed it.
   Lsn letter = {};
+  // The transaction will be rolled back, and something was left out of it: what is found tells
+  // nothing of a key's base.
+  bool rehearsal = false;
 };
 
 // A change that the user's function refused: the row stays as if the change had not been made.

@@ -3,6 +3,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,8 +30,12 @@ bool HasUnchanged(const LocalRow& row) {
   });
 }
 
-absl::Status MissingValues::Prepare(GroupPlan& plan, const Versions& before) {
+void MissingValues::BeginAttempt() {
   wanted_.clear();
+  named_.clear();
+}
+
+absl::Status MissingValues::Prepare(GroupPlan& plan, const Versions& before) {
   disputed_.clear();
   std::vector<std::string> keys;
   for (Segment& segment : plan.segments()) {
@@ -86,6 +91,8 @@ bool MissingValues::IsDisputed(const RowOp& op, OriginId origin) const {
 }
 
 void MissingValues::Want(const std::shared_ptr<const BoundTable>& table, const RowOp& op) {
+  // A transaction's later changes of a row find what the first of them has written.
+  if (!named_.emplace(op.version_key, op.stamp).second) return;
   Wanted wanted{
       .table = table, .version_key = op.version_key, .stamp = op.stamp, .key = {}, .columns = {}};
   for (const int column : table->table().key) {
@@ -183,8 +190,12 @@ absl::Status MissingValues::Take(const Wanted& wanted, RowAnswer answer,
     versions_->PutDisputed(disputed, wanted.version_key, answer.version);
   }
   for (const OwnedValue& value : answer.values) bytes_ += value.data.size();
-  got_[{wanted.version_key, wanted.stamp}] = {
-      .state = answer.state, .columns = wanted.columns, .values = std::move(answer.values)};
+  Got& got = got_[{wanted.version_key, wanted.stamp}];
+  if (got.state != answer.state) got = {.state = answer.state, .columns = {}, .values = {}};
+  // Beside what came for an earlier change of the same row.
+  got.columns.insert(got.columns.end(), wanted.columns.begin(), wanted.columns.end());
+  got.values.insert(got.values.end(), std::make_move_iterator(answer.values.begin()),
+                    std::make_move_iterator(answer.values.end()));
   return absl::OkStatus();
 }
 
@@ -206,7 +217,7 @@ RowsWanted MissingValues::MakeRequest(const std::vector<Wanted*>& rows, bool exa
 }
 
 void MissingValues::Clear() {
-  wanted_.clear();
+  BeginAttempt();
   got_.clear();
   disputed_.clear();
   bytes_ = 0;

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,8 @@ class MissingValues {
   MissingValues(RowSource* source, Database* database, const conflict::VersionStore* versions)
       : source_(source), database_(database), versions_(versions) {}
 
+  // Nothing is wanted yet.
+  void BeginAttempt();
   // Before each attempt at a plan, once it is known what stood in the store: fills in what was
   // fetched, and takes back what a change took from an earlier one of the group where another
   // origin's version lies between the two.
@@ -49,6 +52,8 @@ class MissingValues {
   // The change cannot be written without values that it does not carry.
   void Want(const std::shared_ptr<const BoundTable>& table, const RowOp& op);
   bool wants() const { return !wanted_.empty(); }
+  // So many that they should be fetched before more are asked for.
+  bool wants_many() const { return wanted_.size() >= kManyRows; }
 
   struct Fetch {
     OriginId origin;  // of the changes
@@ -66,6 +71,8 @@ class MissingValues {
   uint64_t waits() const { return waits_; }      // how often somebody could not be asked, ever
 
  private:
+  static constexpr size_t kManyRows = 10'000;
+
   struct Wanted {
     std::shared_ptr<const BoundTable> table;
     std::string version_key;
@@ -94,6 +101,7 @@ class MissingValues {
   Database* const database_;
   const conflict::VersionStore* const versions_;
   std::vector<Wanted> wanted_;
+  std::set<Name> named_;  // of what was wanted in this attempt
   std::map<Name, Got> got_;
   size_t bytes_ = 0;
   absl::flat_hash_map<std::string, conflict::Stamp> disputed_;

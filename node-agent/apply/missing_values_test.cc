@@ -96,6 +96,7 @@ class MissingValuesTest : public ::testing::Test {
     return plan.segments().front().tables.front().rows.front();
   }
   absl::Status Fetch(GroupPlan& plan) {
+    values_->BeginAttempt();
     RETURN_IF_ERROR(values_->Prepare(plan, {}));
     values_->Want(bound_, OnlyRow(plan));
     RETURN_IF_ERROR(values_->FetchWanted({.origin = {.node = kOrigin, .incarnation = 1},
@@ -193,6 +194,19 @@ TEST_F(MissingValuesTest, WhatEverybodyDeniesLongEnoughIsLost) {
   ASSERT_OK(Fetch(*plan));
   EXPECT_TRUE(OnlyRow(*plan).keeps_found);
   EXPECT_TRUE(OnlyRow(*plan).values_lost);
+}
+
+// A transaction that is applied piece by piece may change a row in several of them, and leave
+// another column alone in each.
+TEST_F(MissingValuesTest, WhatCameForOneChangeOfATransactionStaysBesideThatOfAnother) {
+  source_.answers[kOrigin] = Found(10, "large");
+  ASSERT_OK(Fetch(*Plan({kLeavesOut})));
+  source_.answers[kOrigin] = Found(10, "other");
+  ASSERT_OK(Fetch(*Plan({UpdateBytes(100, {Int(1), Unchanged(), Text("set")})})));
+  auto plan = Plan({UpdateBytes(100, {Int(1), Unchanged(), Unchanged()})});
+  ASSERT_OK(values_->Prepare(*plan, {}));
+  EXPECT_EQ(OnlyRow(*plan).row[1].data, "other");
+  EXPECT_EQ(OnlyRow(*plan).row[2].data, "large");
 }
 
 // Another origin's version may lie between two changes of one group; then what the earlier one set

@@ -220,5 +220,29 @@ TEST_F(ToastTest, AGroupThatFallsApartLosesNoValue) {
   ExpectEverywhere("SELECT count(*) FROM doc WHERE left(body, 3) = 'new'", "10");
 }
 
+// A large transaction is applied block by block. What it needs from elsewhere is fetched for many
+// of them at a time, not for each one from the beginning.
+TEST_F(ToastTest, ALargeTransactionFetchesForManyBlocksAtATime) {
+  harness::ClusterOptions options;
+  options.nodes.assign(2, {});
+  options.proxies = true;
+  options.schema_sql =
+      "CREATE TABLE doc (id int PRIMARY KEY, title text, body text);"
+      "ALTER TABLE doc ALTER body SET STORAGE EXTERNAL;"
+      "INSERT INTO doc SELECT i, 'title', repeat('old', 1000) FROM generate_series(1, 900) i;";
+  options.agent_config = "block_max_bytes: 16KiB\n";
+  BDR_START_CLUSTER(std::move(options));
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n2", "UPDATE doc SET body = repeat('n_2', 1000)");
+  BDR_EXEC("n1", "UPDATE doc SET title = repeat('n_1', 150)");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM doc WHERE title LIKE 'n_1%' AND body LIKE 'old%'", "900");
+  EXPECT_EQ(Fetched("n2"), 900);
+  ASSERT_OK_AND_ASSIGN(const harness::Metrics metrics, cluster_->AgentMetrics("n2"));
+  EXPECT_GE(metrics.Sum("bdr_apply_retries_total"), 1) << "nothing was waited for";
+  EXPECT_LE(metrics.Sum("bdr_apply_retries_total"), 5);
+}
+
 }  // namespace
 }  // namespace bdr::integration

@@ -77,6 +77,28 @@ TEST_F(TruncateTest, ALargeTransactionBehindATruncateIsNotSentOnByWhoAppliedIt) 
       << "rows came back to where they were written";
 }
 
+// A large transaction is applied block by block, and none of its rows stands where it arrives. What
+// is not known of them has to be waited for: once, not for each block from the beginning.
+TEST_F(TruncateTest, ALargeTransactionThatMeetsNoRowIsNotBegunAnewForEachBlock) {
+  harness::ClusterOptions options;
+  options.nodes.assign(2, {});
+  options.proxies = true;
+  options.schema_sql =
+      "CREATE TABLE t (id int PRIMARY KEY, v text);"
+      "INSERT INTO t SELECT i, repeat('v', 100) FROM generate_series(1, 4000) i;";
+  options.agent_config = "block_max_bytes: 16KiB\n";
+  BDR_START_CLUSTER(std::move(options));
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n2", "TRUNCATE t");
+  BDR_EXEC("n1", "UPDATE t SET v = repeat('w', 100)");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM t WHERE v LIKE 'w%'", "4000");
+  ASSERT_OK_AND_ASSIGN(const harness::Metrics metrics, cluster_->AgentMetrics("n2"));
+  EXPECT_GE(metrics.Sum("bdr_apply_retries_total"), 1) << "nothing was waited for";
+  EXPECT_LE(metrics.Sum("bdr_apply_retries_total"), 5);
+}
+
 // Two nodes write on while they are cut off, and one truncates in between: what lies before the
 // truncate dies everywhere, what lies behind it stays, in tables with a key and without one.
 TEST_F(TruncateTest, WhatIsOlderDiesAndWhatIsNewerStaysOnEveryNode) {
