@@ -84,6 +84,7 @@ absl::Status Agent::Run() {
   absl::Status status = Repeat("waiting_for_identity", &Agent::LearnIdentity);
   if (status.ok()) status = Repeat("checking", &Agent::CheckPostgres);
   if (status.ok()) status = Repeat("fencing", &Agent::Fence);
+  if (status.ok()) status = Repeat("starting", &Agent::KeepMembership);
   if (status.ok()) status = StartDataPath();
   if (status.ok()) status = Serve();
   if (status.ok()) status = Repeat("joining", &Agent::Join);
@@ -251,12 +252,12 @@ absl::Status Agent::StartDataPath() {
   }
   clock_gate_ = std::make_unique<ClockGate>(config_.max_clock_skew, progress_.get(), history_.get(),
                                             clock_.get(), retired);
-  clock_gate_->Accept(membership().accepted_clock);
+  clock_gate_->Accept(taken_.accepted_clock);
   dead_letters_ = std::make_unique<DeadLetters>(progress_.get(), letters_at_start_);
   foreign_key_actions_ = std::make_unique<ForeignKeyActions>(config_.database);
   tables_ = std::make_unique<TableCache>(sql);
   settings_ = std::make_unique<Settings>();
-  RETURN_IF_ERROR(TakeSettings(membership()));
+  RETURN_IF_ERROR(TakeSettings());
   keys_ = std::make_unique<KeyTable>();
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
@@ -421,22 +422,21 @@ absl::Status Agent::Join() {
   return absl::OkStatus();
 }
 
-// Takes up every change of the members until the agent is told to stop.
+// Takes up every change of the cluster until the agent is told to stop.
 absl::Status Agent::Follow() {
-  Membership taken;
+  Membership followed;
+  std::string logged;
   while (true) {
-    const Membership known = membership();
-    if (known != taken) {
-      const absl::Status status = peers_->Set(known);
-      if (status.ok()) {
-        taken = known;
-        RETURN_IF_ERROR(TakeSettings(known));
-      } else {
+    absl::Status status = membership() == followed ? absl::OkStatus() : TakeChange(&followed);
+    if (status.ok()) status = FollowClock();
+    if (absl::IsDataLoss(status)) return status;
+    if (status.message() != logged) {
+      logged = std::string(status.message());
+      if (!status.ok()) {
         LogWarning("agent", {{"node", config_.node}},
-                   absl::StrCat("cannot take up the members yet: ", status.message()));
+                   absl::StrCat("cannot take up a change of the cluster yet: ", logged));
       }
     }
-    RETURN_IF_ERROR(FollowClock(taken));
     peers_->Relay();
     Wait(kRepeat);
     MutexLock lock(&mu_);
@@ -445,37 +445,56 @@ absl::Status Agent::Follow() {
   }
 }
 
-// Written down first: what is kept for them from now on must still be kept after a crash.
-absl::Status Agent::TakeSettings(const Membership& known) {
-  State state(database_.get());
-  RETURN_IF_ERROR(state.Put(kStateMembership, Serialize(known), /*sync=*/true));
+absl::Status Agent::TakeChange(Membership* followed) {
+  RETURN_IF_ERROR(KeepMembership());
+  RETURN_IF_ERROR(peers_->Set(taken_));
+  RETURN_IF_ERROR(TakeSettings());
+  *followed = taken_;
+  // The cluster waits to hear that its settings are followed.
+  control_->Kick();
+  return absl::OkStatus();
+}
+
+// Written down before it is followed: what is kept for its settings from now on must still be kept
+// after a crash.
+absl::Status Agent::KeepMembership() {
+  const Membership known = membership();
+  RETURN_IF_ERROR(State(database_.get()).Put(kStateMembership, Serialize(known), /*sync=*/true));
+  taken_ = known;
+  return absl::OkStatus();
+}
+
+absl::Status Agent::TakeSettings() {
   // Another node's transactions may have told of more than bdr-server did.
-  ASSIGN_OR_RETURN(const auto active, state.Get(kStateSettingsActive));
-  settings_->Take(known,
+  ASSIGN_OR_RETURN(const auto active, State(database_.get()).Get(kStateSettingsActive));
+  settings_->Take(taken_,
                   std::max({progress_->ServerClock(), clock_->Promise(0), newest_applied_us_}));
   if (active.has_value()) {
     ASSIGN_OR_RETURN(const uint64_t version, DecodeU64(*active));
     if (version > settings_->active()) settings_->RaiseActive(version);
   }
-  // The cluster waits to hear that they are followed.
-  if (joined_) control_->Kick();
   return absl::OkStatus();
 }
 
 // A step of the clock that the cluster has accepted holds from when it is written down, until the
 // clock has passed all stamps.
-absl::Status Agent::FollowClock(const Membership& taken) {
+absl::Status Agent::FollowClock() {
   const int64_t before_us = clock_gate_->advance_us();
-  clock_gate_->Accept(taken.accepted_clock);
+  clock_gate_->Accept(taken_.accepted_clock);
   if (const int64_t now_us = clock_gate_->advance_us(); now_us != before_us) {
     LogWarning(
         "clock",
-        {{"state", "advanced"}, {"id", taken.accepted_clock.id}, {"by", RoughDuration(now_us)}});
+        {{"state", "advanced"}, {"id", taken_.accepted_clock.id}, {"by", RoughDuration(now_us)}});
   }
-  const uint64_t retired = clock_gate_->Retire();
-  if (retired == 0) return absl::OkStatus();
-  LogInfo("clock", {{"state", "advanced->right"}, {"id", retired}});
-  return State(database_.get()).Put(kStateClockRetired, EncodeU64(retired), /*sync=*/true);
+  if (const uint64_t retired = clock_gate_->Retire(); retired != 0) {
+    LogInfo("clock", {{"state", "advanced->right"}, {"id", retired}});
+    clock_retired_ = retired;
+  }
+  if (clock_retired_ == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(
+      State(database_.get()).Put(kStateClockRetired, EncodeU64(clock_retired_), /*sync=*/true));
+  clock_retired_ = 0;
+  return absl::OkStatus();
 }
 
 // In the order opposite to coming to life: first nobody asks any more, then nothing comes in, then

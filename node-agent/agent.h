@@ -84,8 +84,11 @@ class Agent : public AgentBackend {
   absl::Status StartDataPath();
   absl::Status Serve();
   absl::Status Join();
+  absl::Status KeepMembership();
   absl::Status Follow();
-  absl::Status FollowClock(const Membership& taken);
+  absl::Status TakeChange(Membership* followed);
+  absl::Status TakeSettings();
+  absl::Status FollowClock();
   void ShutDown();
   // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).
   absl::Status Repeat(absl::string_view state, absl::Status (Agent::*step)());
@@ -94,7 +97,6 @@ class Agent : public AgentBackend {
   void RefreshMetrics();
   Membership membership() const;
   void SetMembership(const Membership& membership);
-  absl::Status TakeSettings(const Membership& known);
 
   const AgentConfig config_;
   HealthCell health_{"starting"};
@@ -111,6 +113,8 @@ class Agent : public AgentBackend {
 
   // From the identity on.
   OriginId own_;
+  Membership taken_;            // as it was written down last
+  uint64_t clock_retired_ = 0;  // to be written down; 0: nothing
   std::unique_ptr<AppliedHistory> history_;
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<StampClock> clock_;

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rocksdb/write_batch.h>
-#include <sched.h>
 #include <sys/mount.h>
 
 #include <filesystem>
@@ -17,6 +16,7 @@
 #include "base/testing.h"
 #include "node-agent/changelog/state.h"
 #include "tests/harness/cluster.h"
+#include "tests/harness/small_disk.h"
 #include "tests/harness/temp_folder.h"
 
 namespace bdr::agent {
@@ -28,14 +28,11 @@ class FullDiskTest : public testing::Test {
  protected:
   // Mounts of our own, gone with this process. Once, for RocksDB's threads stay in the namespace in
   // which they were started.
-  static void SetUpTestSuite() {
-    may_mount_ =
-        unshare(CLONE_NEWNS) == 0 && mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  }
+  static void SetUpTestSuite() { may_mount_ = harness::LeaveMounts().ok(); }
 
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(folder_, harness::TempFolder::Create());
-    if (!may_mount_ || mount("tmpfs", folder_->path().c_str(), "tmpfs", 0, "size=24m") != 0) {
+    if (!may_mount_ || !harness::MountSmallDisk(folder_->path(), "24m").ok()) {
       GTEST_SKIP() << "a disk of its own can only be mounted by root";
     }
     mounted_ = true;
@@ -45,7 +42,7 @@ class FullDiskTest : public testing::Test {
 
   void TearDown() override {
     database_.reset();
-    if (mounted_) umount(folder_->path().c_str());
+    if (mounted_) harness::UnmountSmallDisk(folder_->path());
   }
 
   absl::Status Write(int i, bool sync) {

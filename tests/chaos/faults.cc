@@ -1,9 +1,5 @@
 #include "tests/chaos/faults.h"
 
-#include <fcntl.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -13,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "tests/harness/small_disk.h"
 
 namespace bdr::chaos {
 namespace {
@@ -346,22 +343,9 @@ absl::Status Faults::BeginDatabase(FaultKind kind, Active* active) {
 // The disk of the agent's data folder, which is one of its own (see run.cc).
 absl::Status Faults::FillDisk(Active* active) {
   if (!plan_.small_disks) return absl::FailedPreconditionError("the agents share one disk");
-  const std::string file = cluster_->agent_folder(active->node) + "/filler";
-  struct statvfs disk = {};
-  if (statvfs(cluster_->agent_folder(active->node).c_str(), &disk) != 0) {
-    return absl::InternalError("statvfs failed");
-  }
-  const int fd = open(file.c_str(), O_CREAT | O_WRONLY, 0600);
-  if (fd < 0) return absl::InternalError(absl::StrCat("cannot create ", file));
-  const auto all = static_cast<off_t>(disk.f_bavail * disk.f_frsize);
-  const int failed = posix_fallocate(fd, 0, all);
-  close(fd);
-  active->end = [file] {
-    std::error_code error;
-    std::filesystem::remove(file, error);
-    return error ? absl::InternalError(error.message()) : absl::OkStatus();
-  };
-  return failed == 0 ? absl::OkStatus() : active->end();
+  const std::string folder = cluster_->agent_folder(active->node);
+  active->end = [folder] { return harness::MakeRoom(folder); };
+  return harness::FillDisk(folder);
 }
 
 // Of all databases, or PostgreSQL keeps the commit times.

@@ -1,7 +1,4 @@
 // bdr-chaos: what `./dev chaos` runs. One seed is one run.
-#include <sched.h>
-#include <sys/mount.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string>
@@ -15,6 +12,7 @@
 #include "tests/chaos/prove.h"
 #include "tests/chaos/run.h"
 #include "tests/harness/network.h"
+#include "tests/harness/small_disk.h"
 
 namespace bdr::chaos {
 namespace {
@@ -110,7 +108,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   // What is mounted for a run goes with us, however we end. Not allowed: nothing is mounted.
-  if (unshare(CLONE_NEWNS) == 0) mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+  (void)bdr::harness::LeaveMounts();
   // So does the network.
   options.own_network = bdr::harness::LeaveNetwork().ok();
   if (prove) return bdr::chaos::ProveAll();

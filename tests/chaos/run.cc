@@ -1,10 +1,6 @@
 #include "tests/chaos/run.h"
 
-#include <sys/mount.h>
-
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -23,6 +19,7 @@
 #include "tests/chaos/witnesses.h"
 #include "tests/chaos/workload.h"
 #include "tests/harness/cluster.h"
+#include "tests/harness/small_disk.h"
 #include "tests/harness/temp_folder.h"
 
 namespace bdr::chaos {
@@ -30,7 +27,7 @@ namespace {
 
 // Long: rows that fold cost the more the further behind a node is, and machines are shared.
 constexpr absl::Duration kHealed = absl::Seconds(150);
-constexpr char kDiskSize[] = "size=256m";
+constexpr char kDiskSize[] = "256m";
 
 // What a run did, line by line, in its folder and, if wanted, on the screen.
 class RunLog {
@@ -50,24 +47,22 @@ class RunLog {
   const bool verbose_;
 };
 
-// A disk of its own for each agent's data folder, so that it can be full. Needs root; they go with
-// our namespace of mounts, however we end.
+std::vector<std::string> DataFolders(const std::string& folder, int nodes) {
+  std::vector<std::string> folders;
+  for (int i = 1; i <= nodes; ++i) folders.push_back(absl::StrCat(folder, "/n", i, "/agent"));
+  return folders;
+}
+
+// A disk of its own for each agent's data folder, so that it can be full.
 absl::Status MountDisks(const std::string& folder, int nodes) {
-  for (int i = 1; i <= nodes; ++i) {
-    const std::string data = absl::StrCat(folder, "/n", i, "/agent");
-    std::filesystem::create_directories(data);
-    if (mount("tmpfs", data.c_str(), "tmpfs", 0, kDiskSize) != 0) {
-      return absl::PermissionDeniedError(
-          absl::StrCat("cannot mount a disk for an agent: ", std::strerror(errno)));
-    }
+  for (const std::string& data : DataFolders(folder, nodes)) {
+    RETURN_IF_ERROR(harness::MountSmallDisk(data, kDiskSize));
   }
   return absl::OkStatus();
 }
 
 void Unmount(const std::string& folder, int nodes) {
-  for (int i = 1; i <= nodes; ++i) {
-    umount2(absl::StrCat(folder, "/n", i, "/agent").c_str(), MNT_DETACH);
-  }
+  for (const std::string& data : DataFolders(folder, nodes)) harness::UnmountSmallDisk(data);
 }
 
 std::string Schema(const Plan& plan, const std::vector<std::string>& nodes) {

@@ -1,5 +1,8 @@
 // What cannot be applied stops, says why, and goes on when the cause is gone; what differs is
 // found.
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "tests/harness/small_disk.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -103,6 +106,38 @@ TEST_F(ErrorsTest, AnOriginThatStoppedHoldsBackOnlyWhatDependsOnIt) {
   BDR_EXEC("n2", "ALTER TABLE t DROP CONSTRAINT small");
   ASSERT_OK(cluster_->Bdrctl({"apply", "retry", "n2"}));
   BDR_CONVERGE();
+}
+
+// What the agent must write down of the cluster waits for room as all else does.
+TEST_F(ErrorsTest, AFullDiskEndsNoAgentThatHearsOfNewSettings) {
+  if (!harness::LeaveMounts().ok()) GTEST_SKIP() << "a disk of its own needs root";
+  ASSERT_OK_AND_ASSIGN(const auto folder, harness::TempFolder::Create());
+  const std::string disk = folder->path() + "/n2/agent";
+  ASSERT_OK(harness::MountSmallDisk(disk, "64m"));
+  const absl::Cleanup unmount = [&disk] { harness::UnmountSmallDisk(disk); };
+  harness::ClusterOptions options;
+  options.nodes.assign(2, {});
+  options.folder = folder->path();
+  options.schema_sql = "CREATE TABLE t (id int PRIMARY KEY); ALTER TABLE t REPLICA IDENTITY FULL";
+  BDR_START_CLUSTER(std::move(options));
+  ASSERT_OK(harness::FillDisk(disk));
+  const auto set_policy = [this](const std::string& wait) {
+    ASSERT_OK_AND_ASSIGN(const harness::ProgramResult set,
+                         cluster_->Bdrctl({"table", "set-policy", "public.t", "first_update_wins",
+                                           "--wait", wait, "-o", "json"}));
+    EXPECT_EQ(set.exit_code, 0) << set.out << set.err;
+  };
+  ASSERT_NO_FATAL_FAILURE(set_policy("0"));
+  ASSERT_OK(
+      harness::WaitFor("the agent cannot write it down", kDeadline, [&]() -> absl::StatusOr<bool> {
+        ASSIGN_OR_RETURN(const std::string log, harness::ReadFile(cluster_->agent_log("n2")));
+        return absl::StrContains(log, "cannot take up a change of the cluster");
+      }));
+  ASSERT_OK(harness::MakeRoom(disk));
+  ASSERT_NO_FATAL_FAILURE(set_policy("60"));
+  BDR_EXEC("n1", "INSERT INTO t VALUES (1)");
+  BDR_CONVERGE();
+  cluster_.reset();
 }
 
 TEST_F(ErrorsTest, VerifyFindsARowThatDiffers) {
