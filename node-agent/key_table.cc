@@ -85,8 +85,8 @@ void KeyTable::Registration::Commit(Lsn local_after) {
 }
 
 void KeyTable::EndLocked(Registration* registration) {
+  if (!registration->all_) --held_;
   for (const std::string& key : registration->keys_) {
-    --held_;
     const auto found = keys_.find(key);
     if (BDR_RULE_BROKEN("keys_in_flight") && found == keys_.end()) continue;
     found->second.holder = 0;
@@ -131,7 +131,7 @@ std::pair<bool, KeyTable::Registration> KeyTable::Register(uint64_t holder,
     known.holder = holder;
     known.held = stamps;
   }
-  held_ += keys.size();
+  ++held_;
   for (const std::string& table : touched) {
     KnownTable& known = tables_[table];
     known.oldest_us =

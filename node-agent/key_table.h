@@ -60,13 +60,15 @@ class KeyTable {
 
   // Waits until no other holder has any of `keys` (version keys), then registers them all. False
   // on timeout. `tables`: OIDs of tables in which rows without a key are written; these are only
-  // remembered, and kept from nobody.
+  // remembered, and kept from nobody but who registers all.
   std::pair<bool, Registration> Register(uint64_t holder, std::vector<std::string> keys,
                                          StampRange stamps, absl::Duration timeout,
                                          const std::vector<uint32_t>& tables = {});
 
-  // Waits until nobody else has any key, then registers all there could be: for a transaction too
-  // large to name its keys beforehand. Others wait meanwhile.
+  // Waits until nobody else holds a registration, be it of no key, then registers all there could
+  // be: for a transaction too large to name its keys beforehand, and for a TRUNCATE, which must not
+  // fall between another group's look at the store and its rows without a key. Others wait
+  // meanwhile.
   std::pair<bool, Registration> RegisterAll(uint64_t holder, StampRange stamps,
                                             absl::Duration timeout);
 
@@ -128,7 +130,7 @@ class KeyTable {
   absl::flat_hash_map<std::string, Known> keys_ ABSL_GUARDED_BY(mu_);
   // By the first bytes of their version keys.
   absl::flat_hash_map<std::string, KnownTable> tables_ ABSL_GUARDED_BY(mu_);
-  size_t held_ ABSL_GUARDED_BY(mu_) = 0;  // keys with a holder
+  size_t held_ ABSL_GUARDED_BY(mu_) = 0;  // registrations, but for an exclusive one
   uint64_t exclusive_ ABSL_GUARDED_BY(mu_) = 0;
   // Who waits for everything; nobody else begins meanwhile, or it might wait for ever.
   uint64_t exclusive_waiter_ ABSL_GUARDED_BY(mu_) = 0;

@@ -143,6 +143,16 @@ TEST(KeyTableTest, RowsWithoutAKeyAreRememberedByTableAndKeptFromNobody) {
   EXPECT_FALSE(table.TouchesTable(9, 500));
 }
 
+// A TRUNCATE between the store that was asked for one and the rows would leave these standing.
+TEST(KeyTableTest, WhoWantsAllWaitsForAGroupOfRowsWithoutAKey) {
+  KeyTable table;
+  auto [first, one] = table.Register(1, {}, kStamps, kShort, {9});
+  ASSERT_TRUE(first);
+  EXPECT_FALSE(table.RegisterAll(2, kStamps, kShort).first);
+  one.Commit(Lsn{50});
+  EXPECT_TRUE(table.RegisterAll(2, kStamps, kShort).first);
+}
+
 TEST(KeyTableTest, ManyHoldersOfRandomKeysNeitherMeetNorHang) {
   constexpr int kHolders = 6;
   constexpr int kRounds = 1500;
