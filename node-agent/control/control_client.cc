@@ -83,7 +83,7 @@ struct ControlClient::Impl {
     v1::ReportRequest request;
     request.set_name(options.node);
     fill_report(&request);
-    absl::Status last;
+    absl::Status last = absl::CancelledError("stopping");
     for (size_t i = 0; i < servers.size() && !Stopped(); ++i) {
       Server& server = servers[present % servers.size()];
       auto membership = Report(server, request);

@@ -59,6 +59,10 @@ class FakeServer : public v1::ControlPlane::Service {
     }
     return reports_.size() >= count;
   }
+  bool HasReports() {
+    MutexLock lock(&mu_);
+    return !reports_.empty();
+  }
   v1::ReportRequest LastReport() {
     MutexLock lock(&mu_);
     return reports_.back();
@@ -177,6 +181,36 @@ TEST(ControlClientTest, ARefusalIsKeptForWhoAsks) {
   ASSERT_TRUE(server.WaitForReports(2));
   EXPECT_EQ(client->LastReport().code(), absl::StatusCode::kNotFound);
   EXPECT_TRUE(epochs.list().empty());
+}
+
+// Nobody was asked then, and nobody has answered.
+TEST(ControlClientTest, MayBeStoppedWhileAReportIsFilled) {
+  FakeServer server;
+  Mutex mu;
+  CondVar changed;
+  bool filling = false;
+  bool stopping = false;
+  auto client = ControlClient::Start(
+      {.node = "eu1", .servers = {server.address()}, .security = {.insecure = true}},
+      [&](v1::ReportRequest*) {
+        MutexLock lock(&mu);
+        filling = true;
+        changed.NotifyAll();
+        while (!stopping) changed.Wait(&mu);
+        // The destructor, which has just been called, is given time to say so; nothing else shows.
+        const absl::Time until = absl::Now() + absl::Milliseconds(200);
+        while (absl::Now() < until) changed.WaitFor(&mu, until - absl::Now());
+      },
+      [](const Membership&) {});
+  ASSERT_OK(client);
+  {
+    MutexLock lock(&mu);
+    while (!filling) changed.Wait(&mu);
+    stopping = true;
+    changed.NotifyAll();
+  }
+  client->reset();
+  EXPECT_FALSE(server.HasReports());
 }
 
 TEST(ControlClientTest, WithoutServersItDoesNotStart) {
