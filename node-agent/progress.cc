@@ -128,7 +128,12 @@ std::vector<OriginLsn> Progress::FlushedThrough(Lsn flushed) {
       remote.flushed = std::max(remote.flushed, remote.unflushed.front().origin_lsn);
       remote.unflushed.pop_front();
     }
-    if (remote.flushed.valid()) result.push_back({.origin = origin, .lsn = remote.flushed});
+    Lsn kept = remote.flushed;
+    if (log_ != nullptr) {
+      kept = std::min(kept, std::max(log_->CompleteThrough(origin),
+                                     log_->TrimmedThrough(origin).end_lsn));
+    }
+    if (kept.valid()) result.push_back({.origin = origin, .lsn = kept});
   }
   return result;
 }

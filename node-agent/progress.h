@@ -61,8 +61,9 @@ class Progress : public StreamBackend {
   void WaitCommitted(const OriginLsn& waited, absl::Duration timeout) const;
 
   // --- durability ---
-  // Local WAL is flushed up to `flushed`. Returns what is thereby flushed of each origin; to be
-  // given to Durable() once the change log was synced after this call.
+  // Local WAL is flushed up to `flushed`. Returns what is thereby flushed of each origin, as far as
+  // the change log holds it: what that has lost, in a crash of this machine, has to come once more,
+  // so peers must keep it. To be given to Durable() once the log was synced after this call.
   std::vector<OriginLsn> FlushedThrough(Lsn flushed);
   void Durable(const std::vector<OriginLsn>& durable);
   // PostgreSQL may have been restarted, without commits that it had not flushed: only what

@@ -65,6 +65,16 @@ TEST_F(ProgressTest, AnOriginOfWhichNothingIsKnownIsMissing) {
   EXPECT_THAT(progress_->FirstMissing({{kPeer, Lsn{5}}}), Optional(OriginLsn{kPeer, Lsn{5}}));
 }
 
+// A crash of this machine has taken the end of the change log, which others ask us for, and from
+// which row versions come back. The server has not lost what was applied from it.
+TEST_F(ProgressTest, WhatTheLogHasLostIsNotDurableUntilItHasComeAgain) {
+  Append(kPeer, Lsn{10});
+  progress_->RestartFlushing({{kPeer, Lsn{20}}}, Lsn{200});
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{200}), ElementsAre(OriginLsn{kPeer, Lsn{10}}));
+  Append(kPeer, Lsn{20});
+  EXPECT_THAT(progress_->FlushedThrough(Lsn{200}), ElementsAre(OriginLsn{kPeer, Lsn{20}}));
+}
+
 TEST_F(ProgressTest, ADependencyIsMetOnceCommitted) {
   progress_->ResetCommitted(kPeer, Lsn{0});
   progress_->Committed(kPeer, Lsn{9}, Lsn{100}, progress_->ServerLife());
@@ -101,6 +111,8 @@ TEST_F(ProgressTest, CommittedGoesBackOnlyByReset) {
 }
 
 TEST_F(ProgressTest, CommittedIsNotFlushedBeforeTheLocalWalIs) {
+  Append(kPeer, Lsn{10});
+  Append(kPeer, Lsn{20});
   progress_->ResetCommitted(kPeer, Lsn{0});
   progress_->Committed(kPeer, Lsn{10}, Lsn{100}, progress_->ServerLife());
   progress_->Committed(kPeer, Lsn{20}, Lsn{200}, progress_->ServerLife());
@@ -110,6 +122,8 @@ TEST_F(ProgressTest, CommittedIsNotFlushedBeforeTheLocalWalIs) {
 }
 
 TEST_F(ProgressTest, WhatACrashTookBackIsNeverFlushed) {
+  Append(kPeer, Lsn{10});
+  Append(kPeer, Lsn{20});
   progress_->ResetCommitted(kPeer, Lsn{0});
   progress_->Committed(kPeer, Lsn{10}, Lsn{100}, progress_->ServerLife());
   progress_->Committed(kPeer, Lsn{20}, Lsn{200}, progress_->ServerLife());
@@ -123,6 +137,8 @@ TEST_F(ProgressTest, WhatACrashTookBackIsNeverFlushed) {
 // An applier may be held up between the server's answer to COMMIT and this note of it, for longer
 // than the server needs to crash, recover without that commit, and write other WAL in its place.
 TEST_F(ProgressTest, ACommitOfAnEarlierServerLifeCountsNoMore) {
+  Append(kPeer, Lsn{10});
+  Append(kPeer, Lsn{20});
   progress_->ResetCommitted(kPeer, Lsn{0});
   const uint64_t before_crash = progress_->ServerLife();
   progress_->RestartFlushing({{kPeer, Lsn{10}}}, Lsn{100});

@@ -299,8 +299,11 @@ void Node::Watch() {
   agent.pulse_clock_us = clock_us();
   agent.pulse_insert = database_.insert_lsn();
   if (world_->random.Percent(20)) return;
-  const std::vector<agent::OriginLsn> flushed =
-      agent.progress.FlushedThrough(database_.flush_lsn());
+  std::vector<agent::OriginLsn> flushed = agent.progress.FlushedThrough(database_.flush_lsn());
+  for (agent::OriginLsn& item : flushed) {  // as it does itself with a change log
+    const std::vector<const Transaction*>& log = log_[item.origin.node - 1];
+    item.lsn = std::min(item.lsn, log.empty() ? Lsn{0} : log.back()->end_lsn);
+  }
   store_.merged = std::max(store_.merged, agent.own_changes.low_water());
   synced_store_ = store_;
   for (int origin = 0; origin < world_->nodes; ++origin) synced_log_[origin] = log_[origin].size();
