@@ -1,5 +1,6 @@
 // The claims of unique values that a group's versions make: every version's, also of those that
-// lose or are superseded within the group, since what was ever claimed counts.
+// lose or are superseded within the group, since what was ever claimed counts. A version is what a
+// transaction leaves: what a row held for a moment within it is claimed by nobody.
 #pragma once
 
 #include <rocksdb/write_batch.h>

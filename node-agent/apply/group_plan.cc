@@ -109,7 +109,8 @@ absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
       TakeOrigin(earlier, &op);
     }
   }
-  if (!earlier.is_delete() && HasClaims(ops.table->table())) {
+  // What its own transaction took back never stood: deferred constraints let another row hold it.
+  if (!earlier.is_delete() && earlier.end_lsn != op.end_lsn && HasClaims(ops.table->table())) {
     ops.superseded.push_back(std::move(earlier));
   }
   earlier = std::move(op);

@@ -74,8 +74,8 @@ struct RowOp {
 struct TableOps {
   std::shared_ptr<const BoundTable> table;
   std::vector<RowOp> rows;  // one for each key, if there is a key
-  // Of tables with further unique constraints: rows that were there for a while within the group.
-  // What they claimed counts all the same.
+  // Of tables with further unique constraints: rows that a transaction of the group had left, and a
+  // later one changed. What they claimed counts all the same.
   std::vector<RowOp> superseded = {};
   // For the history, of a table that keeps one: every change by itself. Where the table folds,
   // `rows` only names what is to be folded.

@@ -305,9 +305,9 @@ TEST_F(GroupPlanTest, ATruncateEndsASegment) {
 // What a row claimed for a while counts like what it claims in the end, so nothing of it is lost.
 TEST_F(GroupPlanTest, WithFurtherUniqueConstraintsSupersededRowsAreKept) {
   const uint32_t q = tables_.Add(WithUnique(300));
-  Add({InsertBytes(q, {Int(1), Int(7), Null()}), DeleteBytes(q, {Int(1), Null(), Null()}),
-       InsertBytes(q, {Int(2), Int(7), Null()}), UpdateBytes(q, {Int(2), Int(8), Null()}),
-       InsertBytes(q, {Int(1), Int(9), Null()})});
+  Add({InsertBytes(q, {Int(1), Int(7), Null()}), InsertBytes(q, {Int(2), Int(7), Null()})});
+  Add({DeleteBytes(q, {Int(1), Null(), Null()}), UpdateBytes(q, {Int(2), Int(8), Null()})});
+  Add({InsertBytes(q, {Int(1), Int(9), Null()})});
   const TableOps& ops = plan_.segments().front().tables.front();
   std::vector<Row> newest;
   std::vector<Row> superseded;
@@ -316,6 +316,15 @@ TEST_F(GroupPlanTest, WithFurtherUniqueConstraintsSupersededRowsAreKept) {
   EXPECT_THAT(newest, ElementsAre(Row{Int(1), Int(9), Null()}, Row{Int(2), Int(8), Null()}));
   EXPECT_THAT(superseded, ElementsAre(Row{Int(1), Int(7), Null()}, Row{Int(2), Int(7), Null()}));
   EXPECT_EQ(plan_.Keys().size(), 2);
+}
+
+// But what its own transaction took back was never there for anybody.
+TEST_F(GroupPlanTest, WhatATransactionItselfTookBackIsNotKept) {
+  const uint32_t q = tables_.Add(WithUnique(300));
+  Add({InsertBytes(q, {Int(1), Int(7), Null()}), DeleteBytes(q, {Int(1), Null(), Null()}),
+       InsertBytes(q, {Int(2), Int(7), Null()}), UpdateBytes(q, {Int(2), Int(8), Null()}),
+       InsertBytes(q, {Int(1), Int(9), Null()})});
+  EXPECT_TRUE(plan_.segments().front().tables.front().superseded.empty());
 }
 
 TEST_F(GroupPlanTest, WithoutFurtherUniqueConstraintsSupersededRowsAreGone) {

@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
@@ -13,6 +14,15 @@
 
 namespace bdr::agent {
 namespace {
+
+// A transaction that writes a table with deferred constraints stays in one block up to this size:
+// appliers see a block at a time, and must not take for a claim what is taken back in a later one.
+constexpr size_t kTogetherBytes = 16 << 20;
+
+bool HasDeferrableConstraint(const postgres::TableInfo& table) {
+  return std::any_of(table.constraints.begin(), table.constraints.end(),
+                     [](const postgres::ConstraintInfo& one) { return one.deferrable; });
+}
 
 // An Update is: kind, relation, 'K' or 'O', old row, 'N', new row; a Delete the same up to the old
 // row. (PostgreSQL manual, "Logical Replication Message Formats".)
@@ -123,6 +133,7 @@ absl::Status BlockWriter::Begin(const TransactionHeader& header, const CapturedC
   suspect_header_ = nullptr;
   number_ = 0;
   part_ = 0;
+  together_ = false;
   unpublished_ = true;
   builder_.BeginTransaction(header);
   return absl::OkStatus();
@@ -162,6 +173,8 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
       }
     }
   }
+  together_ = together_ || (relation->columns.has_value() &&
+                            HasDeferrableConstraint(relation->columns->table()));
   RETURN_IF_ERROR(SplitIfFull());
   IncludeRelation(*relation);
   builder_.AddChange(change);
@@ -300,7 +313,23 @@ bool BlockWriter::IsTouched(const Suspect& suspect) const {
                      [this](const std::string& value) { return keys_->TouchesClaim(value); });
 }
 
+// What a later change of the same transaction replaced never stood, so it claims nothing, and there
+// is nothing of it to be merged again beside that change. (Of the same part, as appliers see it.)
+void BlockWriter::DropReplaced() {
+  absl::flat_hash_set<std::pair<const TransactionHeader*, absl::string_view>> later;
+  std::vector<Suspect> kept;
+  for (auto suspect = suspects_.rbegin(); suspect != suspects_.rend(); ++suspect) {
+    const bool last = later.emplace(suspect->header.get(), suspect->version_key).second;
+    if (suspect->claims && !last) suspect->relation = nullptr;
+  }
+  for (Suspect& suspect : suspects_) {
+    if (suspect.relation != nullptr) kept.push_back(std::move(suspect));
+  }
+  suspects_ = std::move(kept);
+}
+
 absl::Status BlockWriter::RecordClaims() {
+  DropReplaced();
   std::vector<Suspect*> claiming;
   std::vector<OwnVersion> versions;
   for (Suspect& suspect : suspects_) {
@@ -338,7 +367,9 @@ void BlockWriter::LookForTouched() {
 
 // A transaction that outgrows its block goes on in another, as its next part.
 absl::Status BlockWriter::SplitIfFull() {
-  if (builder_.payload_bytes() < options_.block_max_bytes) return absl::OkStatus();
+  const size_t most =
+      together_ ? std::max(options_.block_max_bytes, kTogetherBytes) : options_.block_max_bytes;
+  if (builder_.payload_bytes() < most) return absl::OkStatus();
   // The versions that are written with a part outlive a crash that takes the part away. So its
   // stamp does as well: decoded again, the transaction gets a later one, never an earlier.
   PutState(through_, current_.stamp.time_us);

@@ -114,6 +114,7 @@ class BlockWriter {
                   bool dead, absl::string_view change);
   // Adds the claims of what was added since to the batch, which must not be written before.
   absl::Status RecordClaims();
+  void DropReplaced();
   absl::Status PutHistory(const CapturedRelation& relation, const postgres::Message& message);
   bool IsTouched(const Suspect& suspect) const;
   // Tells own_changes_ of what appliers may have decided without. To be called once the versions
@@ -142,13 +143,14 @@ class BlockWriter {
   rocksdb::WriteBatch batch_;
   TransactionHeader current_;
   CapturedCommit commit_;  // of the transaction that is being written
-  uint32_t number_ = 0;  // of its changes so far
+  uint32_t number_ = 0;    // of its changes so far
   // Of the change that is being added: its table folds, or will.
   std::shared_ptr<const PolicyHistory> policies_;
   // Changes since the last look that could have misled an applier.
   std::vector<Suspect> suspects_;
   std::shared_ptr<const TransactionHeader> suspect_header_;
   uint32_t part_ = 0;
+  bool together_ = false;  // the transaction is not to be split yet
   bool unpublished_ = false;
   int64_t last_stamp_us_;
   CapturedCommit last_commit_;

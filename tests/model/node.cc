@@ -153,12 +153,15 @@ void Node::Append() {
   Agent& agent = *agent_;
   for (const Transaction* transaction : agent.decoded) {
     const Stamp stamp = transaction->header.stamp;
-    for (const Change& change : transaction->changes) {
+    for (size_t i = 0; i < transaction->changes.size(); ++i) {
+      const Change& change = transaction->changes[i];
       if (change.kind == Kind::kTruncate) {
         store_.PutTruncate(stamp);
       } else if (change.writes()) {
         store_.PutVersion(change.key, stamp, /*dead=*/false);
-        store_.PutClaims(change.key, change.row, stamp, constraints());
+        if (!transaction->Superseded(i)) {
+          store_.PutClaims(change.key, change.row, stamp, constraints());
+        }
       } else if (!Broken(Rule::kTombstones)) {
         store_.PutVersion(change.key, stamp, /*dead=*/true);
       }
@@ -197,6 +200,7 @@ void Node::LookForTouched() {
     };
     for (size_t i = 0; i < transaction->changes.size(); ++i) {
       const Change& change = transaction->changes[i];
+      if (Collapsed({.transaction = transaction, .change = static_cast<int>(i)})) continue;
       bool touched = false;
       if (change.kind == Kind::kTruncate) {
         touched = !Broken(Rule::kRemergeTruncates) &&

@@ -83,7 +83,6 @@ class Node {
   struct Op {
     const Transaction* transaction = nullptr;
     int change = 0;
-    bool superseded = false;  // an own row that its transaction wrote again: only claims count
     const Change& get() const { return transaction->changes[change]; }
     Stamp stamp() const { return transaction->header.stamp; }
   };
@@ -162,7 +161,7 @@ class Node {
   // Appliers.
   void Connect(int slot);
   void Rebuild(int slot);
-  bool Superseded(const Op& op) const;
+  bool Collapsed(const Op& op) const;
   void Gather(int slot);
   bool Register(int slot);
   void Record(int slot);

@@ -144,14 +144,15 @@ void Node::Rebuild(int slot) {
     if (static_cast<size_t>(i) >= log.size()) return;       // to be fetched again
     const Transaction& transaction = *log[i];
     if (transaction.end_lsn <= store_.versions_through[slot]) continue;
-    for (const Change& change : transaction.changes) {
+    for (size_t at = 0; at < transaction.changes.size(); ++at) {
+      const Change& change = transaction.changes[at];
       if (change.kind == Kind::kTruncate) {
         store_.PutTruncate(transaction.header.stamp);
         continue;
       }
       if (!change.writes() && Broken(Rule::kTombstones)) continue;
       store_.PutVersion(change.key, transaction.header.stamp, !change.writes());
-      if (change.writes()) {
+      if (change.writes() && !transaction.Superseded(at)) {
         store_.PutClaims(change.key, change.row, transaction.header.stamp, constraints());
       }
     }
@@ -164,15 +165,11 @@ void Node::Rebuild(int slot) {
   agent.appliers[slot].phase = Phase::kIdle;
 }
 
-// Whether its own transaction wrote the row again: what stands is that, and of this change only the
-// claims count.
-bool Node::Superseded(const Op& op) const {
-  const std::vector<Change>& changes = op.transaction->changes;
-  if (constraints() == 0 || !op.get().writes()) return false;
-  for (size_t i = op.change + 1; i < changes.size(); ++i) {
-    if (changes[i].kind == Kind::kTruncate || changes[i].key == op.get().key) return true;
-  }
-  return false;
+// Rows with further unique values are written as their transaction left them: what they held in
+// between may be held by another row that stands, where constraints are deferred.
+bool Node::Collapsed(const Op& op) const {
+  return constraints() != 0 && op.get().writes() &&
+         op.transaction->Superseded(static_cast<size_t>(op.change));
 }
 
 void Node::Gather(int slot) {
@@ -186,9 +183,7 @@ void Node::Gather(int slot) {
   const int most = world_->random.Between(1, 3);
   const auto take = [&](const Transaction* transaction) {
     for (size_t i = 0; i < transaction->changes.size(); ++i) {
-      Op op{.transaction = transaction, .change = static_cast<int>(i)};
-      op.superseded = merges_own(slot) && Superseded(op);
-      applier.ops.push_back(op);
+      applier.ops.push_back({.transaction = transaction, .change = static_cast<int>(i)});
     }
   };
   if (!merges_own(slot)) {
@@ -229,7 +224,6 @@ void Node::Gather(int slot) {
       if (static_cast<size_t>(number) >= log_[index_].size()) continue;
       op.transaction = log_[index_][number];
       if (static_cast<size_t>(op.change) >= op.transaction->changes.size()) continue;
-      op.superseded = Superseded(op);
       applier.ops.push_back(op);
     }
   }
@@ -272,7 +266,7 @@ void Node::Record(int slot) {
   std::array<bool, kMaxKeys> planned{};
   for (const Op& op : applier.ops) {
     const Change& change = op.get();
-    if (change.kind == Kind::kTruncate || op.superseded) continue;
+    if (change.kind == Kind::kTruncate || Collapsed(op)) continue;
     planned[change.key] = true;
     own[change.key] = std::max(own[change.key], op.stamp());
     if (store_.truncated > op.stamp()) {
@@ -297,7 +291,9 @@ void Node::Record(int slot) {
     if (change.writes() || !Broken(Rule::kTombstones)) {
       store_.PutVersion(change.key, op.stamp(), !change.writes());
     }
-    if (change.writes()) store_.PutClaims(change.key, change.row, op.stamp(), constraints());
+    if (change.writes() && !Collapsed(op)) {
+      store_.PutClaims(change.key, change.row, op.stamp(), constraints());
+    }
   }
   store_.versions_through[slot] =
       std::max(store_.versions_through[slot], applier.ops.back().transaction->end_lsn);
@@ -435,9 +431,9 @@ Node::Ran Node::RunChange(int slot, const Op& op) {
   const Change& change = op.get();
   const int key = change.key;
   bool dead = false;
+  if (Collapsed(op)) return Ran::kDone;
   if (change.writes() && constraints() != 0) {
     if (const Ran ran = RunClaims(slot, op, &dead); ran != Ran::kDone) return ran;
-    if (op.superseded) return Ran::kDone;
   }
   // The store is asked first.
   if (applier.before[key] > op.stamp()) return Ran::kDone;
@@ -448,7 +444,9 @@ Node::Ran Node::RunChange(int slot, const Op& op) {
   const int64_t raise_us = agent_->clock.LargestRaise(agent_->progress.StableTime());
   const bool removes = dead || !change.writes();
   const Content* content = removes ? nullptr : &change.row;
-  const bool whole = change.kind == Kind::kInsert && !removes;
+  const bool whole =
+      !removes && (merges_own(slot) ? change.kind == Kind::kInsert
+                                    : op.transaction->Whole(static_cast<size_t>(op.change)));
   int64_t seen_us = row.writer == IdOf(slot) ? INT64_MAX : 0;
   const NodeId writer = row.writer == 0 ? IdOf(index_) : row.writer;
   for (const agent::SeenUntil& seen : op.transaction->header.seen) {

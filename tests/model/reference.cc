@@ -25,8 +25,9 @@ Rows Expected(const std::vector<const Transaction*>& all, int constraints) {
     bool claimed_later = false;
     for (const Transaction* transaction : all) {
       if (transaction->header.stamp <= version.stamp) continue;
-      for (const Change& change : transaction->changes) {
-        claimed_later |= change.writes() && change.key != key &&
+      for (size_t i = 0; i < transaction->changes.size(); ++i) {
+        const Change& change = transaction->changes[i];
+        claimed_later |= change.writes() && !transaction->Superseded(i) && change.key != key &&
                          Conflicting(change.row, version.change->row, constraints);
       }
     }

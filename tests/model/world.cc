@@ -29,4 +29,19 @@ std::string Describe(const Change& change, int constraints) {
   return "";
 }
 
+bool Transaction::Superseded(size_t change) const {
+  for (size_t i = change + 1; i < changes.size(); ++i) {
+    if (changes[i].kind == Kind::kTruncate || changes[i].key == changes[change].key) return true;
+  }
+  return false;
+}
+
+bool Transaction::Whole(size_t change) const {
+  for (size_t i = 0; i < change; ++i) {
+    if (changes[i].kind == Kind::kTruncate) return true;
+    if (changes[i].key == changes[change].key) return changes[i].kind != Kind::kUpdate;
+  }
+  return changes[change].kind == Kind::kInsert;
+}
+
 }  // namespace bdr::model

@@ -90,6 +90,11 @@ struct Transaction {
   std::array<int, kMaxNodes> saw{};
   // Filled by capture.
   agent::TransactionHeader header;
+
+  // Whether the transaction itself wrote or took away what this change left.
+  bool Superseded(size_t change) const;
+  // Whether a row need not have been there before its first change of this key.
+  bool Whole(size_t change) const;
 };
 
 struct Setup {
