@@ -273,10 +273,12 @@ void Subscriber::Impl::Run() {
     if (attempt.streaming && SteadyNow() - attempt.began > 2 * options_.longest_backoff) {
       backoff_.Reset();
     }
-    // One large block on a slow line looks like a stall. Waiting longer each time lets it through
-    // in the end.
-    const bool twice_as_long = attempt.stalled && attempt.streaming && attempt.consumed_bytes == 0;
-    stall_timeout_ = twice_as_long ? std::min(kLongestStallTimeout, stall_timeout_ * 2) : base;
+    // One large block on a slow line looks like a stall, and so does a peer that is overloaded.
+    // Waiting longer each time lets it through in the end. For a first answer less long: a line
+    // that was cut for a while is to be tried again soon.
+    const bool twice_as_long = attempt.stalled && attempt.consumed_bytes == 0;
+    const absl::Duration longest = attempt.streaming ? kLongestStallTimeout : 4 * base;
+    stall_timeout_ = twice_as_long ? std::min(longest, stall_timeout_ * 2) : base;
     if (why.ok()) {
       // Stop(), or other origins.
       Enter(LinkState::kConnecting, "");

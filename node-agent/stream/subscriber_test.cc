@@ -211,7 +211,9 @@ TEST(StreamTest, APeerThatAcceptsAndNeverAnswersIsGivenUp) {
 // A peer that sends what it is told to, and then nothing more.
 class ScriptedPeer final : public v1::Replication::Service {
  public:
-  explicit ScriptedPeer(std::vector<v1::PublisherMessage> script) : script_(std::move(script)) {
+  explicit ScriptedPeer(std::vector<v1::PublisherMessage> script,
+                        absl::Duration hesitates = absl::ZeroDuration())
+      : script_(std::move(script)), hesitates_(hesitates) {
     grpc::ServerBuilder builder;
     builder.RegisterService(this);
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
@@ -223,6 +225,8 @@ class ScriptedPeer final : public v1::Replication::Service {
   grpc::Status Subscribe(
       grpc::ServerContext* context,
       grpc::ServerReaderWriter<v1::PublisherMessage, v1::SubscriberMessage>* stream) override {
+    const absl::Time begins = absl::Now() + hesitates_;
+    while (!context->IsCancelled() && absl::Now() < begins) absl::SleepFor(absl::Milliseconds(5));
     for (const v1::PublisherMessage& message : script_) stream->Write(message);
     while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
     return grpc::Status::OK;
@@ -230,6 +234,7 @@ class ScriptedPeer final : public v1::Replication::Service {
 
  private:
   const std::vector<v1::PublisherMessage> script_;
+  const absl::Duration hesitates_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };
@@ -251,6 +256,15 @@ TEST(StreamTest, AStreamThatFallsSilentIsBrokenAndTriedAgain) {
   const Subscriber& subscriber = b.Subscribe(b.OptionsFor(1, peer.address(), {}));
   ASSERT_TRUE(Eventually([&] { return Streams(subscriber); }));
   ASSERT_TRUE(Eventually([&] { return subscriber.Status().failures >= 1; }));
+  EXPECT_TRUE(Eventually([&] { return Streams(subscriber); }));
+}
+
+// On a machine or a line that is overloaded everybody needs longer than usual, and giving up early
+// makes it worse.
+TEST(StreamTest, APeerThatNeedsLongToAnswerIsGivenTheTime) {
+  const ScriptedPeer peer({HeartbeatMessage()}, absl::Seconds(4));
+  TestNode b(2);
+  const Subscriber& subscriber = b.Subscribe(b.OptionsFor(1, peer.address(), {}));
   EXPECT_TRUE(Eventually([&] { return Streams(subscriber); }));
 }
 
