@@ -30,6 +30,7 @@ namespace {
 constexpr int kMaxMessageBytes = (1 << 30) + (128 << 20);
 constexpr absl::Duration kShortestStallTimeout = absl::Seconds(3);
 constexpr absl::Duration kLongestStallTimeout = absl::Minutes(5);
+constexpr absl::Duration kSettled = absl::Minutes(1);  // a stream that stood so long is a good one
 // Acknowledgements are repeated that often though nothing has changed.
 constexpr absl::Duration kAckRepeat = absl::Seconds(1);
 constexpr absl::Duration kPeersStatusTimeout = absl::Seconds(2);
@@ -274,11 +275,12 @@ void Subscriber::Impl::Run() {
       backoff_.Reset();
     }
     // One large block on a slow line looks like a stall, and so does a peer that is overloaded.
-    // Waiting longer each time lets it through in the end. For a first answer less long: a line
+    // Waiting longer each time lets it through in the end. Without such a block less long: a line
     // that was cut for a while is to be tried again soon.
-    const bool twice_as_long = attempt.stalled && attempt.consumed_bytes == 0;
-    const absl::Duration longest = attempt.streaming ? kLongestStallTimeout : 4 * base;
-    stall_timeout_ = twice_as_long ? std::min(longest, stall_timeout_ * 2) : base;
+    const bool settled = attempt.streaming && SteadyNow() - attempt.began > kSettled;
+    const bool may_be_block = attempt.streaming && attempt.consumed_bytes == 0;
+    const absl::Duration longest = may_be_block ? kLongestStallTimeout : 4 * base;
+    stall_timeout_ = attempt.stalled && !settled ? std::min(longest, stall_timeout_ * 2) : base;
     if (why.ok()) {
       // Stop(), or other origins.
       Enter(LinkState::kConnecting, "");

@@ -542,7 +542,7 @@ absl::Status Cluster::WaitForMarkers(const std::vector<std::string>& nodes,
         return absl::DeadlineExceededError(absl::StrCat(
             "\"", node, "\" shows only the changes of (", seen, "), not of all nodes"));
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   }
   return absl::OkStatus();
