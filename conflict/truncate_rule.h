@@ -25,6 +25,8 @@ struct RowMet {
   // Capture has passed a moment at which the row stood there already: if it is local, the version
   // store knows it, or it is older than anything that can still arrive.
   bool captured = false;
+  // Capture was waited for since the TRUNCATE first met the table.
+  bool waited = false;
   // The TRUNCATE is an own one, merged again, and so was a change that left the row standing. They
   // come in their order: of one transaction, it was before the TRUNCATE.
   bool merged_before = false;

@@ -39,7 +39,9 @@ TEST(TruncateRuleTest, ALocalRowThatMayBeUncapturedIsNotDecidedUnlessItIsSurelyN
             TruncateVerdict::kWait);
   EXPECT_EQ(JudgeTruncated(kTruncate, row, kOwn, Stamp{.time_us = 1001, .node = kOwn}),
             TruncateVerdict::kStays);
-  row.time_us = 1001;
+  row.time_us = 1001;  // or that of an ALTER TABLE which rewrote it
+  EXPECT_EQ(JudgeTruncated(kTruncate, row, kOwn, {}), TruncateVerdict::kWait);
+  row.waited = true;
   EXPECT_EQ(JudgeTruncated(kTruncate, row, kOwn, {}), TruncateVerdict::kStays);
   row.time_us.reset();
   EXPECT_EQ(JudgeTruncated(kTruncate, row, kOwn, {}), TruncateVerdict::kWait);

@@ -250,7 +250,7 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
   std::vector<const LocalRow*> dies;
   for (int i = 0; i < rows.rows(); ++i) {
     const std::string xmin(rows.value(i, after_key));
-    conflict::RowMet met{.local_writer = true};
+    conflict::RowMet met{.local_writer = true, .waited = !options_.captured_xid.empty()};
     int64_t time_us = 0;
     if (!rows.is_null(i, after_key + 1) &&
         absl::SimpleAtoi(rows.value(i, after_key + 1), &time_us)) {

@@ -77,6 +77,20 @@ TEST_F(TruncateTest, ALargeTransactionBehindATruncateIsNotSentOnByWhoAppliedIt) 
       << "rows came back to where they were written";
 }
 
+// ALTER TABLE that rewrites a table gives its rows a commit time that is not theirs.
+TEST_F(TruncateTest, ARowThatIsOlderDiesThoughItsTableWasRewrittenSince) {
+  Start(2, "CREATE TABLE t (id int PRIMARY KEY, v int);");
+  if (HasFatalFailure()) return;
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n1", "INSERT INTO t SELECT i, i FROM generate_series(1, 10) i");
+  BDR_EXEC("n2", "TRUNCATE t");
+  BDR_EXEC("n1", "ALTER TABLE t ALTER COLUMN v TYPE int USING v + 0");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (100, 100)");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT string_agg(id::text, ' ') FROM t", "100");
+}
+
 // A large transaction is applied block by block, and none of its rows stands where it arrives. What
 // is not known of them has to be waited for: once, not for each block from the beginning.
 TEST_F(TruncateTest, ALargeTransactionThatMeetsNoRowIsNotBegunAnewForEachBlock) {
