@@ -58,6 +58,13 @@ class ClusterTest : public ::testing::Test {
     }
   }
 
+  // Something had to be waited for where the node applied, and few attempts were enough.
+  void ExpectFewRetries(absl::string_view node) {
+    ASSERT_OK_AND_ASSIGN(const harness::Metrics metrics, cluster_->AgentMetrics(node));
+    EXPECT_GE(metrics.Sum("bdr_apply_retries_total"), 1) << "nothing was waited for";
+    EXPECT_LE(metrics.Sum("bdr_apply_retries_total"), 5);
+  }
+
   std::unique_ptr<harness::Cluster> cluster_;
 };
 

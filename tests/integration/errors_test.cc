@@ -8,6 +8,9 @@
 namespace bdr::integration {
 namespace {
 
+// Before there is any thread: processes are started from one that lives as long as this program.
+const absl::Status own_mounts = harness::LeaveMounts();
+
 class ErrorsTest : public ClusterTest {
  protected:
   // n2 cannot apply what n1 did. `bdrctl status` names the cause; once it is mended and apply is
@@ -110,7 +113,7 @@ TEST_F(ErrorsTest, AnOriginThatStoppedHoldsBackOnlyWhatDependsOnIt) {
 
 // What the agent must write down of the cluster waits for room as all else does.
 TEST_F(ErrorsTest, AFullDiskEndsNoAgentThatHearsOfNewSettings) {
-  if (!harness::LeaveMounts().ok()) GTEST_SKIP() << "a disk of its own needs root";
+  if (!own_mounts.ok()) GTEST_SKIP() << "a disk of its own needs root: " << own_mounts;
   ASSERT_OK_AND_ASSIGN(const auto folder, harness::TempFolder::Create());
   const std::string disk = folder->path() + "/n2/agent";
   ASSERT_OK(harness::MountSmallDisk(disk, "64m"));
