@@ -82,10 +82,22 @@ std::vector<std::string> ColumnsOf(const Json& one, const Json& other) {
   for (const Json* row : {&one, &other}) {
     if (!row->is_object()) continue;
     for (const auto& [name, value] : row->items()) {
-      if (seen.insert(name).second) columns.push_back(name);
+      // Why some columns are not held as they were: under each row, by NotHeldText().
+      if (!name.empty() && seen.insert(name).second) columns.push_back(name);
     }
   }
   return columns;
+}
+
+// What a row does not hold as it was, and why (bdr.row_as_jsonb()): a line for each column.
+std::string NotHeldText(const std::string& title, const Json& row) {
+  std::string text;
+  if (!row.is_object() || !row.contains("")) return text;
+  for (const auto& [column, reason] : row.at("").items()) {
+    absl::StrAppend(&text, title, ": column ", column, ": ",
+                    reason.is_string() ? reason.get<std::string>() : reason.dump(), "\n");
+  }
+  return text;
 }
 
 // Two rows side by side, marked where they differ. `unknown`: columns of the second that did not
@@ -103,7 +115,7 @@ std::string SideBySide(const std::string& one_title, const Json& one,
                   absent ? "(unchanged)" : ValueText(other, column)});
   }
   if (table.empty()) return "neither has a row\n";
-  return table.Render();
+  return absl::StrCat(table.Render(), NotHeldText(one_title, one), NotHeldText(other_title, other));
 }
 
 std::string Title(const std::string& side, const std::string& node, bool row, bool wins) {

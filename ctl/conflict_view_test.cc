@@ -61,6 +61,17 @@ TEST(ConflictViewTest, AnExplanationTellsStampsWhatWasSeenAndTheRule) {
   EXPECT_THAT(text, HasSubstr("250.000 ms after the remote stamp"));
 }
 
+TEST(ConflictViewTest, ValuesThatAreNoJsonAreTextAndTheReasonStandsBelow) {
+  FoundConflict found = Update();
+  found.conflict.set_local_row(
+      R"({"id": 1, "j": "{\"a\": \"\\u0000\"}", "": {"j": "held as text: no such escape"}})");
+  const std::string text = ViewConflict(TwoNodes(), found).text;
+  EXPECT_THAT(text, HasSubstr(R"({"a": "\u0000"})"));
+  EXPECT_THAT(text, HasSubstr("LOCAL (eu1): column j: held as text: no such escape"));
+  EXPECT_EQ(ViewConflicts(TwoNodes(), {found}).document[0]["local_row"][""]["j"],
+            "held as text: no such escape");
+}
+
 // Other parts of the program add kinds and rules.
 TEST(ConflictViewTest, UnknownKindsAndRulesAreShownAsTheyCome) {
   FoundConflict found = Update();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
@@ -87,6 +88,20 @@ nlohmann::json Parse(const std::string& text) {
   return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
+// Columns whose values bdr.row_as_jsonb() could not hold as they were. `lost`: only those of which
+// it holds nothing, so that they cannot even be compared.
+std::vector<std::string> NotHeld(const std::string& row, bool lost = false) {
+  std::vector<std::string> names;
+  const nlohmann::json parsed = Parse(row);
+  if (!parsed.is_object() || !parsed.contains("")) return names;
+  for (const auto& [name, reason] : parsed[""].items()) {
+    const bool as_text =
+        reason.is_string() && absl::StartsWith(reason.get<std::string>(), "held as text");
+    if (!lost || !as_text) names.push_back(name);
+  }
+  return names;
+}
+
 // Whether two rows are the same in the columns that are known of both: generated ones are computed,
 // and do not travel; one that was added later says nothing. PostgreSQL compares, since numbers may
 // have more digits than fit here.
@@ -124,9 +139,9 @@ absl::StatusOr<std::string> CurrentRow(postgres::Connection& connection, const P
   const postgres::Param params[] = {{.data = plan.conflict.key()}};
   ASSIGN_OR_RETURN(
       const Result row,
-      connection.ExecParams(absl::StrCat("SELECT to_jsonb(t) FROM ", FromSql(plan.table), " JOIN ",
-                                         FromJson(plan.table, 1), " AS w ON ", SameKey(plan.table),
-                                         lock ? " FOR UPDATE OF t" : ""),
+      connection.ExecParams(absl::StrCat("SELECT bdr.row_as_jsonb(t.*) FROM ", FromSql(plan.table),
+                                         " JOIN ", FromJson(plan.table, 1), " AS w ON ",
+                                         SameKey(plan.table), lock ? " FOR UPDATE OF t" : ""),
                             params));
   return row.rows() == 0 ? std::string() : std::string(row.value(0, 0));
 }
@@ -142,13 +157,22 @@ std::vector<const postgres::ColumnInfo*> Writable(const Plan& plan) {
   return columns;
 }
 
+absl::Status NotAsItWas(absl::string_view columns) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("the conflict log does not hold the values of ", columns,
+                   " in a form that can be written back as it was; write the row by hand"));
+}
+
 // A value that JSON cannot hold as it was (the bounds of an array, say) must not be written back as
 // another: what JSON gives must be the same JSON again.
 absl::Status CheckRoundTrip(postgres::Connection& connection, const Plan& plan) {
+  if (const std::vector<std::string> not_held = NotHeld(plan.target); !not_held.empty()) {
+    return NotAsItWas(absl::StrJoin(not_held, ", "));
+  }
   std::vector<std::string> differs;
   for (const postgres::ColumnInfo* column : Writable(plan)) {
     const std::string name = QuoteLiteral(column->name);
-    differs.push_back(absl::StrCat("CASE WHEN to_jsonb(w)->", name, " IS DISTINCT FROM ",
+    differs.push_back(absl::StrCat("CASE WHEN to_jsonb(w.*)->", name, " IS DISTINCT FROM ",
                                    "$1::text::jsonb->", name, " THEN ", name, "::text END"));
   }
   if (differs.empty()) return absl::OkStatus();
@@ -158,10 +182,7 @@ absl::Status CheckRoundTrip(postgres::Connection& connection, const Plan& plan) 
       connection.QueryValue(absl::StrCat("SELECT concat_ws(', ', ", absl::StrJoin(differs, ", "),
                                          ") FROM ", FromJson(plan.table, 1), " AS w"),
                             params));
-  if (columns.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("the conflict log does not hold the values of ", columns,
-                   " in a form that can be written back as it was; write the row by hand"));
+  return columns.empty() ? absl::OkStatus() : NotAsItWas(columns);
 }
 
 absl::Status WriteRow(postgres::Connection& connection, const Plan& plan,
@@ -227,10 +248,10 @@ absl::Status Decide(postgres::Connection& connection, const Plan& plan,
   response->set_target_row(target);
   ASSIGN_OR_RETURN(const bool as_left,
                    SameRow(connection, plan.table, current, plan.winner, plan.winner_unknown));
-  response->set_changed_since(!as_left);
+  response->set_changed_since(!as_left || !NotHeld(plan.winner, /*lost=*/true).empty());
   ASSIGN_OR_RETURN(const bool stands,
                    SameRow(connection, plan.table, current, plan.target, plan.unknown));
-  if (stands) {
+  if (stands && NotHeld(plan.target, /*lost=*/true).empty()) {
     response->set_action(v1::UndoConflictResponse::NOTHING);
     return absl::OkStatus();
   }

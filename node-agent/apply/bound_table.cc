@@ -36,6 +36,11 @@ bool Writable(const postgres::ColumnInfo& column) {
   return column.key_position < 0 || LooksMayDiffer(column.type->base_oid);
 }
 
+// One column of a row for the conflict log; many make bdr.columns_as_jsonb(ARRAY[...]).
+std::string AsJsonbSql(const std::string& name, absl::string_view value) {
+  return absl::StrCat("bdr.column_as_jsonb(", postgres::QuoteLiteral(name), ", ", value, ")");
+}
+
 // What an update or delete must know of the row found: it was written by this transaction, or it
 // is older than the change and the change's origin had seen it: by its commit time, or where
 // PostgreSQL has forgotten that by its xid.
@@ -424,7 +429,7 @@ std::string BoundTable::DeleteSql(bool checked) const {
 }
 
 std::string BoundTable::FindSql(bool lock, bool with_rows) const {
-  return FindShowingSql(lock, with_rows ? "pg_catalog.to_jsonb(t)" : "NULL");
+  return FindShowingSql(lock, with_rows ? "bdr.row_as_jsonb(t.*)" : "NULL");
 }
 
 std::string BoundTable::FindShowingSql(bool lock, absl::string_view shown) const {
@@ -455,7 +460,7 @@ std::string BoundTable::FindWholeSql() const {
     columns.push_back(absl::StrCat("t.", QuoteIdentifier(info.name),
                                    info.type->has_binary ? "" : "::pg_catalog.text"));
   }
-  return FindShowingSql(/*lock=*/true, absl::StrCat("pg_catalog.to_jsonb(t)::pg_catalog.text, ",
+  return FindShowingSql(/*lock=*/true, absl::StrCat("bdr.row_as_jsonb(t.*)::pg_catalog.text, ",
                                                     absl::StrJoin(columns, ", ")));
 }
 
@@ -486,7 +491,7 @@ std::string BoundTable::LogConflictSql() const {
     const postgres::ColumnInfo& info = table().columns[table().key[i]];
     arrays.push_back(absl::StrCat("pg_catalog.unnest($", i + 1, "::", TypeName(*info.type), "[])"));
     names.push_back(absl::StrCat("k", i));
-    pairs.push_back(absl::StrCat(postgres::QuoteLiteral(info.name), "::pg_catalog.text, r.k", i));
+    pairs.push_back(AsJsonbSql(info.name, absl::StrCat("r.k", i)));
   }
   const std::pair<const char*, const char*> lists[] = {
       {"kind", "text"},      {"local_row", "text"}, {"local_us", "int8"},   {"local_node", "int4"},
@@ -502,18 +507,17 @@ std::string BoundTable::LogConflictSql() const {
   const std::string remote_node = parameter(offset++);
   const std::string remote_incarnation = parameter(offset++);
   std::string remote_row =
-      absl::StrCat("pg_catalog.to_jsonb((", rows, "::", table().QualifiedName(), "[])[r.n])");
+      absl::StrCat("bdr.row_as_jsonb((", rows, "::", table().QualifiedName(), "[])[r.n])");
   if (by_column_) {
     arrays.push_back(absl::StrCat("pg_catalog.unnest(", rows, "::pg_catalog.int4[])"));
     names.push_back("given");
     AppendBeside(static_cast<int>(table().key.size() + offset), &arrays, &names);
     std::vector<std::string> values;
     for (const int column : columns_beside_) {
-      values.push_back(
-          absl::StrCat(Value(column), " AS ", QuoteIdentifier(table().columns[column].name)));
+      values.push_back(AsJsonbSql(table().columns[column].name, Value(column)));
     }
-    remote_row = absl::StrCat("CASE WHEN r.given = 1 THEN (SELECT pg_catalog.to_jsonb(x) FROM",
-                              " (SELECT ", absl::StrJoin(values, ", "), ") AS x) END");
+    remote_row = absl::StrCat("CASE WHEN r.given = 1 THEN bdr.columns_as_jsonb(ARRAY[",
+                              absl::StrJoin(values, ", "), "]) END");
   }
   names.push_back("n");
   const auto time = [](absl::string_view us) {
@@ -524,8 +528,8 @@ std::string BoundTable::LogConflictSql() const {
       "INSERT INTO bdr.conflict_log (relation, kind, key, local_row, remote_row, local_stamp,"
       " local_node, remote_stamp, remote_node, winner, rule, remote_seen, local_lsn,"
       " local_incarnation, remote_lsn, remote_incarnation, remote_absent) SELECT ",
-      postgres::QuoteLiteral(table().DisplayName()), ", r.kind, pg_catalog.jsonb_build_object(",
-      absl::StrJoin(pairs, ", "), "), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
+      postgres::QuoteLiteral(table().DisplayName()), ", r.kind, bdr.columns_as_jsonb(ARRAY[",
+      absl::StrJoin(pairs, ", "), "]), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
       ", CASE WHEN r.local_us <> 0 THEN ", time("r.local_us"), " END, NULLIF(r.local_node, 0), ",
       time("r.remote_us"), ", ", remote_node,
       "::pg_catalog.int4, r.winner, NULLIF(r.rule, ''), CASE WHEN r.seen_us = ", INT64_MAX,

@@ -78,7 +78,8 @@ class BoundTable {
   // Parameters: $1.. one array for each key column, then as $2 and $3 above (if checked).
   std::string DeleteSql(bool checked) const;
   // The rows with these keys: place, written by this transaction, xmin, commit time (µs since 1970
-  // or null; 0: forgotten, but stable), replication origin, and with `with_rows` the row as jsonb.
+  // or null; 0: forgotten, but stable), replication origin, and with `with_rows` the row as
+  // bdr.row_as_jsonb() gives it.
   std::string FindSql(bool lock, bool with_rows) const;
   // As FindSql() with a lock, the result in binary: place, written by this transaction, xmin,
   // commit time, replication origin, the row as jsonb in text, then fold_columns() of the row (as

@@ -329,8 +329,8 @@ absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
   RETURN_IF_ERROR(pipe_->Run(
       StatementName(table, "y"),
       [&] {
-        return absl::StrCat("SELECT pg_catalog.to_jsonb(($1::", type,
-                            "[])[1])::pg_catalog.text, pg_catalog.to_jsonb(($2::", type,
+        return absl::StrCat("SELECT bdr.row_as_jsonb(($1::", type,
+                            "[])[1])::pg_catalog.text, bdr.row_as_jsonb(($2::", type,
                             "[])[1])::pg_catalog.text");
       },
       kInferred, params,

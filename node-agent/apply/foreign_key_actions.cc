@@ -33,8 +33,9 @@ std::string StillOrphaned(const ForeignKey& key) {
 }
 
 std::string Was(const ForeignKey& key, absl::string_view row) {
-  return absl::StrCat("pg_catalog.jsonb_populate_record(NULL::", key.child.Type(), ", ", row,
-                      ") AS was");
+  std::vector<std::string> columns;
+  for (const ForeignKey::KeyColumn& column : key.child_key) columns.push_back(column.name);
+  return absl::StrCat(RowOfSql(key.child.Type(), row, columns), " AS was");
 }
 
 std::string ActionSql(const ForeignKey& key, ForeignKeyPolicy policy, const std::string& child,
@@ -126,10 +127,7 @@ absl::Status ForeignKeyActions::WorkOff() {
     ASSIGN_OR_RETURN(connection_,
                      postgres::Connection::Connect(
                          {.conninfo = conninfo_, .application_name = "bdr foreign keys"}));
-    RETURN_IF_ERROR(connection_
-                        ->Exec("SET default_transaction_isolation = 'read committed'; "
-                               "SET default_transaction_read_only = off; SET lock_timeout = '10s'")
-                        .status());
+    RETURN_IF_ERROR(connection_->Exec("SET lock_timeout = '10s'").status());
   }
   while (true) {
     ASSIGN_OR_RETURN(const Result due, connection_->Exec(absl::StrCat(
@@ -167,14 +165,25 @@ absl::Status ForeignKeyActions::WorkOff() {
 
 absl::Status ForeignKeyActions::Act(int64_t id) {
   RETURN_IF_ERROR(connection_->Exec("BEGIN").status());
-  ASSIGN_OR_RETURN(const Result action, connection_->Exec(absl::StrCat(
-                                            "DELETE FROM bdr.fk_action WHERE id = ", id,
-                                            " RETURNING policy, foreign_key, child, parent")));
+  ASSIGN_OR_RETURN(
+      const Result action,
+      connection_->Exec(absl::StrCat("DELETE FROM bdr.fk_action WHERE id = ", id,
+                                     " RETURNING policy, foreign_key, child, parent, (SELECT "
+                                     "string_agg(quote_ident(k), ', ') FROM "
+                                     "jsonb_object_keys(parent -> '') AS k)")));
   if (action.rows() == 1) {
     const ForeignKeyPolicy policy = ParseForeignKeyPolicy(action.value(0, 0));
     ASSIGN_OR_RETURN(const ForeignKey key, ParseForeignKey(std::string(action.value(0, 1))));
     // A parent whose content nobody here saw is restored by the node that did: the child's own.
     const bool possible = policy != ForeignKeyPolicy::kRestoreParent || !action.is_null(0, 3);
+    if (possible && policy == ForeignKeyPolicy::kRestoreParent && !action.is_null(0, 4)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "cannot restore the row of \"", key.parent.DisplayName(), "\" that \"", key.name,
+          "\" references: bdr.fk_action does not hold the value of ", action.value(0, 4),
+          " as it was (its column parent, member \"\", says why); insert it by hand and delete "
+          "row ",
+          id, " of bdr.fk_action"));
+    }
     if (possible) {
       RETURN_IF_ERROR(connection_
                           ->Exec(ActionSql(key, policy, std::string(action.value(0, 2)),

@@ -39,11 +39,18 @@ constexpr char kKeySql[] =
     " JOIN pg_operator o ON o.oid = ao.amopopr"
     " WHERE k.n <= i.indnkeyatts)";
 
-std::string Rows(absl::string_view type, absl::string_view row) {
-  return absl::StrCat("pg_catalog.jsonb_populate_record(NULL::", type, ", ", row, ")");
-}
-
 }  // namespace
+
+std::string RowOfSql(absl::string_view type, absl::string_view row,
+                     const std::vector<std::string>& columns) {
+  std::vector<std::string> members;
+  for (const std::string& column : columns) {
+    const std::string name = QuoteLiteral(column);
+    members.push_back(absl::StrCat(name, ", ", row, " -> ", name));
+  }
+  return absl::StrCat("pg_catalog.jsonb_populate_record(NULL::", type,
+                      ", pg_catalog.jsonb_build_object(", absl::StrJoin(members, ", "), "))");
+}
 
 ForeignKeyPolicy ParseForeignKeyPolicy(absl::string_view text) {
   for (const ForeignKeyPolicy policy :
@@ -292,9 +299,11 @@ absl::Status ForeignKeys::After(GroupPlan& plan, bool unseen, Pipe* pipe) {
   if (keys_.empty()) return absl::OkStatus();
   for (const auto& [oid, rows] : gone_) {
     for (const ForeignKey* key : *Find(by_parent_, oid)) {
+      std::vector<std::string> columns;
       std::vector<std::string> values;
       std::vector<std::string> equal;
       for (const ForeignKey::Pair& pair : key->pairs) {
+        columns.push_back(pair.parent_column);
         const std::string name = absl::StrCat("k", values.size());
         values.push_back(absl::StrCat("v.", QuoteIdentifier(pair.parent_column), " AS ", name));
         equal.push_back(
@@ -308,8 +317,8 @@ absl::Status ForeignKeys::After(GroupPlan& plan, bool unseen, Pipe* pipe) {
             absl::StrCat("WITH gone AS MATERIALIZED (SELECT r.n, ", absl::StrJoin(values, ", "),
                          " FROM pg_catalog.unnest($1::pg_catalog.text[]) WITH ORDINALITY AS r(j, n)"
                          " CROSS JOIN LATERAL ",
-                         Rows(key->parent.Type(), "r.j::pg_catalog.jsonb"),
-                         " AS v) SELECT pg_catalog.to_jsonb(c) AS child,"
+                         RowOfSql(key->parent.Type(), "r.j::pg_catalog.jsonb", columns),
+                         " AS v) SELECT bdr.row_as_jsonb(c.*) AS child,"
                          " ($1::pg_catalog.text[])[gone.n]::pg_catalog.jsonb AS parent FROM gone"
                          " JOIN ",
                          key->child.Only(), " AS c ON ", absl::StrJoin(equal, " AND "), " WHERE ",
@@ -328,12 +337,14 @@ absl::Status ForeignKeys::After(GroupPlan& plan, bool unseen, Pipe* pipe) {
         ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, rows));
         rows.clear();
         for (const ForeignKey* key : *keys) {
+          std::vector<std::string> columns;
+          for (const ForeignKey::Pair& pair : key->pairs) columns.push_back(pair.child_column);
           RETURN_IF_ERROR(QueueChecks(
               *key,
               absl::StrCat("SELECT f.j AS child, NULL::pg_catalog.jsonb AS parent FROM (",
                            ops.table->FindSql(/*lock=*/false, /*with_rows=*/true),
                            ") AS f(place, own, xmin, us, roident, j) CROSS JOIN LATERAL ",
-                           Rows(key->child.Type(), "f.j"), " AS c WHERE ",
+                           RowOfSql(key->child.Type(), "f.j", columns), " AS c WHERE ",
                            key->OrphanCondition("c")),
               params, plan, pipe));
         }
@@ -354,7 +365,7 @@ absl::Status ForeignKeys::After(GroupPlan& plan, bool unseen, Pipe* pipe) {
       for (const ForeignKey* key : *keys) {
         RETURN_IF_ERROR(QueueChecks(
             *key,
-            absl::StrCat("SELECT pg_catalog.to_jsonb(c) AS child, NULL::pg_catalog.jsonb AS parent"
+            absl::StrCat("SELECT bdr.row_as_jsonb(c.*) AS child, NULL::pg_catalog.jsonb AS parent"
                          " FROM ",
                          key->child.Only(), " AS c WHERE ", key->OrphanCondition("c")),
             {}, plan, pipe));

@@ -75,6 +75,11 @@ std::string ForeignKeysSql();
 // kDataLoss if the text is not of ForeignKeysSql().
 absl::StatusOr<ForeignKey> ParseForeignKey(std::string json);
 
+// SQL: a row of the type with these columns as the conflict log's `row` has them, the others NULL.
+// Only columns of keys have values there for sure (bdr.row_as_jsonb()).
+std::string RowOfSql(absl::string_view type, absl::string_view row,
+                     const std::vector<std::string>& columns);
+
 // For one session. Not thread-safe.
 class ForeignKeys {
  public:
