@@ -22,15 +22,6 @@ std::string HashOfColumns(const std::vector<std::string>& columns, absl::string_
 
 }  // namespace
 
-const char* PinnedTextSql() {
-  return "SET search_path = pg_catalog; SET row_security = off;"
-         "SET \"TimeZone\" = 'UTC'; SET \"DateStyle\" = 'ISO, YMD'; SET \"IntervalStyle\" = "
-         "'postgres';"
-         "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET lc_monetary = 'C';"
-         "SET xmlbinary = 'base64'; SET quote_all_identifiers = off;"
-         "SET standard_conforming_strings = on";
-}
-
 // The text of a value does not depend on the OIDs of its type.
 std::string AsTextSql(const std::string& column) {
   return absl::StrCat("t.", QuoteIdentifier(column), "::text");

@@ -1,7 +1,8 @@
 // SQL by which every node says the same of the same rows: hashes of them, and their keys as text.
 //
 // A row's hash is taken over the text of its columns in the order of their names, so it depends on
-// neither column order nor OIDs; the session must have run PinnedTextSql().
+// neither column order nor OIDs, nor on what roles and databases default to: the session is one of
+// postgres::Connection, which pins how values are written, and has row_security off.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,6 @@
 #include "postgres/connection.h"
 
 namespace bdr::agent {
-
-// Statements that make the text of a value the same on every node, whatever its roles, databases
-// and operating system default to, and let text be read back as the value that it came from.
-const char* PinnedTextSql();
 
 // Names of the columns that are hashed, sorted.
 std::vector<std::string> HashedColumns(const postgres::TableInfo& table);

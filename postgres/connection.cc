@@ -224,10 +224,97 @@ absl::StatusOr<ConnInfo> ParseConnInfo(const std::string& conninfo) {
   return info;
 }
 
-// Settings on which the meaning of what we read depends, whatever role and database default to.
-constexpr absl::string_view kSessionOptions =
-    "-c client_min_messages=warning -c datestyle=ISO -c intervalstyle=postgres "
-    "-c extra_float_digits=3";
+struct Pin {
+  absl::string_view name;
+  absl::string_view value;
+};
+
+// What a default of the role, the database or the server could make of our sessions. Given as they
+// connect, so that nothing runs before it holds: known to every version, and settable by anybody.
+constexpr Pin kPins[] = {
+    // What ends sessions and statements. Where ours should not wait for ever, they say so.
+    {"statement_timeout", "0"},
+    {"lock_timeout", "0"},
+    {"idle_in_transaction_session_timeout", "0"},
+    {"idle_session_timeout", "0"},
+    {"tcp_user_timeout", "0"},
+    {"wal_sender_timeout", "60s"},
+    {"exit_on_error", "off"},
+    // What names mean. Temporary tables last: a trigger could have made one named as a catalog.
+    {"search_path", "pg_catalog,pg_temp"},
+    {"role", "none"},
+    {"default_tablespace", ""},
+    {"temp_tablespaces", ""},
+    {"default_table_access_method", "heap"},
+    // How values are written and read.
+    {"DateStyle", "ISO,MDY"},
+    {"IntervalStyle", "postgres"},
+    {"TimeZone", "UTC"},
+    {"timezone_abbreviations", "Default"},
+    {"extra_float_digits", "3"},
+    {"bytea_output", "hex"},
+    {"xmlbinary", "base64"},
+    {"xmloption", "content"},
+    {"lc_monetary", "C"},
+    {"lc_numeric", "C"},
+    {"lc_time", "C"},
+    {"array_nulls", "on"},
+    {"transform_null_equals", "off"},
+    {"standard_conforming_strings", "on"},
+    {"backslash_quote", "safe_encoding"},
+    {"escape_string_warning", "off"},
+    {"quote_all_identifiers", "off"},
+    // What statements see and do.
+    {"row_security", "on"},
+    {"default_transaction_isolation", "read committed"},
+    {"default_transaction_read_only", "off"},
+    {"default_transaction_deferrable", "off"},
+    {"synchronous_commit", "local"},  // ours wait for no standby
+    {"gin_fuzzy_search_limit", "0"},
+    {"check_function_bodies", "on"},
+    // What reaches client and server log: values of rows are the users'.
+    {"client_min_messages", "warning"},
+    {"log_parameter_max_length_on_error", "0"},
+    {"debug_print_parse", "off"},
+    {"debug_print_rewritten", "off"},
+    {"debug_print_plan", "off"},
+    // Plans. What they cost by is the administrator's.
+    {"plan_cache_mode", "auto"},
+    {"jit", "off"},
+    {"constraint_exclusion", "partition"},
+    {"enable_bitmapscan", "on"},
+    {"enable_hashagg", "on"},
+    {"enable_hashjoin", "on"},
+    {"enable_incremental_sort", "on"},
+    {"enable_indexonlyscan", "on"},
+    {"enable_indexscan", "on"},
+    {"enable_material", "on"},
+    {"enable_memoize", "on"},
+    {"enable_mergejoin", "on"},
+    {"enable_nestloop", "on"},
+    {"enable_partition_pruning", "on"},
+    {"enable_seqscan", "on"},
+    {"enable_sort", "on"},
+    {"enable_tidscan", "on"},
+};
+
+// Once connected: what not every version knows, and what needs a right that the role may lack.
+constexpr char kPinMoreSql[] =
+    "SELECT pg_catalog.set_config(p.name, p.value, false) FROM (VALUES"
+    " ('transaction_timeout', '0', true), ('restrict_nonsystem_relation_kind', '', true),"
+    " ('force_parallel_mode', 'off', true), ('debug_parallel_query', 'off', true),"
+    " ('session_replication_role', 'origin', false)) AS p(name, value, anybody)"
+    " WHERE pg_catalog.current_setting(p.name, true) <> p.value AND"
+    " (p.anybody OR pg_catalog.has_parameter_privilege(p.name, 'SET'))";
+
+std::string PinOptions() {
+  std::vector<std::string> options;
+  for (const Pin& pin : kPins) {
+    options.push_back(absl::StrCat("-c ", pin.name, "=",
+                                   absl::StrReplaceAll(pin.value, {{"\\", "\\\\"}, {" ", "\\ "}})));
+  }
+  return absl::StrJoin(options, " ");
+}
 
 void Complete(const ConnectOptions& options, ConnInfo* info) {
   if (!options.application_name.empty()) info->Set("application_name", options.application_name);
@@ -235,9 +322,9 @@ void Complete(const ConnectOptions& options, ConnInfo* info) {
   info->Set("client_encoding", "UTF8");
   if (options.replication) info->Set("replication", "database");
   std::string session = info->Get("options");
-  absl::StrAppend(&session, session.empty() ? "" : " ", kSessionOptions);
-  // Names in values that the output plugin sends as text must come out with their schema.
-  if (options.replication) absl::StrAppend(&session, " -c search_path=pg_catalog");
+  if (!options.users_settings) {
+    absl::StrAppend(&session, session.empty() ? "" : " ", PinOptions());
+  }
   info->Set("options", session);
   // A peer that vanished without a word is noticed within about half a minute.
   info->SetDefault("keepalives_idle", "15");
@@ -369,7 +456,9 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Connect(const ConnectOpt
   if (state != PGRES_POLLING_OK) return ConnectError(conn.get());
   PQsetErrorVerbosity(conn.get(), PQERRORS_DEFAULT);
   PQsetnonblocking(conn.get(), 0);
-  return std::unique_ptr<Connection>(new Connection(conn.release()));
+  std::unique_ptr<Connection> connection(new Connection(conn.release()));
+  if (!options.users_settings) RETURN_IF_ERROR(connection->Exec(kPinMoreSql).status());
+  return connection;
 }
 
 absl::Status Connection::RequirePipeline(bool wanted, absl::string_view action) const {

@@ -63,11 +63,17 @@ struct ConnectOptions {
   std::string conninfo;          // libpq keywords or URI
   std::string application_name;  // shown in pg_stat_activity
   bool replication = false;      // adds replication=database
+  // Leaves the session to what role and database default to: it stands for a user's.
+  bool users_settings = false;
   absl::Duration timeout = absl::Seconds(10);
 };
 
 class Connection {
  public:
+  // The session has the same settings whatever role, database and server default to, wherever that
+  // could end it or change what it reads, writes or means (kPins in the .cc): no timeouts, only
+  // pg_catalog on the search_path, UTC, ISO. A session that needs others sets them itself.
+  //
   // kUnavailable if the server cannot be reached or refuses for now; kPermissionDenied or
   // kFailedPrecondition if repeating cannot help. The message names host, port, database and user,
   // never the password.

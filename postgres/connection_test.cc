@@ -348,5 +348,73 @@ TEST_F(ConnectionTest, SessionKnowsItsNameEncodingAndFormats) {
             absl::StrCat(connection->backend_pid()));
 }
 
+// Every parameter that a default of role or database can set is another than usual; what still
+// reaches a session of ours must be known to do no harm.
+TEST_F(ConnectionTest, DefaultsOfRoleAndDatabaseDoNotReachOurSessions) {
+  ASSERT_OK(server_->Exec("CREATE DATABASE odd"));
+  ASSERT_OK(
+      server_->Exec("CREATE ROLE ours LOGIN;"
+                    "GRANT SET ON PARAMETER session_replication_role TO ours"));
+  ASSERT_OK_AND_ASSIGN(
+      const Result parameters,
+      connection_->Exec(
+          "SELECT name, CASE vartype WHEN 'bool' THEN CASE setting WHEN 'on' THEN 'off' ELSE 'on' "
+          "END WHEN 'enum' THEN (SELECT v FROM unnest(enumvals) v WHERE v <> setting LIMIT 1) WHEN "
+          "'string' THEN CASE WHEN name ~ '^lc_' THEN 'POSIX' WHEN name = 'DateStyle' THEN "
+          "'German' "
+          "WHEN name = 'TimeZone' THEN 'Asia/Kathmandu' WHEN name = 'timezone_abbreviations' THEN "
+          "'India' WHEN name = 'search_path' THEN 'public' WHEN name = 'client_encoding' THEN "
+          "'LATIN1' WHEN name = 'restrict_nonsystem_relation_kind' THEN 'view' ELSE setting END "
+          "ELSE CASE WHEN setting = max_val THEN min_val WHEN name ~ 'timeout' THEN '60000' "
+          "ELSE max_val END END "
+          "FROM pg_settings WHERE context IN ('user', 'superuser') AND name !~ "
+          "'^(transaction_(isolation|read_only|deferrable)|local_preload|session_preload|"
+          "max_stack_depth|temp_file_limit|debug_discard_caches|allow_system|default_table_access)"
+          "'"));
+  int set = 0;
+  for (int i = 0; i < parameters.rows(); ++i) {
+    if (parameters.is_null(i, 1)) continue;
+    const std::string to = absl::StrCat(" SET ", QuoteIdentifier(parameters.value(i, 0)), " = ",
+                                        QuoteLiteral(parameters.value(i, 1)));
+    set += server_->Exec(absl::StrCat(set % 2 == 0 ? "ALTER ROLE ours" : "ALTER DATABASE odd", to))
+               .ok();
+  }
+  EXPECT_GT(set, 130);
+
+  ASSERT_OK_AND_ASSIGN(const auto connection,
+                       Connection::Connect({.conninfo = server_->conninfo("ours", "odd"),
+                                            .application_name = "bdr test"}));
+  // Costs, memory and workers of plans, what vacuum and statistics do, what only a superuser can
+  // set and means for his server: they change how fast something is, or the server's own log.
+  EXPECT_EQ(
+      *connection->QueryValue(
+          "SELECT string_agg(name, ' ') FROM pg_settings WHERE source IN ('user', 'database', "
+          "'database user') AND category !~ 'Cost|Resource Usage|Genetic|Statistics|Write-Ahead' "
+          "AND "
+          "name !~ "
+          "'^(vacuum|log_|jit_|trace_|tcp_keepalives|debug_pretty|gin_pending|enable_parallel|"
+          "enable_partitionwise)' AND name NOT IN ('default_statistics_target', "
+          "'from_collapse_limit', 'join_collapse_limit', 'cursor_tuple_fraction', "
+          "'recursive_worktable_factor', 'password_encryption', 'default_toast_compression', "
+          "'client_connection_check_interval', 'synchronize_seqscans', 'enable_async_append', "
+          "'enable_gathermerge', 'lc_messages', 'default_text_search_config', "
+          "'update_process_title', "
+          "'deadlock_timeout', 'lo_compat_privileges', 'allow_in_place_tablespaces', "
+          "'ignore_checksum_failure', 'zero_damaged_pages', 'wal_consistency_checking', "
+          "'dynamic_library_path', 'backtrace_functions')"),
+      "");
+  EXPECT_EQ(*connection->QueryValue("SELECT current_schemas(true)::text"), "{pg_catalog}");
+  EXPECT_EQ(*connection->QueryValue("SHOW session_replication_role"), "origin");
+  EXPECT_EQ(*connection->QueryValue("SELECT '2026-01-02 03:04:05+00'::timestamptz"),
+            "2026-01-02 03:04:05+00");
+
+  // Beside what a user would have.
+  ASSERT_OK_AND_ASSIGN(const auto user,
+                       Connection::Connect({.conninfo = server_->conninfo("ours", "odd"),
+                                            .application_name = "a user",
+                                            .users_settings = true}));
+  EXPECT_NE(*user->QueryValue("SHOW search_path"), "pg_catalog,pg_temp");
+}
+
 }  // namespace
 }  // namespace bdr::postgres

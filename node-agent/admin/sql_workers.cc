@@ -7,15 +7,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
-#include "node-agent/row_sql.h"
 
 namespace bdr::agent {
 namespace {
 
-// Beside PinnedTextSql().
-constexpr char kPinnedSession[] =
-    "SET default_transaction_read_only = on; SET default_transaction_isolation = 'read committed';"
-    "SET jit = off; SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'";
+constexpr char kSessionSql[] =
+    "SET default_transaction_read_only = on; SET row_security = off;"
+    "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'";
 
 }  // namespace
 
@@ -124,8 +122,7 @@ absl::Status SqlWorkers::Connect(Worker* worker) {
   ASSIGN_OR_RETURN(auto connection,
                    postgres::Connection::Connect(
                        {.conninfo = conninfo_, .application_name = "bdr-agent admin"}));
-  RETURN_IF_ERROR(connection->Exec(kPinnedSession).status());
-  RETURN_IF_ERROR(connection->Exec(PinnedTextSql()).status());
+  RETURN_IF_ERROR(connection->Exec(kSessionSql).status());
   MutexLock lock(&mu_);
   if (stopped_) return absl::UnavailableError("the agent is stopping; ask again once it runs");
   worker->connection = std::move(connection);

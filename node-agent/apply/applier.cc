@@ -33,18 +33,12 @@ constexpr absl::Duration kCollisionWait = absl::Milliseconds(10);
 // Metrics must not grow with the number of tables.
 constexpr size_t kMostTablesCounted = 500;
 
-// What a role's or a database's defaults could change, pinned. Plans are generic and use indexes:
-// one made while a table was small would scan it when it has grown.
+// Plans are generic and use indexes: one made while a table was small would scan it when it has
+// grown.
 constexpr char kSessionSql[] =
-    "SET session_replication_role = replica; SET synchronous_commit = off;"
-    "SET search_path = pg_catalog; SET row_security = off;"
-    "SET default_transaction_isolation = 'read committed';"
-    "SET default_transaction_read_only = off; SET default_transaction_deferrable = off;"
-    "SET statement_timeout = 0; SET lock_timeout = 0;"
-    "SET idle_in_transaction_session_timeout = 0; SET DateStyle = 'ISO'; SET TimeZone = 'UTC';"
-    "SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 3;"
+    "SET session_replication_role = replica; SET synchronous_commit = off; SET row_security = off;"
     "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off;"
-    "SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off;"
+    "SET enable_mergejoin = off; SET enable_seqscan = off;"
     "SET bdr.stable_xid = '2'";  // kFrozenXid: nothing, until it is known
 
 // unique_violation, exclusion_violation

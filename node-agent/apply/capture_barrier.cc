@@ -10,10 +10,10 @@ absl::Status CaptureBarrier::Pass(absl::Duration timeout) {
     MutexLock lock(&mu_);
     if (connection_ == nullptr || connection_->broken()) {
       ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-      RETURN_IF_ERROR(connection_->Exec("SET synchronous_commit = local").status());
     }
-    // A small transaction of its own, committed and flushed: everything visible before lies before
-    // it in the WAL, and the walsender wakes at once instead of at the WAL writer's next round.
+    // A small transaction of its own, committed and flushed (no standby is waited for): everything
+    // visible before lies before it in the WAL, and the walsender wakes at once instead of at the
+    // WAL writer's next round.
     ASSIGN_OR_RETURN(
         const std::string lsn,
         connection_->QueryValue("SELECT pg_catalog.pg_logical_emit_message(true, 'bdr.mark', '')"));

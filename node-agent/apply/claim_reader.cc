@@ -159,13 +159,7 @@ std::string InFlightKey(const ConstraintInfo& constraint, absl::string_view valu
 absl::Status ClaimReader::Connect() {
   if (connection_ != nullptr && !connection_->broken()) return absl::OkStatus();
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-  // Values are compared as text where there is nothing else, so they must be written in one way.
-  return connection_
-      ->Exec(
-          "SET search_path = pg_catalog; SET DateStyle = 'ISO'; SET TimeZone = 'UTC';"
-          "SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 3;"
-          "SET default_transaction_read_only = on; SET jit = off")
-      .status();
+  return connection_->Exec("SET default_transaction_read_only = on").status();
 }
 
 absl::StatusOr<std::vector<RowClaims>> ClaimReader::Read(const BoundTable& table,

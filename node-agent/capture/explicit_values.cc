@@ -89,10 +89,7 @@ absl::StatusOr<postgres::Result> ExplicitValues::Read(const ColumnMap& columns,
                                                       const postgres::UpdateMessage& update) {
   if (connection_ == nullptr || connection_->broken()) {
     ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-    RETURN_IF_ERROR(connection_
-                        ->Exec("SET search_path = pg_catalog; SET row_security = off; "
-                               "SET lock_timeout = '10s'")
-                        .status());
+    RETURN_IF_ERROR(connection_->Exec("SET row_security = off; SET lock_timeout = '10s'").status());
   }
   const postgres::TableInfo& table = columns.table();
   std::vector<std::string> names;

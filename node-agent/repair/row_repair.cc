@@ -32,11 +32,8 @@ constexpr int kMostRows = 1000;
 constexpr int64_t kLongAgoUs = 946'684'801'000'000;  // 2000-01-01 00:00:01
 
 constexpr char kSessionSql[] =
-    "SET session_replication_role = replica; SET synchronous_commit = local;"
-    "SET default_transaction_isolation = 'read committed';"
-    "SET default_transaction_read_only = off; SET default_transaction_deferrable = off;"
-    "SET statement_timeout = '60s'; SET lock_timeout = '10s'; SET jit = off;"
-    "SET idle_in_transaction_session_timeout = 0";
+    "SET session_replication_role = replica; SET row_security = off;"
+    "SET statement_timeout = '60s'; SET lock_timeout = '10s'";
 
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
@@ -167,7 +164,6 @@ absl::Status RowRepair::Connect() {
                    postgres::Connection::Connect(
                        {.conninfo = parts_.conninfo, .application_name = "bdr repair"}));
   RETURN_IF_ERROR(connection->Exec(kSessionSql).status());
-  RETURN_IF_ERROR(connection->Exec(PinnedTextSql()).status());
   RETURN_IF_ERROR(CreateRepairOrigin(*connection));
   // Refused while another session holds it: a killed agent's backend may still commit.
   RETURN_IF_ERROR(connection

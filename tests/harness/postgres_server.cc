@@ -307,7 +307,7 @@ std::string PostgresServer::conninfo(absl::string_view user, absl::string_view d
 absl::StatusOr<std::unique_ptr<postgres::Connection>> PostgresServer::Connect(
     absl::string_view user, absl::string_view database) const {
   return postgres::Connection::Connect(
-      {.conninfo = conninfo(user, database), .application_name = "test"});
+      {.conninfo = conninfo(user, database), .application_name = "test", .users_settings = true});
 }
 
 absl::Status PostgresServer::Exec(const std::string& sql, absl::string_view database) const {
