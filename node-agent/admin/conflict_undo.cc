@@ -185,6 +185,15 @@ absl::Status CheckRoundTrip(postgres::Connection& connection, const Plan& plan) 
   return columns.empty() ? absl::OkStatus() : NotAsItWas(columns);
 }
 
+// The row is locked, so that only the table itself can leave it out.
+absl::Status MustBeOne(const absl::StatusOr<Result>& written) {
+  if (!written.ok()) return written.status();
+  if (written->affected() == 1) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "a trigger or rule of the table left the row out: nothing was written; let it pass the row "
+      "and repeat");
+}
+
 absl::Status WriteRow(postgres::Connection& connection, const Plan& plan,
                       v1::UndoConflictResponse::Action action) {
   const postgres::Param params[] = {{.data = plan.conflict.key()}, {.data = plan.target}};
@@ -193,7 +202,7 @@ absl::Status WriteRow(postgres::Connection& connection, const Plan& plan,
   if (action == v1::UndoConflictResponse::DELETE) {
     sql = absl::StrCat("DELETE FROM ", FromSql(plan.table), " USING ", FromJson(plan.table, 1),
                        " AS w WHERE ", SameKey(plan.table));
-    return connection.ExecParams(sql, key_only).status();
+    return MustBeOne(connection.ExecParams(sql, key_only));
   }
   std::vector<std::string> names, values, sets;
   bool identity_changes = false;
@@ -212,7 +221,7 @@ absl::Status WriteRow(postgres::Connection& connection, const Plan& plan,
                        ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
                        FromJson(plan.table, 1), " AS v");
     const postgres::Param row[] = {params[1]};
-    return connection.ExecParams(sql, row).status();
+    return MustBeOne(connection.ExecParams(sql, row));
   }
   if (sets.empty()) {
     return absl::FailedPreconditionError(
@@ -222,7 +231,7 @@ absl::Status WriteRow(postgres::Connection& connection, const Plan& plan,
   sql = absl::StrCat("UPDATE ", FromSql(plan.table), " SET ", absl::StrJoin(sets, ", "), " FROM ",
                      FromJson(plan.table, 1), " AS w, ", FromJson(plan.table, 2), " AS v WHERE ",
                      SameKey(plan.table));
-  return connection.ExecParams(sql, params).status();
+  return MustBeOne(connection.ExecParams(sql, params));
 }
 
 // What will stand there: of an update, the columns that are not known keep what they have.

@@ -12,6 +12,7 @@
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
+#include "node-agent/apply/left_out.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/row_sql.h"
 
@@ -30,6 +31,9 @@ constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
 // colliding is no race.
 constexpr int kMaxCollisions = 20;
 constexpr absl::Duration kCollisionWait = absl::Milliseconds(10);
+// Nor is a row that is left out again and again, if the table has a trigger that may do so. If it
+// has none, this many attempts: users may write a row all the time.
+constexpr int kMaxLeftOut = 500;
 // Metrics must not grow with the number of tables.
 constexpr size_t kMostTablesCounted = 500;
 
@@ -552,8 +556,7 @@ absl::Status Applier::ApplyPending() {
     size = std::min(size, pending_.size());
     const size_t waiting = pending_.size();
     const absl::Time begun = SteadyNow();
-    const absl::Status status =
-        pending_.front()->last || merges_own() ? ApplyGroup(size) : ApplyLarge();
+    absl::Status status = pending_.front()->last || merges_own() ? ApplyGroup(size) : ApplyLarge();
     if (status.ok()) {
       const absl::Duration took = SteadyNow() - begun;
       const size_t applied = waiting - pending_.size();
@@ -561,6 +564,7 @@ absl::Status Applier::ApplyPending() {
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
       FitGroups(applied, SteadyNow() - begun_at_);
       collisions_ = 0;
+      left_out_ = 0;
       MutexLock lock(&mu_);
       retry_ = false;
       continue;
@@ -575,10 +579,12 @@ absl::Status Applier::ApplyPending() {
       MutexLock lock(&mu_);
       ++tally_.retries;
     }
-    if (absl::IsAborted(status)) {
+    const bool left_out = IsLeftOut(status);
+    if (left_out ? ComeAgainAfterLeftOut(size, &status) : absl::IsAborted(status)) {
       size = std::max<size_t>(1, size / 2);
       continue;
     }
+    if (connection_->broken()) return status;
     // A user's transaction has just taken a unique value, or one that is checked was added: both
     // show once all is looked up again.
     if (IsCollision(status) && ++collisions_ <= kMaxCollisions) {
@@ -598,7 +604,8 @@ absl::Status Applier::ApplyPending() {
     }
     fresh = false;
     collisions_ = 0;
-    if (merges_own()) {
+    left_out_ = 0;
+    if (merges_own() && !left_out) {
       // The table was changed or dropped since: what was committed here is not to be undone.
       LogWarning("apply", {{"origin", ToString(origin_)}},
                  absl::StrCat("an own change is not merged again: ", status.message()));
@@ -628,6 +635,14 @@ absl::Status Applier::ApplyPending() {
     retry_ = false;
   }
   return absl::OkStatus();
+}
+
+bool Applier::ComeAgainAfterLeftOut(size_t size, absl::Status* status) {
+  if (size > 1) return true;
+  WaitABit(kCollisionWait);
+  if (++left_out_ <= kMaxCollisions) return true;
+  *status = ExplainLeftOut(*status, pipe_.get());
+  return absl::IsAborted(*status) && left_out_ <= kMaxLeftOut;
 }
 
 // A group holds its row locks until it commits, and users wait for them meanwhile. So the time that
@@ -989,10 +1004,15 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
                              bool moves_progress) {
   Lsn before;
   if (moves_progress)
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
-        "UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn),
-        "', stamp = ", TimestampSql(last.stamp.time_us), " WHERE origin_node = ", origin_.node,
-        " AND origin_incarnation = ", origin_.incarnation)));
+    RETURN_IF_ERROR(pipe_->Exec(
+        absl::StrCat("UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn), "', stamp = ",
+                     TimestampSql(last.stamp.time_us), " WHERE origin_node = ", origin_.node,
+                     " AND origin_incarnation = ", origin_.incarnation),
+        [](const Result& result) {
+          return result.affected() == 1
+                     ? absl::OkStatus()
+                     : absl::UnavailableError("bdr.progress does not take how far apply has come");
+        }));
   RETURN_IF_ERROR(pipe_->Exec("SELECT pg_catalog.pg_current_wal_insert_lsn()",
                               [&before](const Result& result) -> absl::Status {
                                 ASSIGN_OR_RETURN(before, ParseLsn(result.value(0, 0)));

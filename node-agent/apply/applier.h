@@ -196,6 +196,9 @@ class Applier {
   // Ends the local transaction: with `moves_progress` the origin's, up to `last`.
   absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration,
                       bool moves_progress);
+  // Whether to come again at once after an attempt at `size` transactions that left out a row; if
+  // not, `status` tells the cause.
+  bool ComeAgainAfterLeftOut(size_t size, absl::Status* status);
   bool PutsAside(const absl::Status& cause) const;
   absl::Status PutAside(const absl::Status& cause);
   absl::Status RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied);
@@ -245,6 +248,7 @@ class Applier {
   // What versions_ told of the transactions in pending_, over all attempts at them.
   GroupVersions::Versions before_;
   int collisions_ = 0;  // attempts in a row that met a value which somebody holds
+  int left_out_ = 0;    // ... after which a row was not written that should have been
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
   // Of the local transaction that is open, or was last.
   absl::Time begun_at_ = absl::InfinitePast();

@@ -9,6 +9,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "node-agent/apply/applier.h"
+#include "node-agent/apply/left_out.h"
 #include "node-agent/apply/refused_changes.h"
 #include "node-agent/row_sql.h"
 
@@ -26,6 +27,8 @@ constexpr size_t kMostLetters = 10'000;
 // administrator who cancels, damage.
 bool Applier::PutsAside(const absl::Status& cause) const {
   if (!options_.puts_aside || merges_own()) return false;
+  // Nobody knows why: it does not lie in the transaction.
+  if (absl::IsAborted(cause)) return false;
   if (absl::IsResourceExhausted(cause) || parts_.dead_letters->count() >= kMostLetters) {
     return false;
   }
@@ -223,7 +226,7 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       WaitForServerClock(letter.stamp_us);
     } else if (!absl::IsAborted(status) || ++aborted > 20) {
-      return status;
+      return IsLeftOut(status) ? ExplainLeftOut(status, pipe_.get()) : status;
     }
   }
   return absl::UnavailableError("the applier was told to stop");

@@ -316,14 +316,19 @@ std::string BoundTable::ReplaceSql(const std::vector<bool>& set, bool checked) c
     differs.push_back(
         absl::StrCat("t.", QuoteIdentifier(table().columns[column].name), " <> ", Value(column)));
   }
-  return absl::StrCat(
-      "WITH gone AS (DELETE FROM ", Only(), " AS t USING ", RowsFrom(/*with_times=*/true, 4),
-      " WHERE ", KeyEquals(), " AND (", absl::StrJoin(differs, " OR "), ") AND ",
-      checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
-              : "$3::pg_catalog.timestamptz[] IS NOT NULL",
-      " RETURNING ", absl::StrJoin(values, ", "), ") INSERT INTO ", table().QualifiedName(), " (",
-      absl::StrJoin(names, ", "), ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(places, ", "),
-      " FROM gone");
+  const std::string where =
+      absl::StrCat(" WHERE ", KeyEquals(), " AND (", absl::StrJoin(differs, " OR "), ") AND ",
+                   checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
+                           : "$3::pg_catalog.timestamptz[] IS NOT NULL");
+  const std::string rows = RowsFrom(/*with_times=*/true, 4);
+  // The update that follows would pass over what was not replaced, so that is counted here.
+  return absl::StrCat("WITH due AS (SELECT FROM ", Only(), " AS t, ", rows, where,
+                      "), gone AS (DELETE FROM ", Only(), " AS t USING ", rows, where,
+                      " RETURNING ", absl::StrJoin(values, ", "), "), put AS (INSERT INTO ",
+                      table().QualifiedName(), " (", absl::StrJoin(names, ", "),
+                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(places, ", "),
+                      " FROM gone RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM due) = "
+                      "(SELECT pg_catalog.count(*) FROM put)");
 }
 
 std::string BoundTable::InsertSql(bool checked) const {

@@ -70,6 +70,14 @@ std::string ActionSql(const ForeignKey& key, ForeignKeyPolicy policy, const std:
   return "SELECT";
 }
 
+std::string StillOrphanedSql(const ForeignKey& key, ForeignKeyPolicy policy,
+                             const std::string& child) {
+  if (policy == ForeignKeyPolicy::kLog) return "SELECT false";
+  return absl::StrCat("SELECT EXISTS (SELECT FROM ", key.child.Only(), " AS child, ",
+                      Was(key, absl::StrCat(QuoteLiteral(child), "::pg_catalog.jsonb")), " WHERE ",
+                      StillOrphaned(key), ")");
+}
+
 }  // namespace
 
 ForeignKeyActions::ForeignKeyActions(std::string conninfo) : conninfo_(std::move(conninfo)) {
@@ -189,6 +197,16 @@ absl::Status ForeignKeyActions::Act(int64_t id) {
                           ->Exec(ActionSql(key, policy, std::string(action.value(0, 2)),
                                            std::string(action.value(0, 3))))
                           .status());
+      // A trigger that returns NULL leaves a row out without an error.
+      ASSIGN_OR_RETURN(
+          const std::string orphaned,
+          connection_->QueryValue(StillOrphanedSql(key, policy, std::string(action.value(0, 2)))));
+      if (orphaned == "t") {
+        return absl::FailedPreconditionError(
+            absl::StrCat("a row of ", key.child.Only(),
+                         " still references nothing after what the policy asks "
+                         "for: a trigger or another unique value keeps that from being written"));
+      }
     }
   }
   RETURN_IF_ERROR(connection_->Exec("COMMIT").status());

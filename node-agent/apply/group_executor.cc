@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "node-agent/apply/conflict_rules.h"
+#include "node-agent/apply/left_out.h"
 #include "node-agent/apply/refused_changes.h"
 #include "node-agent/apply/row_statements.h"
 #include "node-agent/apply/truncate.h"
@@ -385,7 +386,7 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
             [&] {
               return table.PlainInsertSql(std::vector<bool>(table.table().columns.size(), true));
             },
-            kInferred, params, nullptr));
+            kInferred, params, AllWritten(table.table(), kInsertsRows, rows.size())));
         break;
       }
       case Batch::kInsert: {
@@ -447,7 +448,8 @@ absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
                  SeenParam(*first_, HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
   return pipe_->Run(
       StatementName(table, checked ? "r" : "R", shape),
-      [&] { return table.ReplaceSql(shape, checked); }, kInferred, params, nullptr);
+      [&] { return table.ReplaceSql(shape, checked); }, kInferred, params,
+      AllReplaced(table.table()));
 }
 
 std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) const {
@@ -527,7 +529,8 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
   for (size_t i = 0; i < run.unresolved.size(); ++i) {
     const RowOp& op = *run.unresolved[i];
     if (Decide(run, op, now[i]) == conflict::Verdict::kVanished) {
-      return absl::AbortedError("a row was deleted while it was being written");
+      // Deleted while it was being written, or never let in.
+      return LeftOut(run.ops->table->table(), kInsertsRows);
     }
   }
   return absl::OkStatus();
@@ -669,21 +672,14 @@ bool GroupExecutor::NullsWillDo(const BoundTable& table, const RowOp& op) {
 
 absl::Status GroupExecutor::QueueDecided(TableRun& run) {
   const BoundTable& table = *run.ops->table;
-  const auto all_written = [](size_t wanted) {
-    return [wanted](const Result& result) {
-      // The rows are locked; only what was not there yet can have changed.
-      return result.affected() == static_cast<int64_t>(wanted)
-                 ? absl::OkStatus()
-                 : absl::AbortedError("a row changed while it was being written");
-    };
-  };
+  // The rows are locked; only what was not there yet can have changed.
   if (!run.delete_now.empty()) {
     SortByKey(&run.delete_now);
     ASSIGN_OR_RETURN(const std::vector<std::string> params,
                      KeyParams(table, RowsOf(run.delete_now)));
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
-        params, all_written(run.delete_now.size())));
+        params, AllWritten(table.table(), kDeletesRows, run.delete_now.size())));
   }
   std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
   for (const RowOp* op : run.update_now) updates[table.Settable(op->row)].push_back(op);
@@ -695,7 +691,7 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
                      RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_)}));
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
-        kInferred, params, all_written(rows.size())));
+        kInferred, params, AllWritten(table.table(), kUpdatesRows, rows.size())));
   }
   if (!run.insert_now.empty()) {
     SortByKey(&run.insert_now);
@@ -707,7 +703,7 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
                   {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam(*first_)}));
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
-        params, all_written(run.insert_now.size())));
+        params, AllWritten(table.table(), kInsertsRows | kUpdatesRows, run.insert_now.size())));
   }
   return absl::OkStatus();
 }
@@ -794,13 +790,20 @@ absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
     }
     RETURN_IF_ERROR(
         pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ACCESS EXCLUSIVE MODE")));
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
-        "DELETE FROM ", table->Only(), " AS t WHERE NOT COALESCE(",
+    const std::string older = absl::StrCat(
+        table->Only(), " AS t WHERE NOT COALESCE(",
         "pg_catalog.pg_xact_commit_timestamp(t.xmin) > ('epoch'::pg_catalog.timestamptz + ",
         truncate.stamp.time_us,
         " * '1 microsecond'::pg_catalog.interval) AND NOT"
         " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
-        remote, "]::pg_catalog.oid[]), false)")));
+        remote, "]::pg_catalog.oid[]), false)");
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("DELETE FROM ", older)));
+    // The table is locked: what is left of them was left out.
+    RETURN_IF_ERROR(pipe_->Exec(
+        absl::StrCat("SELECT EXISTS (SELECT FROM ", older, ")"), [&table](const Result& result) {
+          return result.value(0, 0) == "f" ? absl::OkStatus()
+                                           : LeftOut(table->table(), kDeletesRows);
+        }));
     RETURN_IF_ERROR(pipe_->Finish());
     TableOps& ops = tables.emplace_back();
     ops.table = table;

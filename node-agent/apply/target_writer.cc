@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "node-agent/apply/left_out.h"
 #include "node-agent/apply/row_statements.h"
 
 namespace bdr::agent {
@@ -36,15 +37,6 @@ std::vector<const LocalRow*> RowsOf(absl::Span<const KeyedRow> keyed) {
   rows.reserve(keyed.size());
   for (const KeyedRow& row : keyed) rows.push_back(row.row);
   return rows;
-}
-
-// The rows are locked: that not each is written means that something is not as it was found.
-Pipe::Handler AllWritten(size_t wanted) {
-  return [wanted](const Result& result) {
-    return result.affected() == static_cast<int64_t>(wanted)
-               ? absl::OkStatus()
-               : absl::AbortedError("a row changed while it was being written");
-  };
 }
 
 // What unchecked statements take and do not use: times, and until when each origin was seen.
@@ -148,7 +140,7 @@ absl::Status TargetWriter::Remove(std::vector<KeyedRow> rows) {
     ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(part)));
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
-        params, AllWritten(part.size())));
+        params, AllWritten(table.table(), kDeletesRows, part.size())));
   }
   return absl::OkStatus();
 }
@@ -164,11 +156,12 @@ absl::Status TargetWriter::Update(std::vector<KeyedRow> all_rows) {
       if (table.has_identities()) {
         RETURN_IF_ERROR(pipe_->Run(
             StatementName(table, "R", set),
-            [&] { return table.ReplaceSql(set, /*checked=*/false); }, kInferred, params, nullptr));
+            [&] { return table.ReplaceSql(set, /*checked=*/false); }, kInferred, params,
+            AllReplaced(table.table())));
       }
       RETURN_IF_ERROR(pipe_->Run(
           StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
-          kInferred, params, AllWritten(part.size())));
+          kInferred, params, AllWritten(table.table(), kUpdatesRows, part.size())));
     }
   }
   return absl::OkStatus();
@@ -196,7 +189,7 @@ absl::Status TargetWriter::Rewrite(std::vector<KeyedRow> rows) {
   }
   return pipe_->Run(
       StatementName(table, "W", kept), [&] { return table.RewriteSql(kept); }, kInferred, params,
-      AllWritten(rows.size()));
+      AllWritten(table.table(), kDeletesRows | kInsertsRows, rows.size()));
 }
 
 absl::Status TargetWriter::Insert(std::vector<KeyedRow> all_rows) {
@@ -208,7 +201,7 @@ absl::Status TargetWriter::Insert(std::vector<KeyedRow> all_rows) {
       ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, RowsOf(part), {}));
       RETURN_IF_ERROR(pipe_->Run(
           StatementName(table, "p", given), [&] { return table.PlainInsertSql(given); }, kInferred,
-          params, AllWritten(part.size())));
+          params, AllWritten(table.table(), kInsertsRows, part.size())));
     }
   }
   return absl::OkStatus();

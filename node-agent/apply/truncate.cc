@@ -10,6 +10,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "conflict/truncate_rule.h"
+#include "node-agent/apply/left_out.h"
 #include "node-agent/apply/seen.h"
 
 namespace bdr::agent {
@@ -178,9 +179,15 @@ absl::Status Truncater::AskWhetherItCan(const TruncateOp& truncate, bool* can) {
 
 absl::Status Truncater::DeleteOlder(const TruncateOp& truncate, const BoundTable& table) {
   // Joined with itself by no column of its own: the function is asked for each row's xmin.
-  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
-      "DELETE FROM ", table.Only(), " AS t WHERE NOT (SELECT ", MaybeNewer(truncate, table),
-      " FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c(time, roident))")));
+  const std::string older =
+      absl::StrCat(table.Only(), " AS t WHERE NOT (SELECT ", MaybeNewer(truncate, table),
+                   " FROM pg_catalog.pg_xact_commit_timestamp_origin(t.xmin) AS c(time, roident))");
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("DELETE FROM ", older)));
+  // The table is locked: what is left of them was left out.
+  RETURN_IF_ERROR(pipe_->Exec(
+      absl::StrCat("SELECT EXISTS (SELECT FROM ", older, ")"), [&table](const Result& result) {
+        return result.value(0, 0) == "f" ? absl::OkStatus() : LeftOut(table.table(), kDeletesRows);
+      }));
   return pipe_->Finish();
 }
 
@@ -289,7 +296,7 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
   }
   return pipe_->Run(
       absl::StrCat("b", table.id(), "D"), [&] { return table.DeleteSql(/*checked=*/false); }, {},
-      params, nullptr);
+      params, AllWritten(table.table(), kDeletesRows, dies.size()));
 }
 
 // Counts and not rows: there may be millions.

@@ -99,6 +99,14 @@ Version VersionOf(const v1::RowImage& image) {
           .dead = !image.present()};
 }
 
+// A trigger that returns NULL leaves a row out without an error.
+absl::Status MustBeOne(const Result& result, const TableInfo& table, absl::string_view verb) {
+  if (result.affected() == 1) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      verb, " leaves the row out: an ALWAYS or REPLICA trigger or rule of table \"",
+      table.DisplayName(), "\" does so; drop it, or let it fire for users alone, and repeat"));
+}
+
 int64_t CommitTime(const v1::RowImage& image) {
   if (image.stamp_us() != 0) return image.stamp_us();
   return image.commit_us() != 0 ? image.commit_us() : kLongAgoUs;
@@ -355,8 +363,10 @@ absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsReques
   }
   // Deleted and inserted rather than updated: an ALWAYS identity cannot be set.
   if (row.present()) {
-    RETURN_IF_ERROR(
-        connection_->ExecParams(absl::StrCat("DELETE FROM ", FromSql(table), where), key).status());
+    ASSIGN_OR_RETURN(
+        const Result gone,
+        connection_->ExecParams(absl::StrCat("DELETE FROM ", FromSql(table), where), key));
+    RETURN_IF_ERROR(MustBeOne(gone, table, "DELETE"));
   }
   if (image.present()) {
     std::vector<std::string> names, values;
@@ -374,13 +384,13 @@ absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsReques
       values.push_back(absl::StrCat("$", params.size() + 1, "::text::", TypeSql(*local)));
       params.push_back(column.null() ? postgres::Param{} : postgres::Param{.data = column.text()});
     }
-    RETURN_IF_ERROR(connection_
-                        ->ExecParams(absl::StrCat("INSERT INTO ", table.QualifiedName(), " (",
-                                                  absl::StrJoin(names, ", "),
-                                                  ") OVERRIDING SYSTEM VALUE VALUES (",
-                                                  absl::StrJoin(values, ", "), ")"),
-                                     params)
-                        .status());
+    ASSIGN_OR_RETURN(
+        const Result put,
+        connection_->ExecParams(
+            absl::StrCat("INSERT INTO ", table.QualifiedName(), " (", absl::StrJoin(names, ", "),
+                         ") OVERRIDING SYSTEM VALUE VALUES (", absl::StrJoin(values, ", "), ")"),
+            params));
+    RETURN_IF_ERROR(MustBeOne(put, table, "INSERT"));
   }
   out->set_outcome(v1::RepairRowsResponse::DONE);
   return absl::OkStatus();
