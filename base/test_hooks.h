@@ -42,7 +42,7 @@ inline constexpr std::array<absl::string_view, 1> kHabits = {
     "forget",  // what is stable is compacted away at once
 };
 
-inline constexpr std::array<absl::string_view, 12> kFailPoints = {
+inline constexpr std::array<absl::string_view, 14> kFailPoints = {
     "apply_before_versions",   // a group's keys are registered, nothing is written
     "apply_after_versions",    // its versions are in the store, nothing is in PostgreSQL
     "apply_after_statements",  // its rows are written, not committed
@@ -54,6 +54,8 @@ inline constexpr std::array<absl::string_view, 12> kFailPoints = {
     "capture_after_sync",      // they are in the change log, not visible, not confirmed
     "capture_before_confirm",  // visible, and the slot is about to be confirmed
     "capture_after_confirm",   // the slot was told
+    "capture_before_skip",     // a transaction that cannot be decoded is about to be skipped
+    "capture_after_skip",      // that is written down, and the slot was not told
     "receive_after_write",     // a peer's block is in the change log, unsynced
 };
 

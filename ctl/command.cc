@@ -77,6 +77,7 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   AddNodeCommands(app, invocation);
   AddConflictCommands(app, invocation);
   AddApplyCommands(app, invocation);
+  AddCaptureCommands(app, invocation);
   AddVerifyCommand(app, invocation);
   AddCompletionCommand(app, invocation);
   AddVersionCommand(app, invocation);

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/config.h"
+#include "base/lsn.h"
 #include "ctl/command.h"
 #include "ctl/confirm.h"
 #include "ctl/rpc.h"
@@ -116,9 +117,36 @@ absl::StatusOr<int> Repair(const Invocation& invocation, const VerifyOptions& op
   return after.exit_code;
 }
 
-absl::StatusOr<int> Run(const Invocation& invocation, const VerifyOptions& options) {
+// By node: what was skipped before anything was compared.
+using Gaps = std::vector<std::vector<v1::CaptureGap>>;
+
+absl::StatusOr<Gaps> AskForGaps(const std::vector<VerifyNode>& nodes) {
+  return AskAll<std::vector<v1::CaptureGap>>(
+      nodes, [](const Agent& agent) -> absl::StatusOr<std::vector<v1::CaptureGap>> {
+        ASSIGN_OR_RETURN(const auto response, agent.Call(&v1::AgentAdmin::Stub::GetNodeStatus, {}));
+        return std::vector<v1::CaptureGap>(response.status().gaps().begin(),
+                                           response.status().gaps().end());
+      });
+}
+
+// All tables of all nodes are equal: nothing is left of what did not travel.
+absl::Status CloseGaps(const std::vector<VerifyNode>& nodes, const Gaps& gaps) {
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (const v1::CaptureGap& gap : gaps[i]) {
+      v1::CloseGapsRequest request;
+      request.set_first_lsn(gap.first_lsn());
+      const auto closed = nodes[i].agent.Call(&v1::AgentAdmin::Stub::CloseGaps, request);
+      if (!closed.ok() && !absl::IsNotFound(closed.status())) return closed.status();
+      std::cerr << "closed the gap of node " << nodes[i].name << " at "
+                << ToString(Lsn{gap.first_lsn()}) << "\n";
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> Compare(const Invocation& invocation, const VerifyOptions& options,
+                            const std::vector<VerifyNode>& nodes) {
   ASSIGN_OR_RETURN(const absl::Duration timeout, config::ParseDuration(options.timeout));
-  ASSIGN_OR_RETURN(const std::vector<VerifyNode> nodes, ConnectNodes(invocation));
   size_t from = 0;
   if (!options.repair_from.empty()) {
     ASSIGN_OR_RETURN(from, FindNode(nodes, options.repair_from));
@@ -135,6 +163,14 @@ absl::StatusOr<int> Run(const Invocation& invocation, const VerifyOptions& optio
   }
   invocation.Print(report.output);
   return report.exit_code;
+}
+
+absl::StatusOr<int> Run(const Invocation& invocation, const VerifyOptions& options) {
+  ASSIGN_OR_RETURN(const std::vector<VerifyNode> nodes, ConnectNodes(invocation));
+  ASSIGN_OR_RETURN(const Gaps gaps, AskForGaps(nodes));
+  ASSIGN_OR_RETURN(const int exit_code, Compare(invocation, options, nodes));
+  if (exit_code == kGood && options.scan.table.empty()) RETURN_IF_ERROR(CloseGaps(nodes, gaps));
+  return exit_code;
 }
 
 }  // namespace

@@ -275,6 +275,7 @@ absl::Status Agent::StartDataPath() {
   if (merged < own_end) own_changes_->BeginReplay(merged);
   progress_->Published(log_->End(own_).end_lsn, 0, {});
 
+  ASSIGN_OR_RETURN(gaps_, CaptureGaps::Load(database_.get()));
   const std::string slot = SlotName(config_.node);
   capture_ = std::make_unique<Capture>(
       Capture::Options{.own = own_,
@@ -295,7 +296,8 @@ absl::Status Agent::StartDataPath() {
                      .own_changes = own_changes_.get(),
                      .settings = settings_.get(),
                      .fold_history = fold_history_.get(),
-                     .server_past = server_past_.get()});
+                     .server_past = server_past_.get(),
+                     .gaps = gaps_.get()});
   barrier_ = std::make_unique<CaptureBarrier>(
       sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
         return capture->WaitThrough(lsn, timeout);
@@ -598,7 +600,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .dead_letters = dead_letters_.get(),
                      .foreign_key_actions = foreign_key_actions_.get(),
                      .peers = peers_.get(),
-                     .own_changes = own_changes_.get()},
+                     .own_changes = own_changes_.get(),
+                     .gaps = gaps_.get()},
                     status);
 }
 
@@ -634,6 +637,27 @@ absl::Status Agent::RetryDeadLetter(int64_t id, absl::Time deadline) {
 
 void Agent::DeadLetterDropped(int64_t id) {
   if (data_path_) dead_letters_->Remove(id);
+}
+
+absl::Status Agent::SkipUndecodable(absl::Time deadline, const v1::SkipUndecodableRequest& request,
+                                    v1::SkipUndecodableResponse* response) {
+  if (!data_path_) return absl::UnavailableError("the agent does not capture yet");
+  ASSIGN_OR_RETURN(
+      const CaptureGap gap,
+      capture_->Skip(Lsn{request.lsn()}, request.until_decodable(), deadline - absl::Now()));
+  FillGap(gap, response->mutable_gap());
+  return absl::OkStatus();
+}
+
+absl::Status Agent::CloseGaps(const v1::CloseGapsRequest& request,
+                              v1::CloseGapsResponse* response) {
+  if (!data_path_) return absl::UnavailableError("the agent does not capture yet");
+  ASSIGN_OR_RETURN(const std::vector<CaptureGap> closed, gaps_->Close(Lsn{request.first_lsn()}));
+  for (const CaptureGap& gap : closed) {
+    LogInfo("capture", {{"state", "gap_closed"}, {"lsn", ToString(gap.first)}}, ToString(gap));
+    FillGap(gap, response->add_closed());
+  }
+  return absl::OkStatus();
 }
 
 std::vector<pg_setup::PolicyWish> Agent::TablePolicies() {

@@ -74,6 +74,10 @@ class Agent : public AgentBackend {
                           v1::RepairRowsResponse* response) override;
   absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) override;
   void DeadLetterDropped(int64_t id) override;
+  absl::Status SkipUndecodable(absl::Time deadline, const v1::SkipUndecodableRequest& request,
+                               v1::SkipUndecodableResponse* response) override;
+  absl::Status CloseGaps(const v1::CloseGapsRequest& request,
+                         v1::CloseGapsResponse* response) override;
   std::vector<pg_setup::PolicyWish> TablePolicies() override;
 
  private:
@@ -109,6 +113,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<conflict::ClaimStore> claims_;
   std::unique_ptr<conflict::HistoryStore> fold_history_;
   std::unique_ptr<ServerPast> server_past_;
+  std::unique_ptr<CaptureGaps> gaps_;
   std::unique_ptr<ControlClient> control_;
 
   // From the identity on.

@@ -50,6 +50,14 @@ void FillHealth(const Health& from, v1::Health* to) {
   to->set_since_us(absl::ToUnixMicros(from.since));
 }
 
+void FillGap(const CaptureGap& from, v1::CaptureGap* to) {
+  to->set_first_lsn(from.first.value);
+  to->set_last_lsn(from.last.value);
+  to->set_transactions(from.transactions);
+  to->set_skipped_us(from.skipped_us);
+  to->set_cause(from.cause);
+}
+
 uint64_t ResidentBytes() {
   // Second field of /proc/self/statm, in pages (proc(5)).
   std::ifstream statm("/proc/self/statm");
@@ -87,6 +95,17 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   const Health capture = parts.capture->health();
   FillHealth(capture, status->mutable_capture());
   take(capture, "capture");
+  for (const CaptureGap& gap : parts.gaps->all()) {
+    FillGap(gap, status->add_gaps());
+    take({.level = Health::Level::kWarning,
+          .state = "gap",
+          .reason = absl::StrCat(ToString(gap),
+                                 " could not be decoded and was skipped: the changes are on this "
+                                 "node alone; make the nodes equal with \"bdrctl verify --repair "
+                                 "NODE\", which closes the gap"),
+          .since = absl::FromUnixMicros(gap.skipped_us)},
+         "capture");
+  }
   if (!seen.reachable) {
     take({.level = Health::Level::kCritical,
           .state = "unreachable",

@@ -8,6 +8,7 @@
 #include "node-agent/apply/dead_letters.h"
 #include "node-agent/apply/foreign_key_actions.h"
 #include "node-agent/capture/capture.h"
+#include "node-agent/capture/gaps.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/health.h"
 #include "node-agent/own_changes.h"
@@ -16,6 +17,7 @@
 #include "node-agent/watcher.h"
 
 namespace bdr::v1 {
+class CaptureGap;
 class Health;
 class NodeStatus;
 }  // namespace bdr::v1
@@ -34,9 +36,11 @@ struct StatusParts {
   const ForeignKeyActions* foreign_key_actions;
   const Peers* peers;
   const OwnChanges* own_changes;
+  const CaptureGaps* gaps;
 };
 
 void FillHealth(const Health& from, v1::Health* to);
+void FillGap(const CaptureGap& from, v1::CaptureGap* to);
 void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status);
 
 // Resident memory of this process.

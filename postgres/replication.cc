@@ -35,7 +35,8 @@ std::string StartCommand(const StartOptions& options, int server_version) {
       absl::StrCat("START_REPLICATION SLOT ", QuoteIdentifier(options.slot), " LOGICAL ",
                    ToString(options.start), " (proto_version '", ProtocolVersion(server_version),
                    "', publication_names ", ReplicationLiteral(publications),
-                   ", binary 'true', streaming 'on', messages 'true'");
+                   ", binary 'true', messages 'true'");
+  if (options.streaming) absl::StrAppend(&command, ", streaming 'on'");
   if (server_version >= 160000) absl::StrAppend(&command, ", origin 'none'");
   absl::StrAppend(&command, ")");
   return command;
@@ -180,6 +181,24 @@ absl::StatusOr<std::optional<StreamItem>> ReplicationConnection::Receive(absl::D
       return ErrorStatus("the replication stream was lost", nullptr, conn);
     }
   }
+}
+
+absl::StatusOr<Lsn> ReplicationConnection::ReadPosition() {
+  // What is left of the failed command.
+  while (PGresult* const next = PQgetResult(connection_->raw())) {
+    const Result left(next);
+    if (PQresultStatus(left.get()) == PGRES_COPY_BOTH) break;
+  }
+  // A walsender keeps what it shows of itself until it streams again. It counts whole records.
+  ASSIGN_OR_RETURN(const Result sent,
+                   connection_->Exec("SELECT sent_lsn FROM pg_catalog.pg_stat_replication "
+                                     "WHERE pid = pg_catalog.pg_backend_pid()"));
+  if (sent.rows() != 1 || sent.is_null(0, 0)) {
+    return absl::FailedPreconditionError(
+        "PostgreSQL does not tell how far its walsender has read; GRANT pg_monitor to the agent's "
+        "role");
+  }
+  return ParseLsn(sent.value(0, 0));
 }
 
 absl::Status ReplicationConnection::SendStatus(const StandbyStatus& status) {

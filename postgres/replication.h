@@ -44,6 +44,9 @@ struct StartOptions {
   // Transactions that need more are streamed while in progress (logical_decoding_work_mem); 0: as
   // the server has it.
   int decoding_memory_kb = 0;
+  // Off: every transaction is sent whole after its commit, however large it is, and what cannot be
+  // decoded fails at its commit record (see ReadPosition()).
+  bool streaming = true;
 };
 
 // What the walsender sent. `data` points into a buffer that is valid until the next Receive().
@@ -74,7 +77,8 @@ class ReplicationConnection {
   absl::StatusOr<CreatedSlot> CreateSlot(const CreateSlotOptions& options);
 
   // START_REPLICATION with pgoutput, the highest protocol version of the server that we know,
-  // binary 'true', streaming 'on', messages 'true', and from PostgreSQL 16 origin 'none'.
+  // binary 'true', messages 'true', streaming 'on' unless it is switched off, and from PostgreSQL
+  // 16 origin 'none'.
   // kUnavailable if the slot is in use, kFailedPrecondition if it is lost or missing.
   absl::Status Start(const StartOptions& options);
 
@@ -83,6 +87,10 @@ class ReplicationConnection {
   absl::StatusOr<std::optional<StreamItem>> Receive(absl::Duration timeout);
 
   absl::Status SendStatus(const StandbyStatus& status);
+
+  // After Receive() has failed with an error of the server that left the connection alive: where
+  // the WAL record begins which it could not process. Needs pg_monitor.
+  absl::StatusOr<Lsn> ReadPosition();
 
   // Interrupts a command that runs (CREATE_REPLICATION_SLOT waits for open transactions); from any
   // thread.

@@ -304,6 +304,23 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* SkipUndecodable(grpc::CallbackServerContext* context,
+                                            const v1::SkipUndecodableRequest* request,
+                                            v1::SkipUndecodableResponse* response) override {
+    const absl::Time deadline = absl::FromChrono(context->deadline()) - absl::Milliseconds(500);
+    return Queue(context, [this, deadline, request, response](postgres::Connection&) {
+      return backend->SkipUndecodable(deadline, *request, response);
+    });
+  }
+
+  grpc::ServerUnaryReactor* CloseGaps(grpc::CallbackServerContext* context,
+                                      const v1::CloseGapsRequest* request,
+                                      v1::CloseGapsResponse* response) override {
+    return Queue(context, [this, request, response](postgres::Connection&) {
+      return backend->CloseGaps(*request, response);
+    });
+  }
+
   // Runs `work` on a worker and finishes the call with what it gives. gRPC keeps request and
   // response until then.
   grpc::ServerUnaryReactor* Queue(grpc::CallbackServerContext* context,

@@ -35,6 +35,13 @@ class FakeBackend : public AgentBackend {
     return absl::NotFoundError(absl::StrCat("no dead letter ", id));
   }
   void DeadLetterDropped(int64_t) override {}
+  absl::Status SkipUndecodable(absl::Time, const v1::SkipUndecodableRequest&,
+                               v1::SkipUndecodableResponse*) override {
+    return absl::UnimplementedError("not asked for here");
+  }
+  absl::Status CloseGaps(const v1::CloseGapsRequest&, v1::CloseGapsResponse*) override {
+    return absl::UnimplementedError("not asked for here");
+  }
   std::vector<pg_setup::PolicyWish> TablePolicies() override { return {}; }
   absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) override {
     if (node == 9) return absl::NotFoundError("node 9 is no origin of this agent");

@@ -14,12 +14,16 @@ class Connection;
 }
 
 namespace bdr::v1 {
+class CloseGapsRequest;
+class CloseGapsResponse;
 class ExportRowsRequest;
 class ExportRowsResponse;
 class GetPositionResponse;
 class NodeStatus;
 class RepairRowsRequest;
 class RepairRowsResponse;
+class SkipUndecodableRequest;
+class SkipUndecodableResponse;
 }  // namespace bdr::v1
 
 namespace bdr::agent {
@@ -56,6 +60,13 @@ class AgentBackend {
   // Called on a thread of the admin service, with nothing held: has a transaction that was put
   // aside merged again, and waits for it.
   virtual absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) = 0;
+  // Both on a thread of the admin service: see capture/capture.h and capture/gaps.h.
+  virtual absl::Status SkipUndecodable(absl::Time deadline,
+                                       const v1::SkipUndecodableRequest& request,
+                                       v1::SkipUndecodableResponse* response) = 0;
+  virtual absl::Status CloseGaps(const v1::CloseGapsRequest& request,
+                                 v1::CloseGapsResponse* response) = 0;
+
   // It was removed from the database.
   virtual void DeadLetterDropped(int64_t id) = 0;
 };

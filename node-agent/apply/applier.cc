@@ -687,7 +687,15 @@ absl::Status Applier::WaitForCapture() {
         return absl::OkStatus();
       }));
   RETURN_IF_ERROR(pipe_->Finish());
-  return parts_.barrier->Pass(kBarrierTimeout);
+  // It may stand for as long as a person takes (at a transaction that cannot be decoded, say),
+  // which is no fault of the transaction that waits for it.
+  while (!stopping_ && !rewind_) {
+    const absl::Status passed = parts_.barrier->Pass(kBarrierTimeout);
+    if (!absl::IsDeadlineExceeded(passed)) return passed;
+    SetHealth(Health::Level::kWarning, "waiting",
+              absl::StrCat("for capture of this node: ", passed.message()));
+  }
+  return absl::UnavailableError("the applier was told to stop");
 }
 
 // No row is locked, and no key held: it may take as long as another node is away.

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
@@ -50,7 +51,26 @@ Lsn BeforePageHeader(Lsn lsn) {
   return offset <= kLongHeader ? Lsn{lsn.value - offset} : lsn;
 }
 
+// A position that lies behind the beginning of the commit record that follows `lsn`, where a page
+// header may come first, and before the next record.
+Lsn BehindCommit(Lsn lsn) {
+  constexpr uint64_t kPage = 8192;
+  constexpr uint64_t kLongHeader = 40;
+  return Lsn{lsn.value + 1 + (lsn.value % kPage == 0 ? kLongHeader : 0)};
+}
+
 constexpr absl::string_view kStateCreatingSlot = "creating_slot";
+
+// An error that the server raised over what it decodes, and not over itself: connections (08),
+// memory and disks (53, 58), the slot (55), administrators (57).
+bool IsDecodingError(const absl::Status& status) {
+  const std::string sqlstate = postgres::Sqlstate(status);
+  if (sqlstate.empty()) return false;
+  for (const absl::string_view klass : {"08", "28", "53", "55", "57", "58"}) {
+    if (absl::StartsWith(sqlstate, klass)) return false;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -61,6 +81,10 @@ class Capture::Session {
       : capture_(capture), options_(options), parts_(parts), spool_(parts.database) {}
 
   absl::Status Run();
+
+  // After Run() has failed.
+  bool failed_to_decode() const { return failed_to_decode_; }
+  const std::optional<Undecodable>& undecodable() const { return undecodable_; }
 
  private:
   using Relation = std::shared_ptr<const CapturedRelation>;
@@ -74,6 +98,9 @@ class Capture::Session {
   absl::Status FindPosition();
   absl::Status CreateSlot();
   absl::Status Stream();
+  absl::Status AfterFailure(const absl::Status& failure);
+  absl::StatusOr<std::string> MissingPublication();
+  void NoteStreaming(bool proven);
   absl::Status WaitForRoom();
   absl::Status Handle(const postgres::StreamItem& item);
   absl::Status HandleMessage(absl::string_view data);
@@ -112,6 +139,13 @@ class Capture::Session {
   uint64_t counted_transactions_ = 0;
   uint64_t counted_changes_ = 0;
 
+  bool in_doubt_ = false;  // whether the server can decode
+  bool noted_ = false;     // that it does
+  bool receive_failed_ = false;
+  bool failed_to_decode_ = false;
+  std::optional<Undecodable> undecodable_;
+  bool decoded_any_ = false;  // a transaction, whether of this node or not
+
   // The transaction between Begin and Commit.
   bool in_transaction_ = false;
   bool remote_ = false;
@@ -148,14 +182,63 @@ absl::Status Capture::Session::Run() {
       {.slot = options_.slot,
        .start = start_,
        .publications = {"bdr_keyed", "bdr_insert_only"},
-       .decoding_memory_kb = static_cast<int>(options_.decoding_memory_bytes >> 10)}));
+       .decoding_memory_kb = static_cast<int>(options_.decoding_memory_bytes >> 10),
+       .streaming = capture_->streaming_}));
   decoded_ = confirmed_ = start_;
+  // What was skipped need not be read again.
+  RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
+  in_doubt_ = capture_->InDoubt();
   capture_->PublishThrough(start_);
+  NoteStreaming(/*proven=*/false);
+  const absl::Status ended = Stream();
+  return ended.ok() || capture_->stopping_ || !receive_failed_ ? ended : AfterFailure(ended);
+}
+
+// What is whole is published: else all of it would be decoded again before each failure, and never
+// get any further.
+absl::Status Capture::Session::AfterFailure(const absl::Status& failure) {
+  if (writer_->has_unpublished() || decoded_ > confirmed_) RETURN_IF_ERROR(Publish());
+  if (!IsDecodingError(failure)) return failure;
+  failed_to_decode_ = true;
+  if (capture_->streaming_) return failure;
+  const absl::StatusOr<Lsn> commit = connection_->ReadPosition();
+  if (!commit.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        failure.message(), "; and where that is cannot be told: ", commit.status().message()));
+  }
+  ASSIGN_OR_RETURN(const std::string missing, MissingPublication());
+  undecodable_ = {.commit = *commit,
+                  .cause = std::string(failure.message()),
+                  .applied = in_transaction_ && remote_ && begin_.final_lsn >= *commit &&
+                             begin_.final_lsn < BehindCommit(*commit),
+                  .follows = !decoded_any_,
+                  .missing = missing};
+  return absl::FailedPreconditionError(ToString(*undecodable_));
+}
+
+absl::StatusOr<std::string> Capture::Session::MissingPublication() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> sql,
+                   postgres::Connection::Connect(
+                       {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
+  return sql->QueryValue(
+      "SELECT coalesce(min(n), '') FROM unnest(ARRAY['bdr_keyed', 'bdr_insert_only']) AS n "
+      "WHERE n NOT IN (SELECT pubname FROM pg_catalog.pg_publication)");
+}
+
+// While capture stands at a transaction that cannot be decoded, only what comes behind it proves
+// that this one can.
+void Capture::Session::NoteStreaming(bool proven) {
+  if (noted_ || (in_doubt_ && !proven)) return;
+  noted_ = true;
+  if (proven) capture_->EndSkipping(absl::OkStatus());
+  {
+    MutexLock lock(&capture_->mu_);
+    capture_->undecodable_.reset();
+  }
   if (capture_->health_.Set(Health::Level::kOk, "streaming")) {
     LogInfo("capture",
             {{"state", "streaming"}, {"slot", options_.slot}, {"lsn", ToString(start_)}});
   }
-  return Stream();
 }
 
 // Where to go on: never before what the log holds, never behind what the slot has let go.
@@ -267,9 +350,11 @@ absl::Status Capture::Session::Stream() {
   while (!capture_->stopping_) {
     RETURN_IF_ERROR(WaitForRoom());
     const bool unpublished = writer_->has_unpublished();
-    ASSIGN_OR_RETURN(
-        const std::optional<postgres::StreamItem> item,
-        connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration() : kIdleWait));
+    const absl::StatusOr<std::optional<postgres::StreamItem>> received =
+        connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration() : kIdleWait);
+    receive_failed_ = !received.ok();
+    if (!received.ok()) return received.status();
+    const std::optional<postgres::StreamItem>& item = *received;
     if (item.has_value()) {
       RETURN_IF_ERROR(Handle(*item));
       if (writer_->has_unpublished() && !in_transaction_ && stream_xid_ == 0 &&
@@ -581,6 +666,8 @@ absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
 }
 
 absl::Status Capture::Session::AfterTransaction(Lsn end_lsn) {
+  decoded_any_ = true;
+  NoteStreaming(/*proven=*/true);
   decoded_ = std::max(decoded_, end_lsn);
   bool wanted = false;
   {
@@ -628,6 +715,7 @@ absl::Status Capture::Session::Idle() {
   }
   capture_->PublishThrough(decoded_);
   const bool behind = decoded_ < BeforePageHeader(pulse.insert_lsn);
+  NoteStreaming(/*proven=*/!behind && pulse.insert_lsn.valid());
   if ((behind || wanted > decoded_) && now - last_ping_ > kPingInterval) {
     last_ping_ = now;
     RETURN_IF_ERROR(SendFeedback(/*request_reply=*/true));
@@ -694,9 +782,20 @@ void Capture::Run() {
   absl::Duration backoff = absl::Milliseconds(100);
   while (!stopping_) {
     const absl::Time begun = SteadyNow();
-    const absl::Status status = Session(this, options_, parts_).Run();
+    Session session(this, options_, parts_);
+    absl::Status status = session.Run();
     if (stopping_) break;
-    if (SteadyNow() - begun > absl::Seconds(10)) backoff = absl::Milliseconds(100);
+    const bool lasted = SteadyNow() - begun > absl::Seconds(10);
+    if (lasted) backoff = absl::Milliseconds(100);
+    if (session.failed_to_decode() && std::exchange(streaming_, false)) continue;
+    if (session.undecodable().has_value()) {
+      const absl::StatusOr<bool> passed = PassUndecodable(*session.undecodable());
+      if (passed.ok() && *passed) continue;
+      if (!passed.ok()) status = passed.status();
+    } else {
+      if (lasted) streaming_ = true;
+      EndSkipping(status);
+    }
     const bool may_heal = absl::IsUnavailable(status);
     if (health_.Set(may_heal ? Health::Level::kWarning : Health::Level::kCritical,
                     may_heal ? "connecting" : "stopped", status.message())) {
@@ -706,10 +805,149 @@ void Capture::Run() {
     MutexLock lock(&mu_);
     ++counters_.errors;
     const absl::Time until = SteadyNow() + backoff;
-    while (!stopping_ && SteadyNow() < until) moved_.WaitFor(&mu_, until - SteadyNow());
+    while (!stopping_ && !skipping_.has_value() && SteadyNow() < until) {
+      moved_.WaitFor(&mu_, until - SteadyNow());
+    }
     backoff = std::min(backoff * 2, kMaxBackoff);
   }
   health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
+}
+
+absl::StatusOr<bool> Capture::PassUndecodable(const Undecodable& undecodable) {
+  if (undecodable.applied) {
+    // Its changes came from another node, and would have been left out.
+    RETURN_IF_ERROR(Pass(undecodable, /*extends=*/false));
+    return true;
+  }
+  bool extends = false;
+  {
+    MutexLock lock(&mu_);
+    undecodable_ = undecodable;
+    if (!skipping_.has_value() || skipping_->ended) return false;
+    extends = skipping_->begun;
+    if (extends && !undecodable.follows) {
+      skipping_->ended = true;
+      moved_.NotifyAll();
+      return false;
+    }
+    if (!extends && skipping_->commit != undecodable.commit) {
+      skipping_->ended = true;
+      skipping_->status = absl::FailedPreconditionError(
+          absl::StrCat("capture stands at ", ToString(undecodable.commit), " and not at ",
+                       ToString(skipping_->commit), ": ", ToString(undecodable)));
+      moved_.NotifyAll();
+      return false;
+    }
+  }
+  const absl::Status passed = Pass(undecodable, extends);
+  if (!passed.ok()) {
+    EndSkipping(passed);
+    return passed;
+  }
+  MutexLock lock(&mu_);
+  undecodable_.reset();
+  if (skipping_.has_value()) {  // else who asked has given up waiting
+    skipping_->begun = true;
+    skipping_->ended = !skipping_->until_decodable;
+  }
+  moved_.NotifyAll();
+  return true;
+}
+
+bool Capture::InDoubt() {
+  MutexLock lock(&mu_);
+  return undecodable_.has_value() || (skipping_.has_value() && !skipping_->ended);
+}
+
+// The server skips every transaction whose commit record begins before the position that it is
+// asked to start at, and decodes whole what commits behind it, whenever that began.
+absl::Status Capture::Pass(const Undecodable& undecodable, bool extends) {
+  BDR_FAIL_POINT("capture_before_skip");
+  ASSIGN_OR_RETURN(std::optional<CapturedState> captured, CapturedState::Load(parts_.database));
+  if (!captured.has_value()) return absl::InternalError("nothing was captured, and yet skipped");
+  captured->through = std::max(captured->through, BehindCommit(undecodable.commit));
+  rocksdb::WriteBatch batch;
+  State(parts_.database).Put(&batch, kStateCaptured, captured->Encode());
+  if (undecodable.applied) {
+    LogWarning("capture", {{"state", "skipped"}, {"lsn", ToString(undecodable.commit)}},
+               absl::StrCat("a transaction that was applied here for another node cannot be "
+                            "decoded, and need not be: ",
+                            undecodable.cause));
+    return parts_.database->Write(&batch, /*sync=*/true);
+  }
+  RETURN_IF_ERROR(parts_.gaps->Skip(undecodable.commit, undecodable.cause,
+                                    absl::ToUnixMicros(absl::Now()), extends, &batch));
+  BDR_FAIL_POINT("capture_after_skip");
+  LogError("capture", {{"state", "skipped"}, {"lsn", ToString(undecodable.commit)}},
+           absl::StrCat("a transaction of this node cannot be decoded and was skipped, as an "
+                        "administrator wished; its changes are on this node alone: ",
+                        undecodable.cause));
+  return absl::OkStatus();
+}
+
+void Capture::EndSkipping(const absl::Status& status) {
+  MutexLock lock(&mu_);
+  if (!skipping_.has_value() || skipping_->ended) return;
+  // Not begun: it was asked for while capture was trying again.
+  if (!skipping_->begun && status.ok()) {
+    skipping_->status = absl::FailedPreconditionError("capture decodes: there is nothing to skip");
+  } else {
+    skipping_->status = status;
+  }
+  skipping_->ended = true;
+  moved_.NotifyAll();
+}
+
+absl::StatusOr<CaptureGap> Capture::Skip(Lsn commit, bool until_decodable, absl::Duration timeout) {
+  const absl::Time deadline = SteadyNow() + timeout;
+  MutexLock lock(&mu_);
+  if (skipping_.has_value()) return absl::UnavailableError("another skip is under way");
+  if (!undecodable_.has_value()) {
+    return absl::FailedPreconditionError(
+        "capture does not stand at a transaction that cannot be decoded: there is nothing to skip");
+  }
+  if (undecodable_->commit != commit) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "capture does not stand at ", ToString(commit), ": ", ToString(*undecodable_)));
+  }
+  if (!undecodable_->missing.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "publication \"", undecodable_->missing,
+        "\" is missing, so whatever is written now cannot be decoded either; make it again (bdrctl "
+        "node setup-sql), wait until status does not call it missing any more, and repeat"));
+  }
+  skipping_ = Skipping{.commit = commit, .until_decodable = until_decodable};
+  moved_.NotifyAll();
+  while (!stopping_ && !skipping_->ended && SteadyNow() < deadline) {
+    moved_.WaitFor(&mu_, deadline - SteadyNow());
+  }
+  const Skipping done = *skipping_;
+  skipping_.reset();
+  if (!done.ended) {
+    return absl::DeadlineExceededError(
+        done.begun ? "not all of it was skipped in time: what was is kept, repeat the command"
+                   : "nothing was skipped in time; repeat the command");
+  }
+  RETURN_IF_ERROR(done.status);
+  const std::vector<CaptureGap> gaps = parts_.gaps->all();
+  if (gaps.empty()) return absl::NotFoundError("what was skipped was closed meanwhile");
+  return gaps.back();
+}
+
+std::string ToString(const Capture::Undecodable& undecodable) {
+  if (!undecodable.missing.empty()) {
+    return absl::StrCat("publication \"", undecodable.missing,
+                        "\" is missing, so nothing that was written since can be decoded: make it "
+                        "again (bdrctl node setup-sql); what was written meanwhile has to be "
+                        "skipped then (bdrctl capture skip): ",
+                        undecodable.cause);
+  }
+  return absl::StrCat("PostgreSQL cannot decode the transaction whose commit record is at ",
+                      ToString(undecodable.commit), ": ", undecodable.cause,
+                      "; all before it was captured, and nothing behind it can be until it is "
+                      "skipped: its changes will be on this node alone then. Run \"bdrctl capture "
+                      "skip NODE --lsn ",
+                      ToString(undecodable.commit), "\", then \"bdrctl verify --repair\"");
 }
 
 void Capture::SetWaiting(postgres::ReplicationConnection* connection) {

@@ -4,6 +4,10 @@
 // States of a session, in order; any error ends it, and the next one starts from what is durable:
 //   connecting -> (creating the slot) -> streaming -> ended
 //   streaming <-> paused: the change log has reached its cap, or its disk is full
+// An error that PostgreSQL raises while it decodes is met again at the same place in the WAL every
+// time. The next session, without streaming of running transactions, gets to know which commit
+// record that is; then capture is
+//   stopped: tried again from time to time, until Skip() passes that transaction
 #pragma once
 
 #include <atomic>
@@ -21,6 +25,7 @@
 #include "conflict/version_store.h"
 #include "node-agent/applied_history.h"
 #include "node-agent/capture/block_writer.h"
+#include "node-agent/capture/gaps.h"
 #include "node-agent/capture/spool.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
@@ -68,6 +73,16 @@ class Capture {
     Settings* settings;
     const conflict::HistoryStore* fold_history;
     ServerPast* server_past;
+    CaptureGaps* gaps;
+  };
+  // A transaction that PostgreSQL cannot decode.
+  struct Undecodable {
+    Lsn commit;            // its commit record
+    std::string cause;     // PostgreSQL's error
+    bool applied = false;  // it was applied here for another node, which has its changes
+    bool follows =
+        false;  // there is nothing that can be decoded between it and the last that was skipped
+    std::string missing = {};  // a publication that is not there now: nothing new can be decoded
   };
   struct Counters {
     uint64_t transactions = 0;
@@ -91,12 +106,31 @@ class Capture {
   // kDeadlineExceeded.
   absl::Status WaitThrough(Lsn local_lsn, absl::Duration timeout);
 
+  // Passes the transaction that cannot be decoded and whose commit record is at `commit`, and no
+  // other; with `until_decodable` also those behind it, up to the first that can be decoded. Their
+  // changes stay on this node alone. Waits until that is durable, and gives what was skipped.
+  // kFailedPrecondition if capture does not stand at that transaction, or nothing could be decoded
+  // behind it either; kDeadlineExceeded: what was not skipped yet is given up.
+  absl::StatusOr<CaptureGap> Skip(Lsn commit, bool until_decodable, absl::Duration timeout);
+
   Health health() const { return health_.Get(); }
   Counters counters() const;
 
  private:
   class Session;
+  struct Skipping {
+    Lsn commit;
+    bool until_decodable = false;
+    bool begun = false;  // the first was skipped
+    bool ended = false;
+    absl::Status status = absl::OkStatus();
+  };
   void Run();
+  // After a session that ended at `undecodable`. True if it was passed: begin again at once.
+  absl::StatusOr<bool> PassUndecodable(const Undecodable& undecodable);
+  absl::Status Pass(const Undecodable& undecodable, bool extends);
+  void EndSkipping(const absl::Status& status);
+  bool InDoubt();
   void PublishThrough(Lsn through);
   void SetWaiting(postgres::ReplicationConnection* connection);
 
@@ -110,11 +144,20 @@ class Capture {
   Lsn through_ ABSL_GUARDED_BY(mu_);
   Lsn wanted_ ABSL_GUARDED_BY(mu_);  // the furthest anyone waits for
   Counters counters_ ABSL_GUARDED_BY(mu_);
+  std::optional<Undecodable> undecodable_ ABSL_GUARDED_BY(mu_);  // where capture stands
+  std::optional<Skipping> skipping_ ABSL_GUARDED_BY(mu_);
   // What waits in the server for others' transactions to end; Stop() cancels it.
   postgres::ReplicationConnection* waiting_ ABSL_GUARDED_BY(mu_) = nullptr;
+
+  // The thread's: whether running transactions are streamed. Without, sessions meet what cannot be
+  // decoded at its commit record.
+  bool streaming_ = true;
 
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
+
+// What people read of a transaction that cannot be decoded on this node.
+std::string ToString(const Capture::Undecodable& undecodable);
 
 }  // namespace bdr::agent

@@ -31,6 +31,7 @@ inline constexpr absl::string_view kStateTruncates = "truncates/";  // change lo
 inline constexpr absl::string_view kStateFlushed = "flushed/";      // watcher: Lsn per origin
 inline constexpr absl::string_view kStateSetBack = "set_back";      // server_past.h: why
 inline constexpr absl::string_view kStateVersions = "versions/";    // appliers: Lsn per origin
+inline constexpr absl::string_view kStateGap = "gap/";              // capture/gaps.h
 inline constexpr absl::string_view kStateBefore = "before/";        // apply/group_versions.h
 
 // Stateless; thread-safe.
