@@ -264,8 +264,23 @@ class Decoder {
       RETURN_IF_ERROR(ReadTuple(&m.old_row));
       RETURN_IF_ERROR(ReadTupleKind("N").status());
     }
+    const size_t row_at = reader_.offset();
     RETURN_IF_ERROR(ReadTuple(&m.row));
+    m.row_bytes = reader_.offset() - row_at;
+    FillFromOldRow(&m);
     return m;
+  }
+
+  // What the new row leaves out is in the old one if that was sent whole, and always if it is of
+  // the key: PostgreSQL logs the old key also where it stays the same but lies out of line.
+  static void FillFromOldRow(UpdateMessage* m) {
+    const size_t count = std::min(m->row.columns.size(), m->old_row.columns.size());
+    for (size_t i = 0; i < count; ++i) {
+      ColumnValue& value = m->row.columns[i];
+      const ColumnValue& old = m->old_row.columns[i];
+      const bool has_data = old.kind == ColumnKind::kText || old.kind == ColumnKind::kBinary;
+      if (value.kind == ColumnKind::kUnchangedToast && has_data) value = old;
+    }
   }
 
   absl::StatusOr<Message> Delete() {

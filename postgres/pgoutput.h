@@ -9,6 +9,7 @@
 // truncated, oversized or random message gives kInvalidArgument that names the message and offset.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -89,10 +90,13 @@ struct UpdateMessage {
   uint32_t xid = 0;
   uint32_t relation_oid = 0;
   // 'K': `old_row` holds the old key (other columns null); 'O': the whole old row (REPLICA IDENTITY
-  // FULL); 0: no old row, the key did not change.
+  // FULL); 0: no old row, the key did not change. With either the key may have stayed the same.
   char old_kind = 0;
   Tuple old_row;
+  // What it leaves out (kUnchangedToast) and `old_row` has is taken from there: else an update
+  // would come without its key where that is stored out of line.
   Tuple row;
+  size_t row_bytes = 0;  // how long `row` is as it was sent, at the message's end
 };
 
 struct DeleteMessage {

@@ -251,6 +251,28 @@ TEST(PgoutputTest, UpdateTellsWhichOldRowItCarries) {
   }
 }
 
+// A key stored out of line that stays the same is left out of the new row and sent as the old key.
+TEST(PgoutputTest, WhatTheNewRowLeavesOutComesFromTheOldOne) {
+  const std::string bytes = Bytes('U')
+                                .U32(9)
+                                .Char('K')
+                                .U16(3)
+                                .Value('b', "k")
+                                .Char('n')
+                                .Char('n')
+                                .Char('N')
+                                .U16(3)
+                                .Char('u')
+                                .Char('u')
+                                .Value('b', "new");
+  const auto update = DecodeAs<UpdateMessage>(bytes);
+  EXPECT_EQ(update.row.columns.at(0).kind, ColumnKind::kBinary);
+  EXPECT_EQ(update.row.columns.at(0).data, "k");
+  EXPECT_EQ(update.row.columns.at(1).kind, ColumnKind::kUnchangedToast);
+  EXPECT_EQ(update.row.columns.at(2).data, "new");
+  EXPECT_EQ(update.row_bytes, size_t{2 + 1 + 1 + 1 + 4 + 3});
+}
+
 TEST(PgoutputTest, TruncateAndLogicalMessage) {
   const auto truncate = DecodeAs<TruncateMessage>(Bytes('T').U32(2).U8(2).U32(5).U32(6));
   EXPECT_FALSE(truncate.cascade);

@@ -18,14 +18,6 @@ bool HasData(const ColumnValue& value) {
 }
 
 // As pgoutput writes it: number of columns, then for each its kind and, if it has one, its value.
-size_t EncodedBytes(const postgres::Tuple& tuple) {
-  size_t bytes = 2;
-  for (const ColumnValue& value : tuple.columns) {
-    bytes += 1 + (HasData(value) ? 4 + value.data.size() : 0);
-  }
-  return bytes;
-}
-
 void AppendTuple(std::string* out, const postgres::Tuple& tuple) {
   postgres::AppendNumber(out, static_cast<uint16_t>(tuple.columns.size()));
   for (const ColumnValue& value : tuple.columns) {
@@ -65,7 +57,7 @@ absl::StatusOr<std::optional<std::string>> ExplicitValues::Rewrite(
     }
     ++place;
   }
-  std::string whole(change.substr(0, change.size() - EncodedBytes(update.row)));
+  std::string whole(change.substr(0, change.size() - update.row_bytes));
   AppendTuple(&whole, row);
   return std::optional<std::string>(std::move(whole));
 }
