@@ -88,6 +88,12 @@ std::string TypeName(const postgres::TypeInfo& type) {
   return absl::StrCat(QuoteIdentifier(type.schema), ".", QuoteIdentifier(type.name));
 }
 
+// Of an INSERT. SQL has no empty list; without any, what is selected names the columns, which may
+// be none: a table without columns, or where each has its default.
+std::string Columns(const std::vector<std::string>& names) {
+  return names.empty() ? "" : absl::StrCat(" (", absl::StrJoin(names, ", "), ")");
+}
+
 std::atomic<uint64_t> next_id{1};
 
 }  // namespace
@@ -278,17 +284,34 @@ std::string BoundTable::UpdateSql(const std::vector<bool>& set, bool checked) co
     terms.push_back(
         absl::StrCat(QuoteIdentifier(table().columns[i].name), " = ", Value(static_cast<int>(i))));
   }
-  if (terms.empty()) {
-    // Nothing but the key: written all the same, so that the row carries this commit's time.
+  const std::string where =
+      absl::StrCat(RowsFrom(/*with_times=*/true, 4), " WHERE ", KeyEquals(), " AND ",
+                   checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
+                           : "$3::pg_catalog.timestamptz[] IS NOT NULL");
+  if (terms.empty()) terms.push_back(Touch());
+  if (terms.front().empty()) {
     const std::string key = QuoteIdentifier(table().columns[table().key.front()].name);
-    terms.push_back(absl::StrCat(key, " = t.", key));
+    return absl::StrCat("WITH gone AS (DELETE FROM ", Only(), " AS t USING ", where,
+                        " RETURNING r.n, t.", key, " AS k), again AS (INSERT INTO ",
+                        table().QualifiedName(), " (", key,
+                        ") OVERRIDING SYSTEM VALUE SELECT k FROM gone RETURNING ", key,
+                        " AS k) SELECT gone.n FROM gone JOIN again ON again.k = gone.k");
   }
-  return absl::StrCat("UPDATE ", Only(), " AS t SET ", absl::StrJoin(terms, ", "), " FROM ",
-                      RowsFrom(/*with_times=*/true, 4), " WHERE ", KeyEquals(),
-                      checked ? " AND " : "",
-                      checked ? Check("r.s", "$3::pg_catalog.timestamptz[]")
-                              : " AND $3::pg_catalog.timestamptz[] IS NOT NULL",
+  return absl::StrCat("UPDATE ", Only(), " AS t SET ", absl::StrJoin(terms, ", "), " FROM ", where,
                       " RETURNING r.n");
+}
+
+// What writes a row although nothing of it changes, so that it carries this commit's time. Empty if
+// there is no such thing: an ALWAYS identity cannot be set to itself, and the table has only that.
+std::string BoundTable::Touch() const {
+  const postgres::ColumnInfo& key = table().columns[table().key.front()];
+  const postgres::ColumnInfo* touched = key.identity_always ? nullptr : &key;
+  for (const postgres::ColumnInfo& column : table().columns) {
+    if (touched == nullptr && !column.identity_always) touched = &column;
+  }
+  if (touched == nullptr) return "";
+  const std::string name = QuoteIdentifier(touched->name);
+  return absl::StrCat(name, " = ", touched->generated ? "DEFAULT" : absl::StrCat("t.", name));
 }
 
 std::string BoundTable::ReplaceSql(const std::vector<bool>& set, bool checked) const {
@@ -348,7 +371,15 @@ std::string BoundTable::InsertSql(bool checked) const {
   for (const int column : table().key) {
     keys.push_back(QuoteIdentifier(table().columns[column].name));
   }
-  if (sets.empty()) sets.push_back(absl::StrCat(keys.front(), " = t.", keys.front()));
+  if (sets.empty()) sets.push_back(Touch());
+  if (sets.front().empty()) {
+    // What stands there is found and written anew by UpdateSql().
+    return absl::StrCat("INSERT INTO ", table().QualifiedName(), Columns(names),
+                        " OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
+                        RowsFrom(/*with_times=*/false, 4),
+                        " WHERE $2::pg_catalog.timestamptz IS NOT NULL AND "
+                        "$3::pg_catalog.timestamptz[] IS NOT NULL ON CONFLICT DO NOTHING");
+  }
   // $2 and $3 are named also where they are not used, so that every variant takes the same.
   return absl::StrCat("INSERT INTO ", table().QualifiedName(), " AS t (",
                       absl::StrJoin(names, ", "), ") OVERRIDING SYSTEM VALUE SELECT ",
@@ -368,8 +399,8 @@ std::string BoundTable::PlainInsertSql(const std::vector<bool>& given) const {
     names.push_back(QuoteIdentifier(table().columns[column].name));
     values.push_back(Value(column));
   }
-  return absl::StrCat("INSERT INTO ", table().QualifiedName(), " (", absl::StrJoin(names, ", "),
-                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
+  return absl::StrCat("INSERT INTO ", table().QualifiedName(), Columns(names),
+                      " OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
                       RowsFrom(/*with_times=*/false, 2));
 }
 

@@ -130,6 +130,7 @@ class BoundTable {
                     std::vector<std::string>* names) const;
   std::string KeysFrom(bool with_times) const;
   std::string KeyEquals() const;
+  std::string Touch() const;
   std::string Value(int column) const;
 
   ColumnMap columns_;
