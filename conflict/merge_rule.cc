@@ -65,6 +65,10 @@ absl::string_view ToString(ConflictKind kind) {
       return "unique_claimed";
     case ConflictKind::kLargeValueUnavailable:
       return "large_value_unavailable";
+    case ConflictKind::kColumnMissing:
+      return "column_missing";
+    case ConflictKind::kTableMissing:
+      return "table_missing";
   }
   return "none";
 }

@@ -47,6 +47,9 @@ enum class ConflictKind {
   kUniqueClaimed,
   // An update left large values alone, and no member has them any more.
   kLargeValueUnavailable,
+  // What an administrator has said is gone was written elsewhere before that: it is left out.
+  kColumnMissing,
+  kTableMissing,
 };
 
 absl::string_view ToString(ConflictKind kind);

@@ -68,6 +68,7 @@ void AddDeadLetterCommands(CLI::App* app, Invocation* invocation);
 void AddNodeCommands(CLI::App* app, Invocation* invocation);
 void AddStatusCommand(CLI::App* app, Invocation* invocation);
 void AddTableCommands(CLI::App* app, Invocation* invocation);
+void AddTableChangeCommands(CLI::App* table, Invocation* invocation);  // under "bdrctl table"
 void AddVerifyCommand(CLI::App* app, Invocation* invocation);
 void AddVersionCommand(CLI::App* app, Invocation* invocation);
 

@@ -224,7 +224,9 @@ absl::StatusOr<int> ShowTable(const Invocation& invocation, const std::string& n
 }  // namespace
 
 void AddTableCommands(CLI::App* app, Invocation* invocation) {
-  CLI::App* table = AddNoun(app, "table", "How tables are merged", {"bdrctl table list"});
+  CLI::App* table =
+      AddNoun(app, "table", "How tables are merged, and what was done to them by hand",
+              {"bdrctl table list", "bdrctl table changes"});
   auto options = std::make_shared<SetOptions>();
   CLI::App* set =
       AddVerb(table, invocation, "set-policy",
@@ -261,6 +263,7 @@ void AddTableCommands(CLI::App* app, Invocation* invocation) {
                            {"bdrctl table show-policy public.account"},
                            [invocation, name] { return ShowTable(*invocation, *name); });
   show->add_option("TABLE", *name, "The table, as SCHEMA.TABLE")->required();
+  AddTableChangeCommands(table, invocation);
 }
 
 }  // namespace bdr::ctl

@@ -19,6 +19,7 @@
 #include "node-agent/agent_metrics.h"
 #include "node-agent/agent_status.h"
 #include "node-agent/applied_position.h"
+#include "node-agent/apply/local_relation.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/join.h"
 #include "postgres/connection.h"
@@ -430,6 +431,7 @@ absl::Status Agent::Follow() {
   std::string logged;
   while (true) {
     absl::Status status = membership() == followed ? absl::OkStatus() : TakeChange(&followed);
+    if (status.ok()) status = FollowTableChanges();
     if (status.ok()) status = FollowClock();
     if (absl::IsDataLoss(status)) return status;
     if (status.message() != logged) {
@@ -452,6 +454,8 @@ absl::Status Agent::TakeChange(Membership* followed) {
   RETURN_IF_ERROR(peers_->Set(taken_));
   RETURN_IF_ERROR(TakeSettings());
   *followed = taken_;
+  // What is said of tables may be what an origin that is stopped needs.
+  RETURN_IF_ERROR(peers_->Retry(0).status());
   // The cluster waits to hear that its settings are followed.
   control_->Kick();
   return absl::OkStatus();
@@ -474,6 +478,25 @@ absl::Status Agent::TakeSettings() {
   if (active.has_value()) {
     ASSIGN_OR_RETURN(const uint64_t version, DecodeU64(*active));
     if (version > settings_->active()) settings_->RaiseActive(version);
+  }
+  return absl::OkStatus();
+}
+
+// What an administrator has said of the tables is true here only once it was done here as well:
+// until then this node is not ready for it, and so it is in force nowhere.
+absl::Status Agent::FollowTableChanges() {
+  const std::vector<TableChange> not_done = settings_->NotDone();
+  if (not_done.empty()) return absl::OkStatus();
+  const auto all = settings_->TableChanges();
+  for (const TableChange& change : not_done) {
+    ASSIGN_OR_RETURN(const bool done, IsDoneHere(change, *all, tables_.get()));
+    if (!done) break;
+    // What was committed before, and is not captured yet, is stamped a bit later at most.
+    constexpr int64_t kRaisedUs = 1'000'000;
+    ASSIGN_OR_RETURN(const int64_t now_us, tables_->ClockUs());
+    settings_->MarkDone(change.version,
+                        kRaisedUs + std::max({now_us, clock_->Promise(0), newest_applied_us_}));
+    control_->Kick();
   }
   return absl::OkStatus();
 }

@@ -92,6 +92,7 @@ class Agent : public AgentBackend {
   absl::Status Follow();
   absl::Status TakeChange(Membership* followed);
   absl::Status TakeSettings();
+  absl::Status FollowTableChanges();
   absl::Status FollowClock();
   void ShutDown();
   // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).

@@ -99,7 +99,7 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_conflicts_by_kind_total",
        .type = kCounter,
        .help = "the same conflicts by kind, as PostgreSQL names them (insert_exists, ...), and "
-               "truncate_origin_differs, unique_claimed",
+               "truncate_origin_differs, unique_claimed, column_missing, table_missing",
        .labels = {"kind"}},
       {.name = "bdr_conflicts_by_table_total",
        .type = kCounter,

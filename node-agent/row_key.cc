@@ -20,6 +20,7 @@ absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relat
   map.local_of_remote_.assign(relation.columns.size(), -1);
   map.remote_of_local_.assign(table->columns.size(), -1);
   for (size_t remote = 0; remote < relation.columns.size(); ++remote) {
+    if (relation.columns[remote].gone) continue;
     const std::string& name = relation.columns[remote].name;
     for (size_t local = 0; local < table->columns.size(); ++local) {
       if (table->columns[local].name != name) continue;

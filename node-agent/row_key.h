@@ -19,14 +19,15 @@ void AppendKeyValue(std::string* key, absl::string_view canonical);
 class ColumnMap {
  public:
   // kFailedPrecondition if the relation lacks a column of the table's key, or (with
-  // `every_column`) has a column that the table lacks; the message names it.
+  // `every_column`) has a column that the table lacks and that is not left out; the message names
+  // it.
   static absl::StatusOr<ColumnMap> Make(const postgres::RelationMessage& relation,
                                         std::shared_ptr<const postgres::TableInfo> table,
                                         bool every_column);
 
   const postgres::TableInfo& table() const { return *table_; }
   const std::shared_ptr<const postgres::TableInfo>& shared_table() const { return table_; }
-  // For each column of the message, its index in table().columns.
+  // For each column of the message, its index in table().columns, or -1.
   const std::vector<int>& local_of_remote() const { return local_of_remote_; }
   // For each column of the table, its index in the message, or -1.
   const std::vector<int>& remote_of_local() const { return remote_of_local_; }

@@ -11,6 +11,14 @@ namespace bdr::agent {
 namespace {
 
 constexpr absl::string_view kPolicy = "policy/";
+constexpr absl::string_view kTableChange = "table_change/";
+
+// A value that was set again, or taken back, counts no more.
+bool IsNewest(const Setting& setting, const std::vector<Setting>& all) {
+  return std::none_of(all.begin(), all.end(), [&setting](const Setting& other) {
+    return other.key == setting.key && other.version > setting.version;
+  });
+}
 
 void Raise(std::atomic<uint64_t>* value, uint64_t to) {
   uint64_t present = value->load();
@@ -53,26 +61,40 @@ void Settings::Take(const Membership& membership, int64_t unstable_until_us) {
     MutexLock lock(&mu_);
     if (membership.settings_version > taken_) {
       std::map<std::string, std::vector<std::pair<uint64_t, TablePolicy>>> policies;
+      std::vector<TableChange> changes;
       uint64_t understood = membership.settings_version;
       for (const Setting& setting : membership.settings) {
-        if (!absl::StartsWith(setting.key, kPolicy)) continue;
-        const absl::StatusOr<TablePolicy> policy = ParseTablePolicy(setting.value);
-        if (!policy.ok()) {
+        absl::Status parsed;
+        if (absl::StartsWith(setting.key, kPolicy)) {
+          const absl::StatusOr<TablePolicy> policy = ParseTablePolicy(setting.value);
+          parsed = policy.status();
+          if (policy.ok()) {
+            policies[setting.key.substr(kPolicy.size())].emplace_back(setting.version, *policy);
+          }
+        } else if (absl::StartsWith(setting.key, kTableChange) && !setting.value.empty() &&
+                   IsNewest(setting, membership.settings)) {
+          const absl::StatusOr<TableChange> change =
+              ParseTableChange(setting.value, setting.version);
+          parsed = change.status();
+          if (change.ok()) changes.push_back(*change);
+        }
+        if (!parsed.ok()) {
           // It must not come into force while this node cannot keep to it.
           LogError("settings", {{"key", setting.key}, {"version", setting.version}},
-                   policy.status().message());
+                   parsed.message());
           understood = std::min(understood, setting.version - 1);
           break;
         }
-        policies[setting.key.substr(kPolicy.size())].emplace_back(setting.version, *policy);
       }
+      table_changes_ = std::make_shared<const std::vector<TableChange>>(std::move(changes));
+      done_ = std::max(done_, membership.settings_active);
       policies_.clear();
       for (auto& [table, history] : policies) {
         policies_[table] = std::make_shared<const PolicyHistory>(std::move(history));
       }
       settings_ = membership.settings;
-      if (understood > taken_) settling_.push_back({understood, unstable_until_us});
       taken_ = std::max(taken_, understood);
+      settling_.push_back({std::min(taken_, DoneThroughLocked()), unstable_until_us});
     }
     Raise(&active_, std::min(membership.settings_active, taken_));
   }
@@ -84,6 +106,38 @@ void Settings::RaiseActive(uint64_t version) {
   generation_.fetch_add(1);
 }
 
+// Up to just before the first table change that is not done here.
+uint64_t Settings::DoneThroughLocked() const {
+  for (const TableChange& change : *table_changes_) {
+    if (change.version > done_) return change.version - 1;
+  }
+  return UINT64_MAX;
+}
+
+std::shared_ptr<const std::vector<TableChange>> Settings::TableChanges() const {
+  MutexLock lock(&mu_);
+  return table_changes_;
+}
+
+std::vector<TableChange> Settings::NotDone() const {
+  MutexLock lock(&mu_);
+  std::vector<TableChange> changes;
+  for (const TableChange& change : *table_changes_) {
+    if (change.version > done_) changes.push_back(change);
+  }
+  return changes;
+}
+
+void Settings::MarkDone(uint64_t version, int64_t unstable_until_us) {
+  {
+    MutexLock lock(&mu_);
+    if (version <= done_) return;
+    done_ = version;
+    settling_.push_back({std::min(taken_, DoneThroughLocked()), unstable_until_us});
+  }
+  generation_.fetch_add(1);
+}
+
 uint64_t Settings::taken() const {
   MutexLock lock(&mu_);
   return taken_;
@@ -92,7 +146,7 @@ uint64_t Settings::taken() const {
 uint64_t Settings::Ready(int64_t stable_us) {
   MutexLock lock(&mu_);
   while (!settling_.empty() && settling_.front().second < stable_us) {
-    ready_ = settling_.front().first;
+    ready_ = std::max(ready_, settling_.front().first);
     settling_.pop_front();
   }
   return ready_;

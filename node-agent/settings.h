@@ -5,6 +5,9 @@
 // from a position of its own: that frontier is the switch. Whoever merges a change goes by the
 // version in its header, so all nodes merge it by the same value, whenever they learn of it.
 //
+// What an administrator has said was done to tables by hand (table_changes.h) counts as soon as it
+// is taken up; it comes into force once every node's tables are as it says.
+//
 // "Ready" means: from taking a value up on, what it needs beforehand is kept (the history of tables
 // that are to be folded), and everything older is stable.
 #pragma once
@@ -24,6 +27,7 @@
 #include "base/origin.h"
 #include "conflict/fold.h"
 #include "node-agent/membership.h"
+#include "node-agent/table_changes.h"
 
 namespace bdr::agent {
 
@@ -85,17 +89,31 @@ class Settings {
                                                 absl::string_view table) const;
   // The newest policy of each table (SCHEMA.TABLE) that has another than the default.
   std::vector<std::pair<std::string, TablePolicy>> MergedTables() const;
-  // Changes with every Take() and RaiseActive(): what was planned before must be planned anew.
+  // What was said of tables and not taken back, by version. Never null.
+  std::shared_ptr<const std::vector<TableChange>> TableChanges() const;
+  // Of those the ones that are not in force yet, until MarkDone(): this node is not ready for them
+  // before its tables are as they say.
+  std::vector<TableChange> NotDone() const;
+  // This node's tables are as was said up to `version`. What was captured under the old names is
+  // stamped at or before `unstable_until_us`.
+  void MarkDone(uint64_t version, int64_t unstable_until_us);
+  // Changes with every Take(), MarkDone() and RaiseActive(): what was planned before must be
+  // planned anew.
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
  private:
+  uint64_t DoneThroughLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   mutable Mutex mu_;
   uint64_t taken_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t ready_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t done_ ABSL_GUARDED_BY(mu_) = 0;  // tables are as was said up to here
   std::deque<std::pair<uint64_t, int64_t>> settling_ ABSL_GUARDED_BY(mu_);  // version, until
   std::vector<Setting> settings_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::shared_ptr<const PolicyHistory>, std::less<>> policies_
       ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const std::vector<TableChange>> table_changes_ ABSL_GUARDED_BY(mu_) =
+      std::make_shared<const std::vector<TableChange>>();
   std::atomic<uint64_t> active_{0};
   std::atomic<uint64_t> generation_{0};
 };

@@ -73,6 +73,47 @@ TEST(SettingsTest, WhatIsInForceIsNeverTakenBack) {
   EXPECT_NE(settings.Policies("public", "t"), nullptr);
 }
 
+std::string ColumnDropped() {
+  v1::TableChange change;
+  change.set_kind("column-dropped");
+  change.set_schema("public");
+  change.set_table("t");
+  change.set_column("c");
+  return change.SerializeAsString();
+}
+
+TEST(SettingsTest, WhatIsSaidOfTablesCountsAtOnceAndIsReadyForOnceItIsDoneHere) {
+  Settings settings;
+  settings.Take(With({{"policy/public.u", Policy("delta"), 1},
+                      {"table_change/a", ColumnDropped(), 2},
+                      {"policy/public.v", Policy("delta"), 3}},
+                     0),
+                100);
+  ASSERT_EQ(settings.TableChanges()->size(), 1u);
+  EXPECT_EQ(settings.Ready(500), 1u);
+  ASSERT_EQ(settings.NotDone().size(), 1u);
+  settings.MarkDone(2, 600);
+  EXPECT_THAT(settings.NotDone(), ::testing::IsEmpty());
+  EXPECT_EQ(settings.Ready(600), 1u);
+  EXPECT_EQ(settings.Ready(601), 3u);
+}
+
+TEST(SettingsTest, WhatIsTakenBackIsWaitedForNoMore) {
+  Settings settings;
+  settings.Take(With({{"table_change/a", ColumnDropped(), 1}}, 0), 100);
+  EXPECT_EQ(settings.Ready(500), 0u);
+  settings.Take(With({{"table_change/a", ColumnDropped(), 1}, {"table_change/a", "", 2}}, 0), 100);
+  EXPECT_THAT(*settings.TableChanges(), ::testing::IsEmpty());
+  EXPECT_EQ(settings.Ready(500), 2u);
+}
+
+TEST(SettingsTest, WhatIsInForceWasDone) {
+  Settings settings;
+  settings.Take(With({{"table_change/a", ColumnDropped(), 1}}, 1), 100);
+  EXPECT_THAT(settings.NotDone(), ::testing::IsEmpty());
+  EXPECT_EQ(settings.Ready(101), 1u);
+}
+
 TEST(SettingsTest, AnUnknownPolicyNeverComesIntoForce) {
   Settings settings;
   settings.Take(With({{"policy/public.t", Policy("delta"), 1},

@@ -61,6 +61,9 @@ struct RelationColumn {
   std::string name;
   uint32_t type_oid = 0;
   int32_t type_modifier = -1;
+  // Not on the wire: whoever reads the relation knows that this column is gone where it is written
+  // to, so its values are not.
+  bool gone = false;
 };
 
 // Owns its strings: relations outlive the buffer which announced them.

@@ -147,7 +147,7 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
 absl::StatusOr<ClusterState> SetSetting(ClusterState state, absl::string_view key,
                                         absl::string_view value) {
   RETURN_IF_ERROR(CheckInitialised(state));
-  constexpr absl::string_view kKinds[] = {"policy/", "foreign_key/"};
+  constexpr absl::string_view kKinds[] = {"policy/", "foreign_key/", "table_change/"};
   const bool known = std::any_of(std::begin(kKinds), std::end(kKinds), [&](absl::string_view kind) {
     return absl::StartsWith(key, kind) && key.size() > kind.size();
   });

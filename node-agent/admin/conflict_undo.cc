@@ -302,6 +302,11 @@ absl::Status UndoConflict(postgres::Connection& connection, const v1::UndoConfli
   if (conflict.key().empty()) {
     return absl::FailedPreconditionError("the conflict has no key: there is nothing to write");
   }
+  if (conflict.kind() == "column_missing" || conflict.kind() == "table_missing") {
+    return absl::FailedPreconditionError(
+        "the values were left out since their column or table is gone: there is nothing to write "
+        "them to");
+  }
   ASSIGN_OR_RETURN(TableInfo table, FindTable(connection, conflict.table()));
   const Plan plan = MakePlan(std::move(table), conflict);
   RETURN_IF_ERROR(connection.Exec(request.apply() ? "BEGIN READ WRITE" : "BEGIN").status());

@@ -12,6 +12,7 @@
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
+#include "node-agent/apply/gone_log.h"
 #include "node-agent/apply/left_out.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/row_sql.h"
@@ -315,53 +316,79 @@ absl::Status Applier::RebuildVersions() {
 }
 
 GroupPlan::Resolve Applier::Resolver() {
-  return [this](const std::shared_ptr<const RemoteRelation>& relation)
-             -> absl::StatusOr<std::shared_ptr<const BoundTable>> {
-    const auto known = bound_.find(relation->raw);
-    if (known != bound_.end()) return known->second;
+  return [this](const std::shared_ptr<const RemoteRelation>& relation,
+                const TransactionHeader& header) -> absl::StatusOr<GroupPlan::Resolved> {
+    const MadeAt at{.settings_version = header.settings_version, .stamp_us = header.stamp.time_us};
+    std::vector<BoundRelation>& known = bound_[relation->raw];
+    for (const BoundRelation& bound : known) {
+      if (bound.holds.Covers(at)) return bound.resolved;
+    }
     const postgres::RelationMessage& message = relation->message;
-    const std::string display = absl::StrCat(message.schema, ".", message.name);
     if (RefusedSchema(message.schema)) {
       return absl::FailedPreconditionError(
-          absl::StrCat("origin ", ToString(origin_), " sent a change of \"", display,
-                       "\", which is not a user's table; refused"));
+          absl::StrCat("origin ", ToString(origin_), " sent a change of \"", message.schema, ".",
+                       message.name, "\", which is not a user's table; refused"));
     }
-    const absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
-        parts_.tables->Find(message.schema, message.name);
-    if (absl::IsNotFound(table.status())) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("table \"", display,
-                       "\" does not exist here; create it as it is on the node where the change "
-                       "comes from and run \"bdrctl apply retry\""));
+    const auto changes = parts_.settings->TableChanges();
+    ASSIGN_OR_RETURN(LocalRelation here,
+                     merges_own()
+                         ? FindOwnRelation(message, *changes, /*anew=*/false, parts_.tables)
+                         : FindLocalRelation(message, at, *changes, parts_.tables));
+    BoundRelation bound{.holds = here.holds, .resolved = {.gone = here.gone}};
+    if (here.gone == nullptr || !here.gone->table) {
+      ASSIGN_OR_RETURN(bound.resolved.table, Bind(*relation, here));
     }
-    if (!table.ok()) return table.status();
-    if (!(*table)->published) {
-      parts_.tables->Forget(message.schema, message.name);
-      return absl::FailedPreconditionError(
-          absl::StrCat("table \"", display,
-                       "\" is not published here, so it would not replicate back; run "
-                       "\"SELECT bdr.sync_publications()\" and then \"bdrctl apply retry\""));
+    if (here.gone != nullptr && gone_told_.insert(here.gone->said).second) {
+      LogWarning(
+          "apply",
+          {{"state", "gone"}, {"origin", ToString(origin_)}, {"relation", here.gone->relation}},
+          absl::StrCat("what is gone here is not written, and kept in bdr.conflict_log: ",
+                       here.gone->said));
     }
-    if ((*table)->row_security) {
-      parts_.tables->Forget(message.schema, message.name);
-      return absl::FailedPreconditionError(
-          absl::StrCat("row security of table \"", display,
-                       "\" hides rows from the agent; grant its role BYPASSRLS and run \"bdrctl "
-                       "apply retry\""));
-    }
-    for (const int column : (*table)->key) {
-      if ((*table)->columns[column].key_canonical) continue;
-      return absl::FailedPreconditionError(
-          absl::StrCat("key column \"", (*table)->columns[column].name, "\" of table \"", display,
-                       "\" is of a type whose equal values may have other bytes; use another key"));
-    }
-    ASSIGN_OR_RETURN(
-        std::shared_ptr<const BoundTable> bound,
-        BoundTable::Make(*relation, *table, parts_.settings->Policies(message.schema, message.name),
-                         parts_.settings->active()));
-    bound_[relation->raw] = bound;
-    return bound;
+    known.push_back(bound);
+    return bound.resolved;
   };
+}
+
+absl::StatusOr<std::shared_ptr<const BoundTable>> Applier::Bind(const RemoteRelation& relation,
+                                                                const LocalRelation& here) {
+  const postgres::RelationMessage& message = here.message;
+  const std::string display = absl::StrCat(message.schema, ".", message.name);
+  const absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
+      parts_.tables->Find(message.schema, message.name);
+  if (absl::IsNotFound(table.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("table \"", display,
+                     "\" does not exist here; create it as it is on the node where the change "
+                     "comes from and run \"bdrctl apply retry\", or say what became of it: "
+                     "\"bdrctl table renamed\", \"dropped\" or \"schema-renamed\""));
+  }
+  if (!table.ok()) return table.status();
+  if (!(*table)->published) {
+    parts_.tables->Forget(message.schema, message.name);
+    return absl::FailedPreconditionError(
+        absl::StrCat("table \"", display,
+                     "\" is not published here, so it would not replicate back; run "
+                     "\"SELECT bdr.sync_publications()\" and then \"bdrctl apply retry\""));
+  }
+  if ((*table)->row_security) {
+    parts_.tables->Forget(message.schema, message.name);
+    return absl::FailedPreconditionError(
+        absl::StrCat("row security of table \"", display,
+                     "\" hides rows from the agent; grant its role BYPASSRLS and run \"bdrctl "
+                     "apply retry\""));
+  }
+  for (const int column : (*table)->key) {
+    if ((*table)->columns[column].key_canonical) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("key column \"", (*table)->columns[column].name, "\" of table \"", display,
+                     "\" is of a type whose equal values may have other bytes; use another key"));
+  }
+  // All nodes go by the policy of the name that the change came with.
+  const std::shared_ptr<const PolicyHistory> policies =
+      parts_.settings->Policies(relation.message.schema, relation.message.name);
+  RemoteRelation renamed{.raw = relation.raw, .message = message, .types = relation.types};
+  return BoundTable::Make(renamed, *table, policies, parts_.settings->active());
 }
 
 absl::Status Applier::Loop() {
@@ -630,7 +657,8 @@ absl::Status Applier::ApplyPending() {
                            ToString(pending_.front()->header.end_lsn), ", committed ",
                            conflict::ToString(pending_.front()->header.stamp),
                            ", cannot be applied: ", status.message()));
-    WaitABit(kRetryInterval);
+    // What was said of tables meanwhile may be what it needs.
+    if (parts_.settings->generation() == settings_generation_) WaitABit(kRetryInterval);
     MutexLock lock(&mu_);
     retry_ = false;
   }
@@ -724,8 +752,8 @@ absl::Status Applier::FetchValues(bool may_be_split) {
 absl::StatusOr<bool> Applier::HasKeylessRows(const Piece& piece) {
   for (const RemoteChange& change : piece.changes) {
     if (change.relation == nullptr) continue;
-    ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, Resolver()(change.relation));
-    if (!table->table().has_key) return true;
+    ASSIGN_OR_RETURN(const GroupPlan::Resolved resolved, Resolver()(change.relation, piece.header));
+    if (resolved.table != nullptr && !resolved.table->table().has_key) return true;
   }
   return false;
 }
@@ -782,13 +810,17 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     if (status.ok()) status = executor.Run(plan, before_);
     const bool decided = status.ok() && executor.must_wait().empty() &&
                          executor.must_register().empty() && !values_.wants();
+    ConflictCounts conflicts = executor.conflicts();
     if (decided) status = CheckForeignKeys(plan, /*letter=*/false);
+    if (decided && status.ok() && !merges_own()) {
+      status = QueueGone(plan, origin_, pipe_.get(), &conflicts);
+    }
     if (decided && status.ok()) {
       RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
       AnnounceRefused(executor.refused());
       RETURN_IF_ERROR(Commit(plan.last(), &registration, !merges_own()));
-      Count(plan, executor.conflicts());
+      Count(plan, conflicts);
       NoteRefused(executor.refused());
       NoteOrphans(foreign_keys_.orphans(), foreign_keys_.queued());
       pending_.erase(pending_.begin(), pending_.begin() + pieces);
@@ -932,6 +964,11 @@ absl::StatusOr<bool> Applier::RunPiece(const std::shared_ptr<const Piece>& piece
   attempt->refused.insert(attempt->refused.end(), executor.refused().begin(),
                           executor.refused().end());
   attempt->conflicts.Add(executor.conflicts());
+  if (!merges_own() && !plan.not_written().empty()) {
+    RETURN_IF_ERROR(QueueGone(plan, origin_, pipe_.get(), &attempt->conflicts));
+    // Nothing else may be sent for this piece, and there may be many.
+    RETURN_IF_ERROR(pipe_->Finish());
+  }
   attempt->changes += plan.changes();
   return true;
 }
@@ -983,7 +1020,11 @@ absl::Status Applier::RecordDead(const GroupExecutor& executor) {
 // What a table is bound to holds its policies.
 void Applier::RefreshSettings() {
   const uint64_t generation = parts_.settings->generation();
-  if (std::exchange(settings_generation_, generation) != generation) bound_.clear();
+  if (std::exchange(settings_generation_, generation) != generation) {
+    bound_.clear();
+    // What is said of tables tells that they have changed.
+    if (!parts_.settings->TableChanges()->empty()) parts_.tables->ForgetAll();
+  }
   executor_options_.fold = {.database = parts_.database,
                             .history = parts_.fold_history,
                             .log = parts_.log,

@@ -42,6 +42,7 @@
 #include "node-agent/apply/group_executor.h"
 #include "node-agent/apply/group_plan.h"
 #include "node-agent/apply/group_versions.h"
+#include "node-agent/apply/local_relation.h"
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 #include "node-agent/apply/row_source.h"
@@ -227,6 +228,8 @@ class Applier {
   void CountConflictsLocked(const ConflictCounts& conflicts) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
   GroupPlan::Resolve Resolver();
+  absl::StatusOr<std::shared_ptr<const BoundTable>> Bind(const RemoteRelation& relation,
+                                                         const LocalRelation& here);
 
   const OriginId origin_;
   const ApplyOptions options_;
@@ -243,7 +246,13 @@ class Applier {
   uint64_t server_life_ = 0;  // see Progress::Committed()
   ExecutorOptions executor_options_;
   std::deque<std::shared_ptr<const Piece>> pending_;  // taken from the reader, not yet applied
-  absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> bound_;
+  // By the relation as it was announced; what it is here may depend on when the change was made.
+  struct BoundRelation {
+    AnswerHolds holds;
+    GroupPlan::Resolved resolved;
+  };
+  absl::flat_hash_map<std::string, std::vector<BoundRelation>> bound_;
+  absl::flat_hash_set<std::string> gone_told_;  // was logged
   GroupVersions versions_;
   // What versions_ told of the transactions in pending_, over all attempts at them.
   GroupVersions::Versions before_;

@@ -110,6 +110,7 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
   const std::vector<int> columns_written =
       bound->fold_.folds() ? bound->fold_columns() : bound->columns_.local_of_remote();
   for (const int local : columns_written) {
+    if (local < 0) continue;  // left out
     const postgres::ColumnInfo& column = bound->table().columns[local];
     if (column.generated) continue;
     bound->written_.push_back(local);
@@ -144,6 +145,7 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
 absl::Status BoundTable::CheckTypes(const RemoteRelation& relation) const {
   const auto text_like = [](uint32_t oid) { return oid == kTextOid || oid == kVarcharOid; };
   for (size_t remote = 0; remote < relation.message.columns.size(); ++remote) {
+    if (columns_.local_of_remote()[remote] < 0) continue;  // left out
     const uint32_t oid = relation.message.columns[remote].type_oid;
     const postgres::ColumnInfo& column = table().columns[columns_.local_of_remote()[remote]];
     const postgres::TypeInfo& local = *column.type;
@@ -180,7 +182,7 @@ absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple) const
   }
   LocalRow row(table().columns.size());
   for (size_t remote = 0; remote < tuple.columns.size(); ++remote) {
-    row[local_of_remote[remote]] = tuple.columns[remote];
+    if (local_of_remote[remote] >= 0) row[local_of_remote[remote]] = tuple.columns[remote];
   }
   return row;
 }

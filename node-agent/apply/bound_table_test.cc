@@ -321,12 +321,13 @@ class BoundTableTest : public harness::PostgresTest {
     std::map<std::string, std::shared_ptr<const BoundTable>> bound;
     GroupPlan plan;
     RETURN_IF_ERROR(plan.Add(std::make_shared<const Piece>(std::move(piece)),
-                             [&](const std::shared_ptr<const RemoteRelation>& relation)
-                                 -> absl::StatusOr<std::shared_ptr<const BoundTable>> {
+                             [&](const std::shared_ptr<const RemoteRelation>& relation,
+                                 const TransactionHeader&) -> absl::StatusOr<GroupPlan::Resolved> {
                                std::shared_ptr<const BoundTable>& known = bound[relation->raw];
-                               if (known != nullptr) return known;
-                               ASSIGN_OR_RETURN(known, Bind(*relation));
-                               return known;
+                               if (known == nullptr) {
+                                 ASSIGN_OR_RETURN(known, Bind(*relation));
+                               }
+                               return GroupPlan::Resolved{.table = known};
                              }));
     for (Segment& segment : plan.segments()) {
       for (TableOps& ops : segment.tables) {

@@ -122,7 +122,12 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
   if (std::holds_alternative<postgres::TruncateMessage>(change.message)) {
     return AddTruncate(change, header, resolve);
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<const BoundTable> table, resolve(change.relation));
+  ASSIGN_OR_RETURN(const Resolved resolved, resolve(change.relation, *header));
+  if (resolved.gone != nullptr) {
+    not_written_.push_back({.change = &change, .header = header, .what = resolved.gone});
+  }
+  if (resolved.table == nullptr) return absl::OkStatus();
+  const std::shared_ptr<const BoundTable>& table = resolved.table;
   if (keyed_only_ && !table->table().has_key) return absl::OkStatus();
   TableOps& ops = OpsFor(table);
   // Own changes are in the history since they were captured.
@@ -204,8 +209,8 @@ absl::Status GroupPlan::AddTruncate(const RemoteChange& change, const Transactio
                       .header = header,
                       .number = change.number};
   for (const std::shared_ptr<const RemoteRelation>& relation : change.truncated) {
-    ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> table, resolve(relation));
-    truncate.tables.push_back(std::move(table));
+    ASSIGN_OR_RETURN(const Resolved resolved, resolve(relation, *header));
+    if (resolved.table != nullptr) truncate.tables.push_back(resolved.table);
   }
   if (truncate.tables.empty()) return absl::OkStatus();
   segments_.back().truncate = std::move(truncate);

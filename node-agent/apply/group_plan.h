@@ -21,6 +21,7 @@
 #include "conflict/stamp.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/bound_table.h"
+#include "node-agent/apply/local_relation.h"
 #include "node-agent/apply/transaction_reader.h"
 #include "node-agent/fold_changes.h"
 #include "node-agent/key_table.h"
@@ -106,8 +107,13 @@ class GroupPlan {
   explicit GroupPlan(OriginId origin = {}, bool keyed_only = false)
       : origin_(origin), keyed_only_(keyed_only) {}
 
-  using Resolve = std::function<absl::StatusOr<std::shared_ptr<const BoundTable>>(
-      const std::shared_ptr<const RemoteRelation>&)>;
+  // What the relation of a change is here, by when the change was made.
+  struct Resolved {
+    std::shared_ptr<const BoundTable> table = nullptr;  // null: it is gone, see gone
+    std::shared_ptr<const GoneValues> gone = nullptr;   // null: nothing is
+  };
+  using Resolve = std::function<absl::StatusOr<Resolved>(
+      const std::shared_ptr<const RemoteRelation>&, const TransactionHeader&)>;
 
   // Adds a piece; keeps what its rows point into. The error names table and column.
   absl::Status Add(std::shared_ptr<const Piece> piece, const Resolve& resolve);
@@ -125,6 +131,13 @@ class GroupPlan {
   }
   // Keeps bytes that rows of the plan are to point into.
   absl::string_view Own(std::string bytes) { return owned_.emplace_back(std::move(bytes)); }
+  // Changes that are not written, or not whole, for a table or column that is gone.
+  struct NotWritten {
+    const RemoteChange* change = nullptr;
+    const TransactionHeader* header = nullptr;
+    std::shared_ptr<const GoneValues> what;
+  };
+  const std::vector<NotWritten>& not_written() const { return not_written_; }
   // Every version key in it, sorted, each once.
   std::vector<std::string> Keys() const;
   // Tables without a key into which it inserts.
@@ -146,6 +159,7 @@ class GroupPlan {
   // For the last segment: a table's place, and a row's place within it.
   absl::flat_hash_map<uint32_t, size_t> table_places_;
   absl::flat_hash_map<std::string, size_t> row_places_;
+  std::vector<NotWritten> not_written_;
   size_t transactions_ = 0;
   size_t changes_ = 0;
   size_t bytes_ = 0;

@@ -56,9 +56,9 @@ class Tables {
   }
   std::shared_ptr<const RemoteRelation> relation(uint32_t oid) const { return relations_.at(oid); }
   GroupPlan::Resolve Resolver() const {
-    return [this](const std::shared_ptr<const RemoteRelation>& relation)
-               -> absl::StatusOr<std::shared_ptr<const BoundTable>> {
-      return bound_.at(relation.get());
+    return [this](const std::shared_ptr<const RemoteRelation>& relation,
+                  const TransactionHeader&) -> absl::StatusOr<GroupPlan::Resolved> {
+      return GroupPlan::Resolved{.table = bound_.at(relation.get())};
     };
   }
 

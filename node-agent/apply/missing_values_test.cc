@@ -83,7 +83,10 @@ class MissingValuesTest : public ::testing::Test {
       piece.changes.push_back(
           {.relation = relation_, .message = *std::move(message), .truncated = {}});
       EXPECT_OK(plan->Add(std::make_shared<const Piece>(std::move(piece)),
-                          [this](const auto&) { return Bound(); }));
+                          [this](const auto&, const auto&) -> absl::StatusOr<GroupPlan::Resolved> {
+                            ASSIGN_OR_RETURN(const auto table, Bound());
+                            return GroupPlan::Resolved{.table = table};
+                          }));
     }
     return plan;
   }

@@ -9,6 +9,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
+#include "node-agent/apply/local_relation.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/fold_changes.h"
 
@@ -95,20 +96,31 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   relation->replicated = relation->message.schema != "bdr";
   if (!relation->replicated) return relation;
 
-  // Announced for the first time, or because its shape has changed.
-  tables_->Forget(relation->message.schema, relation->message.name);
-  absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
-      tables_->Find(relation->message.schema, relation->message.name);
-  if (absl::IsNotFound(table.status())) return relation;  // dropped or renamed since
-  if (absl::IsUnavailable(table.status())) return table.status();
-  // The catalog is today's, the relation is from when the row was written. Where they no longer
-  // fit, the change goes out as it is; only its version is not kept.
+  // Announced for the first time, or because its shape has changed. The catalog is today's, the
+  // relation is from when the row was written: the OID tells which table it is.
+  absl::StatusOr<LocalRelation> here = FindOwnRelation(
+      relation->message, *folding_.settings->TableChanges(), /*anew=*/true, tables_);
+  if (absl::IsNotFound(here.status())) return relation;  // dropped since
+  if (absl::IsUnavailable(here.status())) return here.status();
+  // Where they no longer fit, the change goes out as it is; only its version is not kept.
   const auto without_versions = [&](const absl::Status& why) {
     LogWarning("capture", {{"relation", relation->message.schema + "." + relation->message.name}},
                absl::StrCat("row versions are not kept until the table is announced again: ",
                             why.message()));
     return relation;
   };
+  if (!here.ok()) return without_versions(here.status());
+  if (here->message.schema != relation->message.schema ||
+      here->message.name != relation->message.name) {
+    postgres::RelationMessage named = relation->message;
+    named.schema = here->message.schema;
+    named.name = here->message.name;
+    relation->raw = postgres::Encode(named);
+  }
+  relation->message = std::move(here->message);
+  absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
+      tables_->Find(relation->message.schema, relation->message.name);
+  if (absl::IsUnavailable(table.status())) return table.status();
   if (!table.ok()) return without_versions(table.status());
   if (!(*table)->has_key) return relation;
   absl::StatusOr<ColumnMap> columns =

@@ -108,6 +108,7 @@ class Capture::Session {
   absl::Status AddPending(absl::string_view data, std::vector<uint32_t> oids, bool truncate);
   absl::Status Commit(const postgres::CommitMessage& commit);
   absl::Status SpillPending();
+  absl::Status LookUpRelationsAgain();
   absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit);
   // Whether a streamed transaction, committed by now, is one of another origin.
   absl::StatusOr<bool> IsRemote(uint32_t xid);
@@ -163,6 +164,7 @@ class Capture::Session {
     uint64_t arrival = 0;
   };
   std::map<uint32_t, Known> relations_;
+  uint64_t settings_generation_ = 0;  // as of which they were looked up
   std::map<uint32_t, std::map<uint32_t, Announced>> streamed_relations_;  // by xid, OID
   uint64_t arrivals_ = 0;
   // Of a transaction that is being spilled: the announcement of each relation that it has spilled.
@@ -503,6 +505,37 @@ TransactionHeader Capture::Session::MakeHeader(Lsn commit_lsn, Lsn end_lsn,
           .settings_version = parts_.settings->active()};
 }
 
+// A table that was moved with its whole schema is announced no more on 15: what an administrator
+// has said of tables is when its name is looked up again.
+absl::Status Capture::Session::LookUpRelationsAgain() {
+  const uint64_t generation = parts_.settings->generation();
+  if (std::exchange(settings_generation_, generation) == generation ||
+      parts_.settings->TableChanges()->empty()) {
+    return absl::OkStatus();
+  }
+  std::map<const CapturedRelation*, Relation> looked_up;
+  const auto again = [&](Relation* relation) -> absl::Status {
+    if (*relation == nullptr || !(*relation)->replicated) return absl::OkStatus();
+    Relation& now = looked_up[relation->get()];
+    if (now == nullptr) {
+      ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode((*relation)->raw));
+      ASSIGN_OR_RETURN(
+          now, writer_->Announce((*relation)->raw, std::get<postgres::RelationMessage>(message)));
+    }
+    *relation = now;
+    return absl::OkStatus();
+  };
+  // Kept until all are looked up: an address must not be used again meanwhile.
+  const std::map<uint32_t, Known> before = relations_;
+  std::vector<PendingChange> changes = changes_;
+  for (auto& [oid, known] : relations_) RETURN_IF_ERROR(again(&known.relation));
+  for (PendingChange& change : changes) {
+    for (Relation& relation : change.relations) RETURN_IF_ERROR(again(&relation));
+  }
+  changes_ = std::move(changes);
+  return absl::OkStatus();
+}
+
 absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   in_transaction_ = false;
   if (!spilled_.empty()) {
@@ -513,6 +546,7 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   }
   // After a restart the server may send again what the log already holds.
   if (!changes_.empty() && commit.end_lsn > start_) {
+    RETURN_IF_ERROR(LookUpRelationsAgain());
     if (!writer_->has_unpublished()) unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
         writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),

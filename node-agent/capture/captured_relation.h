@@ -11,10 +11,12 @@ namespace bdr::agent {
 
 // A later announcement of the same OID is another one.
 struct CapturedRelation {
-  std::string raw;  // pgoutput's message, outside of a stream
-  postgres::RelationMessage message;
-  bool replicated = false;           // a user's table
-  std::optional<ColumnMap> columns;  // unset if the table has no key, or is gone by now
+  // pgoutput's message, outside of a stream. The table's name is that of today if it is still
+  // there (on 15 the server goes on under a schema's old name); columns have the names of then.
+  std::string raw;
+  postgres::RelationMessage message;  // with the names of today; columns that are gone are marked so
+  bool replicated = false;            // a user's table
+  std::optional<ColumnMap> columns;   // unset if the table has no key, or is gone by now
 };
 
 }  // namespace bdr::agent
