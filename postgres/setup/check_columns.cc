@@ -18,6 +18,12 @@ void CheckTable(const postgres::TableInfo& table, Findings& findings) {
           ", of which equal values can differ in their bytes: take another type for the key, or "
           "another key"));
     }
+    if (column.key_position >= 0 && column.generated) {
+      findings.Error(absl::StrCat(
+          "key column \"", column.name, "\" of table ", table.QualifiedName(),
+          " is generated, and does not travel with changes: no other node could tell which row "
+          "they are of; take an ordinary column for the key"));
+    }
     if (!column.type->has_binary) {
       findings.Warning(
           absl::StrCat("column \"", column.name, "\" of table ", table.QualifiedName(),

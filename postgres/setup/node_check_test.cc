@@ -188,6 +188,8 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
        "table public.t_1 has values stored out of line (TOAST):",
        "ALTER TABLE public.t_1 REPLICA IDENTITY FULL", "TRUNCATE of one of its partitions"},
       {"CREATE TABLE t (id int PRIMARY KEY, a aclitem)", "without a binary form", ""},
+      {"CREATE TABLE t (n int, id int GENERATED ALWAYS AS (n * 2) STORED PRIMARY KEY)",
+       "key column \"id\" of table public.t is generated", ""},
       {"CREATE TABLE t (id interval PRIMARY KEY)", "equal values can differ", ""},
       {"CREATE TABLE t (id int PRIMARY KEY); CREATE OR REPLACE FUNCTION tf() RETURNS trigger "
        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
