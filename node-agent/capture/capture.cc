@@ -859,6 +859,13 @@ absl::StatusOr<bool> Capture::PassUndecodable(const Undecodable& undecodable) {
     undecodable_ = undecodable;
     if (!skipping_.has_value() || skipping_->ended) return false;
     extends = skipping_->begun;
+    if (!undecodable.missing.empty()) {
+      // Taken away while it was under way: nothing would ever end it.
+      skipping_->ended = true;
+      skipping_->status = absl::FailedPreconditionError(ToString(undecodable));
+      moved_.NotifyAll();
+      return false;
+    }
     if (extends && !undecodable.follows) {
       skipping_->ended = true;
       moved_.NotifyAll();
