@@ -26,6 +26,8 @@ std::array<std::atomic<bool>, kRules.size()> broken{};
 std::array<std::atomic<bool>, kHabits.size()> habits{};
 // How many more passings until the process ends; 0: never.
 std::array<std::atomic<int>, kFailPoints.size()> passings{};
+// Written before any thread runs.
+std::array<std::string, kHangPoints.size()> hang_files{};
 
 template <size_t N>
 absl::Status Find(const std::array<absl::string_view, N>& names, absl::string_view variable,
@@ -66,6 +68,20 @@ absl::Status SetFailPoints(absl::string_view points) {
   return absl::OkStatus();
 }
 
+absl::Status SetHangPoints(absl::string_view points) {
+  for (const absl::string_view point : absl::StrSplit(points, ',', absl::SkipEmpty())) {
+    const std::vector<std::string> parts = absl::StrSplit(point, absl::MaxSplits(':', 1));
+    size_t place = 0;
+    RETURN_IF_ERROR(Find(kHangPoints, "BDR_HANG_POINT", parts[0], &place));
+    if (parts.size() != 2 || parts[1].empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("environment variable BDR_HANG_POINT: \"", point, "\" is not step:file"));
+    }
+    hang_files[place] = parts[1];
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool RuleBroken(size_t rule) { return broken[rule].load(std::memory_order_relaxed); }
@@ -77,6 +93,12 @@ void PassFailPoint(size_t point) {
   if (passings[point].fetch_sub(1) != 1) return;
   // As from outside: no destructor, no flush, no word in the log.
   kill(getpid(), SIGKILL);
+}
+
+void PassHangPoint(size_t point) {
+  while (!hang_files[point].empty() && access(hang_files[point].c_str(), F_OK) == 0) {
+    usleep(20'000);
+  }
 }
 
 }  // namespace test_hooks
@@ -94,8 +116,11 @@ absl::Status EnableTestHooks() {
   RETURN_IF_ERROR(
       test_hooks::SwitchOn(test_hooks::kHabits, "BDR_STRESS", habits, &test_hooks::habits));
   RETURN_IF_ERROR(test_hooks::SetFailPoints(points));
-  if (!rules.empty() || !habits.empty() || !points.empty()) {
-    LogWarning("test_hooks", {{"broken", rules}, {"habits", habits}, {"fail_at", points}},
+  const absl::string_view hangs = environment("BDR_HANG_POINT");
+  RETURN_IF_ERROR(test_hooks::SetHangPoints(hangs));
+  if (!rules.empty() || !habits.empty() || !points.empty() || !hangs.empty()) {
+    LogWarning("test_hooks",
+               {{"broken", rules}, {"habits", habits}, {"fail_at", points}, {"hang_at", hangs}},
                "this process does wrong on purpose, for a test: nothing here is safe");
   }
   return absl::OkStatus();

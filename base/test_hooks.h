@@ -6,6 +6,7 @@
 //   BDR_BREAK=rule,rule            these rules do not hold in this process
 //   BDR_STRESS=habit,habit         does all the time what is done now and then
 //   BDR_FAIL_POINT=step[:n],...    kill -9 of this process when it passes a step the nth time
+//   BDR_HANG_POINT=step:FILE,...   hangs where it passes a step, for as long as there is that file
 // Names stand in the lists below. A name that is not there does not compile, and in the environment
 // it is an error.
 #pragma once
@@ -59,6 +60,17 @@ inline constexpr std::array<absl::string_view, 14> kFailPoints = {
     "receive_after_write",     // a peer's block is in the change log, unsynced
 };
 
+inline constexpr std::array<absl::string_view, 8> kHangPoints = {
+    "apply_gather",    // looking for what may be applied
+    "apply_claims",    // reading which unique values rows claim
+    "apply_keys",      // waiting for keys that other groups write
+    "apply_versions",  // before versions are recorded
+    "apply_capture",   // waiting for capture
+    "apply_values",    // fetching large values
+    "apply_writes",    // before rows are written
+    "apply_commit",    // before a group's commit
+};
+
 template <size_t N>
 consteval size_t Place(const std::array<absl::string_view, N>& names, absl::string_view name) {
   for (size_t i = 0; i < N; ++i) {
@@ -70,6 +82,7 @@ consteval size_t Place(const std::array<absl::string_view, N>& names, absl::stri
 bool RuleBroken(size_t rule);
 bool HasHabit(size_t habit);
 void PassFailPoint(size_t point);
+void PassHangPoint(size_t point);
 
 }  // namespace bdr::test_hooks
 
@@ -80,8 +93,12 @@ void PassFailPoint(size_t point);
 #define BDR_FAIL_POINT(name) \
   ::bdr::test_hooks::PassFailPoint(::bdr::test_hooks::Place(::bdr::test_hooks::kFailPoints, name))
 
+#define BDR_HANG_POINT(name) \
+  ::bdr::test_hooks::PassHangPoint(::bdr::test_hooks::Place(::bdr::test_hooks::kHangPoints, name))
+
 #else
 
+#define BDR_HANG_POINT(name) static_cast<void>(0)
 #define BDR_RULE_BROKEN(name) false
 #define BDR_HAS_HABIT(name) false
 #define BDR_FAIL_POINT(name) static_cast<void>(0)

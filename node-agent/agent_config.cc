@@ -78,6 +78,11 @@ config::Declaration DeclareAgentConfig(AgentConfig* config) {
   keys.Duration("apply.group_max_time", &config->apply_group_max_time,
                 "how long one such group may take, since its row locks make users wait",
                 {.default_value = "200ms", .min = "1ms"});
+  keys.Duration(
+      "apply.stall_warning", &config->apply_stall_warning,
+      "without progress for that long while changes wait, apply of an origin is no longer "
+      "ok, and status tells what it is doing",
+      {.default_value = "30s", .min = "100ms"});
   keys.String("on_apply_error", &config->on_apply_error,
               "what to do about a transaction that cannot be applied: `stop` its origin until it "
               "can, or put it aside whole in bdr.dead_letter and go on",

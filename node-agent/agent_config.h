@@ -26,6 +26,7 @@ struct AgentConfig : DaemonConfig {
   int64_t apply_group_max_transactions = 0;
   int64_t apply_group_max_bytes = 0;
   absl::Duration apply_group_max_time;
+  absl::Duration apply_stall_warning;
   std::string on_apply_error;  // stop or dead_letter
 
   absl::Duration conflict_log_max_age;

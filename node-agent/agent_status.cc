@@ -136,6 +136,9 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
          "foreign keys");
   }
 
+  if (const auto own = parts.peers->own_health(); own.has_value()) {
+    take(*own, "merging own changes again");
+  }
   const std::vector<Peers::Status> peers = parts.peers->status();
   const auto name_of = [&peers](NodeId node) -> std::string {
     for (const Peers::Status& peer : peers) {

@@ -134,6 +134,12 @@ class OwnChanges {
     return looked_;
   }
 
+  // Something is still to be merged again.
+  bool waits() const {
+    MutexLock lock(&mu_);
+    return replaying_ || oldest_taken_.valid() || !waiting_.empty() || dropped_;
+  }
+
   size_t waiting_bytes() const {
     MutexLock lock(&mu_);
     return waiting_bytes_;

@@ -200,12 +200,19 @@ std::vector<Peers::Status> Peers::status() const {
   return all;
 }
 
+std::optional<Health> Peers::own_health() const {
+  MutexLock lock(&mu_);
+  if (own_ == nullptr) return std::nullopt;
+  return own_->status().health;
+}
+
 absl::StatusOr<std::vector<NodeId>> Peers::Retry(NodeId node) {
   MutexLock lock(&mu_);
   if (node != 0 && !peers_.contains(node)) {
     return absl::NotFoundError(absl::StrCat("node ", node, " is no peer of this one"));
   }
   std::vector<NodeId> told;
+  if (own_ != nullptr && node == 0 && own_->status().health.state == "stopped") own_->Retry();
   for (const auto& [id, peer] : peers_) {
     if (node != 0 && id != node) continue;
     if (peer.applier->status().health.state != "stopped") continue;

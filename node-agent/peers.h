@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -56,6 +57,8 @@ class Peers {
   void Relay();
 
   std::vector<Status> status() const;
+  // Of merging this node's own changes again; nothing before the first Set().
+  std::optional<Health> own_health() const;
   // Gives the origins that were told to try again. kNotFound if `node` (not 0) is no peer.
   absl::StatusOr<std::vector<NodeId>> Retry(NodeId node);
 

@@ -78,7 +78,8 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       foreign_keys_([this](const std::string& table, const std::string& name) {
         return ParseForeignKeyPolicy(parts_.settings->Value(
             absl::StrCat("foreign_key/", table, "/", name), parts_.settings->active()));
-      }) {}
+      }),
+      stall_watch_(options_.stall_warning) {}
 
 Applier::~Applier() { Stop(); }
 
@@ -139,13 +140,52 @@ void Applier::Retry() {
 void Applier::Rewind() { rewind_ = true; }
 
 ApplierStatus Applier::status() const {
-  const Health health = health_.Get();
-  MutexLock lock(&mu_);
-  ApplierStatus status = tally_;
-  status.health = health;
+  ApplierStatus status;
+  {
+    MutexLock lock(&mu_);
+    status = tally_;
+  }
+  status.health = health_.Get();
   status.fetched_rows = fetched_rows_;
   status.fetch_waits = fetch_waits_;
+  const std::optional<absl::Time> since = StalledSince();
+  // What waits for something and says so has a reason of its own.
+  const bool silent = status.health.level == Health::Level::kOk;
+  if (since.has_value() && silent) {
+    const absl::Duration ago = SteadyNow() - *since;
+    status.health.since = absl::Now() - ago;
+    status.health.level = Health::Level::kWarning;
+    if (status.health.reason.empty()) status.health.state = "stalled";
+    status.health.reason =
+        absl::StrCat("no progress for ", absl::ToInt64Seconds(ago), "s while changes wait; ",
+                     status.health.reason.empty() ? activity_.Describe() : status.health.reason);
+  }
+  bool changed = false;
+  {
+    MutexLock lock(&mu_);
+    changed = std::exchange(stalled_, since.has_value()) != since.has_value();
+  }
+  if (changed && since.has_value()) {
+    LogWarning("apply", {{"state", "stalled"}, {"origin", ToString(origin_)}},
+               status.health.reason.empty() ? activity_.Describe() : status.health.reason);
+  } else if (changed) {
+    LogInfo("apply", {{"state", "stalled->applying"}, {"origin", ToString(origin_)}});
+  }
   return status;
+}
+
+std::optional<absl::Time> Applier::StalledSince() const {
+  Lsn reached;
+  bool waits = false;
+  if (merges_own()) {
+    reached = options_.own_changes->low_water();
+    waits = options_.own_changes->waits();
+  } else {
+    reached = parts_.progress->CommittedLsn(origin_).value_or(Lsn{0});
+    waits = parts_.log->CompleteThrough(origin_) > reached;
+  }
+  MutexLock lock(&mu_);
+  return stall_watch_.Look({reached, furthest_piece_}, waits, SteadyNow());
 }
 
 void Applier::SetHealth(Health::Level level, absl::string_view state, absl::string_view reason) {
@@ -172,6 +212,7 @@ void Applier::WaitABit(absl::Duration duration) {
 
 absl::Status Applier::Session() {
   rewind_ = false;
+  activity_.Set("begins a session");
   if (!merges_own()) pending_.clear();  // the log has them; own changes are nowhere else
   bound_.clear();
   before_.clear();
@@ -194,7 +235,7 @@ absl::Status Applier::Session() {
   RETURN_IF_ERROR(ReadOrigins());
   if (!merges_own()) reader_.Seek(committed_);
   RETURN_IF_ERROR(connection_->EnterPipeline());
-  pipe_ = std::make_unique<Pipe>(connection_.get());
+  pipe_ = std::make_unique<Pipe>(connection_.get(), &activity_);
   foreign_keys_.Reset();
   return Loop();
 }
@@ -397,7 +438,10 @@ absl::Status Applier::Loop() {
     if (rewind_)
       return absl::UnavailableError(
           "the members changed, or PostgreSQL lost commits: a new session");
+    activity_.Set("retries dead letters");
     RETURN_IF_ERROR(RetryLetters());
+    activity_.Set("looks for what may be applied");
+    if (!merges_own()) BDR_HANG_POINT("apply_gather");
     ASSIGN_OR_RETURN(const bool gathered, merges_own() ? GatherOwn() : Gather());
     if (gathered) {
       RETURN_IF_ERROR(ApplyPending());
@@ -692,6 +736,8 @@ void Applier::FitGroups(size_t transactions, absl::Duration took) {
 absl::Status Applier::WaitForKeys(const std::vector<std::string>& keys,
                                   const std::vector<uint32_t>& tables, bool all, StampRange stamps,
                                   KeyTable::Registration* registration) {
+  activity_.Set("waits for other groups that write the same rows");
+  if (!merges_own()) BDR_HANG_POINT("apply_keys");
   while (!stopping_ && !rewind_) {
     auto [registered, held] =
         all ? parts_.keys->RegisterAll(origin_.node, stamps, absl::Seconds(1))
@@ -707,6 +753,8 @@ absl::Status Applier::WaitForKeys(const std::vector<std::string>& keys,
 }
 
 absl::Status Applier::WaitForCapture() {
+  activity_.Set("waits until capture has passed this moment");
+  if (!merges_own()) BDR_HANG_POINT("apply_capture");
   // Whatever transaction is older than all that run now has ended, and is captured after this.
   RETURN_IF_ERROR(pipe_->Exec(
       "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid",
@@ -742,7 +790,9 @@ absl::Status Applier::FetchValues(bool may_be_split) {
             SetHealth(Health::Level::kWarning, "waiting", why);
             WaitABit(kFetchInterval);
           }};
+  activity_.Set("fetches large values from other nodes");
   SetHealth(Health::Level::kOk, "waiting", "for large values of rows from another node");
+  if (!merges_own()) BDR_HANG_POINT("apply_values");
   const absl::Status status = values_.FetchWanted(fetch, may_be_split);
   fetched_rows_ = values_.fetched();
   fetch_waits_ = values_.waits();
@@ -781,6 +831,8 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     RETURN_IF_ERROR(plan.Add(pending_[i], Resolver()));
   }
   GroupClaims claims;
+  activity_.Set("asks PostgreSQL which unique values the rows claim");
+  if (!merges_own()) BDR_HANG_POINT("apply_claims");
   RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
   KeyTable::Registration registration;
   absl::flat_hash_set<std::string> registered;
@@ -793,6 +845,8 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   FoundBefore found_before;
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
   if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
+  activity_.Set("records row versions");
+  if (!merges_own()) BDR_HANG_POINT("apply_versions");
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
   RETURN_IF_ERROR(versions_.Record(plan, claims, &before_, {}));
   if (!merges_own()) BDR_FAIL_POINT("apply_after_versions");
@@ -805,6 +859,8 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     executor.SetClaims(&claims, plan.has_truncate() ? nullptr : &registered);
     values_.BeginAttempt();
     RETURN_IF_ERROR(values_.Prepare(plan, before_));
+    activity_.Set("writes rows");
+    if (!merges_own()) BDR_HANG_POINT("apply_writes");
     absl::Status status = QueueBegin(plan.last().stamp.time_us);
     if (status.ok() && !merges_own()) status = foreign_keys_.Before(plan, pipe_.get());
     if (status.ok()) status = executor.Run(plan, before_);
@@ -874,6 +930,7 @@ absl::Status Applier::ApplyLarge() {
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
   RefreshSettings();
   FoundBefore found_before;
+  activity_.Set("reads foreign keys");
   RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
@@ -886,6 +943,7 @@ absl::Status Applier::ApplyLarge() {
     Attempt attempt{.look_ahead = look_ahead};
     TransactionHeader last;
     absl::StatusOr<bool> more = true;
+    uint64_t tried = 0;
     while (more.ok() && *more) {
       const absl::StatusOr<const Piece*> next = reader_.Peek(kIdleWait);
       if (!next.ok()) return next.status();
@@ -901,7 +959,9 @@ absl::Status Applier::ApplyLarge() {
           break;
         }
       }
+      activity_.Set("writes rows of a large transaction");
       more = RunPiece(piece, found_before, &attempt);
+      furthest_piece_ = std::max<uint64_t>(furthest_piece_, ++tried);
       if (piece->last) break;
     }
     absl::Status status = more.status();
@@ -1052,6 +1112,8 @@ absl::Status Applier::QueueBegin(int64_t newest_us) {
 absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registration* registration,
                              bool moves_progress) {
   Lsn before;
+  activity_.Set("commits");
+  if (!merges_own()) BDR_HANG_POINT("apply_commit");
   if (moves_progress)
     RETURN_IF_ERROR(pipe_->Exec(
         absl::StrCat("UPDATE bdr.progress SET lsn = '", ToString(last.end_lsn), "', stamp = ",
@@ -1100,6 +1162,7 @@ absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registrati
   if (merges_own()) BDR_FAIL_POINT("own_merge_after");
   registration->Commit(after);
   if (!moves_progress) return absl::OkStatus();
+  furthest_piece_ = 0;
   committed_ = last.end_lsn;
   parts_.history->Finish(origin_, after);
   if (!parts_.progress->Committed(origin_, last.end_lsn, after, server_life_)) {

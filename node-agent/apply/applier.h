@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -33,6 +34,7 @@
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/applied_history.h"
+#include "node-agent/apply/activity.h"
 #include "node-agent/apply/capture_barrier.h"
 #include "node-agent/apply/claim_reader.h"
 #include "node-agent/apply/clock_gate.h"
@@ -46,6 +48,7 @@
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 #include "node-agent/apply/row_source.h"
+#include "node-agent/apply/stall.h"
 #include "node-agent/apply/transaction_reader.h"
 #include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
@@ -68,7 +71,9 @@ struct ApplyOptions {
   size_t group_max_transactions = 500;
   size_t group_max_bytes = 4 << 20;
   absl::Duration group_max_time = absl::Milliseconds(200);
-  bool puts_aside = false;            // what cannot be applied, rather than stop
+  bool puts_aside = false;  // what cannot be applied, rather than stop
+  // Without progress for that long, while changes wait, status warns and tells what is being done.
+  absl::Duration stall_warning = absl::Seconds(30);
   Histogram group_transactions = {};  // of each group: how many transactions
   Histogram group_seconds = {};       // and how long it took
   // Set for the one applier that merges this node's own changes again: where they come from, in
@@ -171,6 +176,9 @@ class Applier {
   absl::Status Loop();
   absl::StatusOr<bool> Gather();
   absl::StatusOr<bool> GatherOwn();
+  // How far apply has got: what is committed, and pieces of the transaction that is applied now.
+  using Reached = std::pair<Lsn, uint64_t>;
+  std::optional<absl::Time> StalledSince() const;
   bool merges_own() const { return options_.own_changes != nullptr; }
   void HoldToPromise(const TransactionHeader& header);
   absl::StatusOr<bool> Ready(const Piece& piece);
@@ -235,6 +243,7 @@ class Applier {
   const ApplyOptions options_;
   const ApplyParts parts_;
   HealthCell health_;
+  Activity activity_;
 
   // Belong to the applier's thread.
   std::unique_ptr<postgres::Connection> connection_;  // set under mu_, for Stop() to cancel
@@ -276,11 +285,16 @@ class Applier {
   mutable Mutex mu_;
   CondVar woken_;
   ApplierStatus tally_ ABSL_GUARDED_BY(mu_);
+  mutable StallWatch<Reached> stall_watch_ ABSL_GUARDED_BY(mu_);
+  mutable bool stalled_ ABSL_GUARDED_BY(mu_) = false;
   bool retry_ ABSL_GUARDED_BY(mu_) = false;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;  // the thread is about to return
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> rewind_{false};
+  // The furthest that any attempt at the present transaction has got: attempts that begin again
+  // are no progress.
+  std::atomic<uint64_t> furthest_piece_{0};
   std::atomic<uint64_t> fetched_rows_{0};
   std::atomic<uint64_t> fetch_waits_{0};
   std::thread thread_;

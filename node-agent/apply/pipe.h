@@ -7,9 +7,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "node-agent/apply/activity.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -19,7 +21,9 @@ class Pipe {
  public:
   using Handler = std::function<absl::Status(const postgres::Result&)>;
 
-  explicit Pipe(postgres::Connection* connection) : connection_(connection) {}
+  // `activity`, if there is one, is told which statement's result is waited for, and outlives this.
+  explicit Pipe(postgres::Connection* connection, Activity* activity = nullptr)
+      : connection_(connection), activity_(activity) {}
 
   // Runs a statement without parameters.
   absl::Status Exec(const std::string& sql, Handler handler = nullptr);
@@ -40,8 +44,15 @@ class Pipe {
   struct Expected {
     std::string prepared;  // name of the statement that this result says is prepared
     Handler handler;
+    std::string label;
   };
+  void Tell(absl::string_view statement) const {
+    if (activity_ != nullptr) activity_->SetStatement(statement);
+  }
+
   postgres::Connection* const connection_;
+  Activity* const activity_;
+  absl::flat_hash_map<std::string, std::string> labels_;  // by name of the statement
   absl::flat_hash_set<std::string> prepared_;
   absl::flat_hash_set<std::string> preparing_;
   std::deque<Expected> expected_;
