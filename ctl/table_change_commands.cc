@@ -19,8 +19,8 @@
 namespace bdr::ctl {
 namespace {
 
-constexpr absl::string_view kPrefix = "table_change/";
-constexpr absl::Duration kPoll = absl::Milliseconds(200);
+constexpr absl::string_view kSaidPrefix = "table_change/";
+constexpr absl::Duration kSaidPoll = absl::Milliseconds(200);
 
 struct SayOptions {
   std::string from;
@@ -46,9 +46,10 @@ std::string WhoAmI() {
 
 // Of the same thing said twice, the second counts.
 std::string KeyOf(const v1::TableChange& change) {
-  return absl::StrCat(kPrefix, Json{change.kind(), change.schema(), change.table(), change.column(),
-                                    change.new_schema(), change.new_table(), change.new_column()}
-                                   .dump());
+  return absl::StrCat(kSaidPrefix,
+                      Json{change.kind(), change.schema(), change.table(), change.column(),
+                           change.new_schema(), change.new_table(), change.new_column()}
+                          .dump());
 }
 
 std::string TextOf(const v1::TableChange& change) {
@@ -75,13 +76,14 @@ std::vector<std::string> WaitsFor(const v1::Membership& membership, uint64_t ver
   return waits;
 }
 
-std::string StateOf(const v1::Membership& membership, uint64_t version) {
+std::string StateOfChange(const v1::Membership& membership, uint64_t version) {
   const std::vector<std::string> waits = WaitsFor(membership, version);
   if (waits.empty() && version <= membership.settings_active()) return "in force";
   return absl::StrCat("waits for ", absl::StrJoin(waits, ", "));
 }
 
-absl::StatusOr<int> Say(const Invocation& invocation, v1::TableChange change, int wait_seconds) {
+absl::StatusOr<int> SayChange(const Invocation& invocation, v1::TableChange change,
+                              int wait_seconds) {
   change.set_said_us(absl::ToUnixMicros(absl::Now()));
   change.set_said_by(WhoAmI());
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
@@ -95,17 +97,18 @@ absl::StatusOr<int> Say(const Invocation& invocation, v1::TableChange change, in
     if (setting.key() == request.key()) version = std::max(version, setting.version());
   }
   const absl::Time until = absl::Now() + absl::Seconds(wait_seconds);
-  while (StateOf(membership, version) != "in force" && absl::Now() < until) {
-    absl::SleepFor(kPoll);
+  while (StateOfChange(membership, version) != "in force" && absl::Now() < until) {
+    absl::SleepFor(kSaidPoll);
     ASSIGN_OR_RETURN(membership, FetchMembership(invocation.globals));
   }
-  invocation.Print({.text = absl::StrCat(
-                        TextOf(change), ": version ", version, ", ", StateOf(membership, version),
-                        "; changes from before go by it where an agent knows of it\n"),
-                    .document = {{"change", TextOf(change)},
-                                 {"version", version},
-                                 {"in_force", StateOf(membership, version) == "in force"},
-                                 {"waits_for", WaitsFor(membership, version)}}});
+  invocation.Print(
+      {.text = absl::StrCat(TextOf(change), ": version ", version, ", ",
+                            StateOfChange(membership, version),
+                            "; changes from before go by it where an agent knows of it\n"),
+       .document = {{"change", TextOf(change)},
+                    {"version", version},
+                    {"in_force", StateOfChange(membership, version) == "in force"},
+                    {"waits_for", WaitsFor(membership, version)}}});
   return kGood;
 }
 
@@ -119,7 +122,7 @@ struct Said {
 absl::StatusOr<std::vector<Said>> SaidIn(const v1::Membership& membership) {
   std::vector<Said> all;
   for (const v1::Setting& setting : membership.settings()) {
-    if (!absl::StartsWith(setting.key(), kPrefix)) continue;
+    if (!absl::StartsWith(setting.key(), kSaidPrefix)) continue;
     std::erase_if(all, [&](const Said& older) { return older.key == setting.key(); });
     if (setting.value().empty()) continue;
     Said& said = all.emplace_back();
@@ -132,7 +135,7 @@ absl::StatusOr<std::vector<Said>> SaidIn(const v1::Membership& membership) {
   return all;
 }
 
-absl::StatusOr<int> List(const Invocation& invocation) {
+absl::StatusOr<int> ListChanges(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const std::vector<Said> all, SaidIn(membership));
   Table table({{"VERSION"}, {"CHANGE"}, {"SAID AT"}, {"BY"}, {"STATE"}});
@@ -141,12 +144,12 @@ absl::StatusOr<int> List(const Invocation& invocation) {
     const std::string at = absl::FormatTime(
         "%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMicros(said.change.said_us()), absl::UTCTimeZone());
     table.AddRow({absl::StrCat(said.version), TextOf(said.change), at, said.change.said_by(),
-                  StateOf(membership, said.version)});
+                  StateOfChange(membership, said.version)});
     document.push_back({{"version", said.version},
                         {"change", TextOf(said.change)},
                         {"said_at", at},
                         {"said_by", said.change.said_by()},
-                        {"in_force", StateOf(membership, said.version) == "in force"},
+                        {"in_force", StateOfChange(membership, said.version) == "in force"},
                         {"waits_for", WaitsFor(membership, said.version)}});
   }
   invocation.Print({.text = table.empty() ? "nothing was said of tables that were changed by hand\n"
@@ -155,7 +158,7 @@ absl::StatusOr<int> List(const Invocation& invocation) {
   return kGood;
 }
 
-absl::StatusOr<int> Forget(const Invocation& invocation, uint64_t version) {
+absl::StatusOr<int> ForgetChange(const Invocation& invocation, uint64_t version) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const std::vector<Said> all, SaidIn(membership));
   for (const Said& said : all) {
@@ -192,7 +195,7 @@ void AddTableChangeCommands(CLI::App* table, Invocation* invocation) {
                 change.set_column(column_dropped->column);
                 const absl::Status named =
                     TakeName(column_dropped->from, change.mutable_schema(), change.mutable_table());
-                return named.ok() ? Say(*invocation, change, column_dropped->wait_seconds)
+                return named.ok() ? SayChange(*invocation, change, column_dropped->wait_seconds)
                                   : absl::StatusOr<int>(named);
               });
   verb->add_option("TABLE", column_dropped->from, "The table, as SCHEMA.TABLE")->required();
@@ -210,7 +213,7 @@ void AddTableChangeCommands(CLI::App* table, Invocation* invocation) {
         change.set_new_column(column_renamed->to);
         const absl::Status named =
             TakeName(column_renamed->from, change.mutable_schema(), change.mutable_table());
-        return named.ok() ? Say(*invocation, change, column_renamed->wait_seconds)
+        return named.ok() ? SayChange(*invocation, change, column_renamed->wait_seconds)
                           : absl::StatusOr<int>(named);
       });
   verb->add_option("TABLE", column_renamed->from, "The table, as SCHEMA.TABLE")->required();
@@ -233,7 +236,7 @@ void AddTableChangeCommands(CLI::App* table, Invocation* invocation) {
         if (named.ok()) {
           named = TakeName(renamed->to, change.mutable_new_schema(), change.mutable_new_table());
         }
-        return named.ok() ? Say(*invocation, change, renamed->wait_seconds)
+        return named.ok() ? SayChange(*invocation, change, renamed->wait_seconds)
                           : absl::StatusOr<int>(named);
       });
   verb->add_option("OLD", renamed->from, "The table's name before, as SCHEMA.TABLE")->required();
@@ -248,7 +251,7 @@ void AddTableChangeCommands(CLI::App* table, Invocation* invocation) {
                    change.set_kind("dropped");
                    const absl::Status named =
                        TakeName(dropped->from, change.mutable_schema(), change.mutable_table());
-                   return named.ok() ? Say(*invocation, change, dropped->wait_seconds)
+                   return named.ok() ? SayChange(*invocation, change, dropped->wait_seconds)
                                      : absl::StatusOr<int>(named);
                  });
   verb->add_option("TABLE", dropped->from, "The table, as SCHEMA.TABLE")->required();
@@ -263,7 +266,7 @@ void AddTableChangeCommands(CLI::App* table, Invocation* invocation) {
                    change.set_kind("schema-renamed");
                    change.set_schema(schema_renamed->from);
                    change.set_new_schema(schema_renamed->to);
-                   return Say(*invocation, change, schema_renamed->wait_seconds);
+                   return SayChange(*invocation, change, schema_renamed->wait_seconds);
                  });
   verb->add_option("OLD", schema_renamed->from, "The schema's name before")->required();
   verb->add_option("NEW", schema_renamed->to, "Its name now")->required();
@@ -272,12 +275,12 @@ void AddTableChangeCommands(CLI::App* table, Invocation* invocation) {
   AddVerb(table, invocation, "changes",
           "Lists what was said of tables that were changed by hand, and whether it is in force",
           {"bdrctl table changes", "bdrctl table changes -o json"},
-          [invocation] { return List(*invocation); });
+          [invocation] { return ListChanges(*invocation); });
   auto version = std::make_shared<uint64_t>(0);
   verb = AddVerb(table, invocation, "forget-change",
                  "Takes back what was said of a table: names in changes count as they are",
                  {"bdrctl table forget-change 7"},
-                 [invocation, version] { return Forget(*invocation, *version); });
+                 [invocation, version] { return ForgetChange(*invocation, *version); });
   verb->add_option("VERSION", *version, "As \"bdrctl table changes\" shows it")->required();
 }
 

@@ -23,7 +23,7 @@ using postgres::ColumnValue;
 
 constexpr uint32_t kText = 25;
 // What a jsonb may hold is bounded, and digits take twice the place.
-constexpr size_t kMostBytes = 32 << 20;
+constexpr size_t kMostBytesKept = 32 << 20;
 // Arguments of one function call are bounded too.
 constexpr size_t kPairsPerCall = 40;
 
@@ -93,7 +93,7 @@ absl::Status QueueOne(const GroupPlan::NotWritten& left, const postgres::Tuple& 
                       const postgres::Tuple* row, OriginId origin, Pipe* pipe) {
   const postgres::RelationMessage& relation = left.change->relation->message;
   Statement statement;
-  size_t bytes_left = kMostBytes;
+  size_t bytes_left = kMostBytesKept;
   std::vector<int> key_columns;
   for (size_t i = 0; i < relation.columns.size(); ++i) {
     if (relation.columns[i].is_key) key_columns.push_back(static_cast<int>(i));
