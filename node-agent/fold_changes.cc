@@ -14,7 +14,7 @@ using conflict::FoldRow;
 using conflict::FoldValue;
 using postgres::ColumnKind;
 
-FoldRow ToFoldRow(const postgres::Tuple& tuple, const ColumnMap& columns) {
+absl::StatusOr<FoldRow> ToFoldRow(const postgres::Tuple& tuple, const ColumnMap& columns) {
   const std::vector<int>& remote_of_local = columns.remote_of_local();
   FoldRow row(remote_of_local.size());
   for (size_t local = 0; local < row.size(); ++local) {
@@ -23,7 +23,9 @@ FoldRow ToFoldRow(const postgres::Tuple& tuple, const ColumnMap& columns) {
       row[local].kind = FoldValue::Kind::kUnknown;
       continue;
     }
-    const postgres::ColumnValue& value = tuple.columns[remote];
+    std::string kept;
+    ASSIGN_OR_RETURN(const postgres::ColumnValue value,
+                     columns.Convert(remote, tuple.columns[remote], &kept));
     switch (value.kind) {
       case ColumnKind::kNull:
         break;
@@ -64,20 +66,22 @@ absl::StatusOr<std::vector<KeyedChange>> FoldChangesOf(const postgres::Message& 
   };
   if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
     ASSIGN_OR_RETURN(conflict::FoldChange * change, add(ChangeKind::kInsert, insert->row));
-    change->new_row = ToFoldRow(insert->row, columns);
+    ASSIGN_OR_RETURN(change->new_row, ToFoldRow(insert->row, columns));
     return changes;
   }
   if (const auto* erase = std::get_if<postgres::DeleteMessage>(&message)) {
     ASSIGN_OR_RETURN(conflict::FoldChange * change, add(ChangeKind::kDelete, erase->old_row));
-    if (erase->old_kind == 'O') change->old_row = ToFoldRow(erase->old_row, columns);
+    if (erase->old_kind == 'O') {
+      ASSIGN_OR_RETURN(change->old_row, ToFoldRow(erase->old_row, columns));
+    }
     return changes;
   }
   const auto* update = std::get_if<postgres::UpdateMessage>(&message);
   if (update == nullptr) return changes;
-  FoldRow newer = ToFoldRow(update->row, columns);
+  ASSIGN_OR_RETURN(FoldRow newer, ToFoldRow(update->row, columns));
   std::optional<FoldRow> older;
   if (update->old_kind == 'O') {
-    older = ToFoldRow(update->old_row, columns);
+    ASSIGN_OR_RETURN(older, ToFoldRow(update->old_row, columns));
     for (size_t i = 0; i < newer.size(); ++i) {
       if (newer[i].kind == FoldValue::Kind::kUnchanged) newer[i] = (*older)[i];
     }

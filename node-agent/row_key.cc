@@ -13,9 +13,36 @@ void AppendKeyValue(std::string* key, absl::string_view canonical) {
   key->append(canonical.data(), canonical.size());
 }
 
+namespace {
+
+// One column's value in canonical form.
+absl::StatusOr<std::string> Canonical(const postgres::TableInfo& table,
+                                      const postgres::ColumnInfo& column,
+                                      const postgres::ColumnValue& value) {
+  switch (value.kind) {
+    case postgres::ColumnKind::kBinary:
+      return postgres::CanonicalKeyValue(*column.type, value.data);
+    case postgres::ColumnKind::kText:
+      return std::string(value.data);
+    default:
+      return absl::InvalidArgumentError(absl::StrCat("a change of \"", table.DisplayName(),
+                                                     "\" comes without its key column \"",
+                                                     column.name, "\""));
+  }
+}
+
+// As SQL spells it where that can be told.
+std::string LocalType(const postgres::ColumnInfo& column) {
+  const postgres::TypeInfo& type = *column.type;
+  return postgres::SpellType(type.base_oid, column.modifier())
+      .value_or(absl::StrCat(type.base_schema, ".", type.base_name));
+}
+
+}  // namespace
+
 absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relation,
                                           std::shared_ptr<const postgres::TableInfo> table,
-                                          bool every_column) {
+                                          bool every_column, const TypeNames& types) {
   ColumnMap map;
   map.local_of_remote_.assign(relation.columns.size(), -1);
   map.remote_of_local_.assign(table->columns.size(), -1);
@@ -43,33 +70,107 @@ absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relat
     }
   }
   map.table_ = std::move(table);
+  RETURN_IF_ERROR(map.CompareTypes(relation, types, every_column));
   return map;
+}
+
+// A value's binary form means something only to its own type. Names are compared where OIDs differ
+// between servers.
+absl::Status ColumnMap::CompareTypes(const postgres::RelationMessage& relation,
+                                     const TypeNames& types, bool every_column) {
+  using Way = postgres::ValueConversion::Way;
+  conversions_.resize(relation.columns.size());
+  remote_types_.resize(relation.columns.size());
+  same_type_.assign(relation.columns.size(), true);
+  for (size_t remote = 0; remote < relation.columns.size(); ++remote) {
+    const postgres::RelationColumn& there = relation.columns[remote];
+    if (local_of_remote_[remote] < 0 || there.type_oid == 0) continue;
+    const postgres::ColumnInfo& column = table_->columns[local_of_remote_[remote]];
+    const postgres::TypeInfo& local = *column.type;
+    postgres::RemoteType type{.oid = there.type_oid, .modifier = there.type_modifier};
+    std::string name = postgres::SpellType(type.oid, there.type_modifier)
+                           .value_or(absl::StrCat("type ", type.oid));
+    bool known = true;
+    if (there.type_oid >= postgres::kFirstUserOid) {
+      // pgoutput gives a domain's OID together with the name of the type that it stands on, and
+      // not with that type's modifier.
+      const auto named = types.find(there.type_oid);
+      type = {.oid = 0, .modifier = std::nullopt};
+      if (named != types.end()) {
+        name = absl::StrCat(named->second.schema, ".", named->second.name);
+        known = named->second.schema == local.base_schema && named->second.name == local.base_name;
+        if (!known && named->second.schema == "pg_catalog") {
+          type.oid = postgres::ConvertibleType(named->second.name);
+          if (type.oid != 0) name = *postgres::SpellType(type.oid, -1);
+          known = type.oid != 0;
+        }
+      } else {
+        // PostgreSQL names every user type that a relation uses; arrays of them as well.
+        known = local.oid >= postgres::kFirstUserOid;
+      }
+    }
+    remote_types_[remote] = name;
+    postgres::ValueConversion::Found found{.way = Way::kNone};
+    if (known) found = postgres::ValueConversion::Find(type, local, column.modifier());
+    // The version store finds a row by its key's canonical form, from before an ALTER TABLE too.
+    const bool is_key = column.key_position >= 0;
+    const uint32_t from = type.oid != 0 ? type.oid : local.base_oid;
+    if (is_key && !postgres::SameCanonicalForm(from, local.base_oid)) found.way = Way::kNone;
+    if (found.way == Way::kNone && (every_column || is_key)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(is_key ? "key column \"" : "column \"", column.name, "\" of table \"",
+                       table_->DisplayName(), "\" ", TypesDiffer(remote)));
+    }
+    conversions_[remote] = found.conversion;
+    same_type_[remote] = known && from == local.base_oid;
+    converts_ = converts_ || found.conversion != nullptr;
+  }
+  return absl::OkStatus();
+}
+
+std::string ColumnMap::TypesDiffer(size_t remote) const {
+  const postgres::ColumnInfo& column = table_->columns[local_of_remote_[remote]];
+  return absl::StrCat("is of type ", LocalType(column), " here and of type ", remote_types_[remote],
+                      " where the change comes from; give it the same type on every node (here: "
+                      "ALTER TABLE ",
+                      table_->QualifiedName(), " ALTER COLUMN ",
+                      postgres::QuoteIdentifier(column.name), " TYPE ", remote_types_[remote],
+                      ") and run \"bdrctl apply retry\"");
+}
+
+absl::StatusOr<postgres::ColumnValue> ColumnMap::Convert(size_t remote,
+                                                         const postgres::ColumnValue& value,
+                                                         std::string* kept) const {
+  const bool has_data =
+      value.kind == postgres::ColumnKind::kBinary || value.kind == postgres::ColumnKind::kText;
+  if (!has_data || remote >= conversions_.size() || conversions_[remote] == nullptr) return value;
+  std::optional<std::string> converted;
+  if (value.kind == postgres::ColumnKind::kBinary) {
+    converted = conversions_[remote]->Convert(value.data);
+  }
+  if (!converted.has_value()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "a value of the change does not fit into column \"",
+        table_->columns[local_of_remote_[remote]].name, "\" of table \"", table_->DisplayName(),
+        "\" without losing something, which ", TypesDiffer(remote)));
+  }
+  *kept = *std::move(converted);
+  return postgres::ColumnValue{.kind = postgres::ColumnKind::kBinary, .data = *kept};
 }
 
 absl::StatusOr<std::string> ColumnMap::Key(const postgres::Tuple& tuple) const {
   std::string key;
   for (const int local : table_->key) {
-    const postgres::ColumnInfo& column = table_->columns[local];
     const size_t remote = static_cast<size_t>(remote_of_local_[local]);
     if (remote >= tuple.columns.size()) {
       return absl::InvalidArgumentError(absl::StrCat("a change of \"", table_->DisplayName(),
                                                      "\" has fewer columns than its relation"));
     }
-    const postgres::ColumnValue& value = tuple.columns[remote];
-    std::string canonical;
-    switch (value.kind) {
-      case postgres::ColumnKind::kBinary: {
-        ASSIGN_OR_RETURN(canonical, postgres::CanonicalKeyValue(*column.type, value.data));
-        break;
-      }
-      case postgres::ColumnKind::kText:
-        canonical = std::string(value.data);
-        break;
-      default:
-        return absl::InvalidArgumentError(absl::StrCat("a change of \"", table_->DisplayName(),
-                                                       "\" comes without its key column \"",
-                                                       column.name, "\""));
-    }
+    std::string kept;
+    ASSIGN_OR_RETURN(const postgres::ColumnValue value,
+                     Convert(remote, tuple.columns[remote], &kept));
+    ASSIGN_OR_RETURN(const std::string canonical,
+                     Canonical(*table_, table_->columns[local], value));
     AppendKeyValue(&key, canonical);
   }
   return key;
@@ -79,14 +180,8 @@ absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
                                      const std::vector<postgres::ColumnValue>& row) {
   std::string key;
   for (const int local : table.key) {
-    const postgres::ColumnValue& value = row[static_cast<size_t>(local)];
-    if (value.kind != postgres::ColumnKind::kBinary) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a row of \"", table.DisplayName(), "\" comes without its key column \"",
-                       table.columns[local].name, "\" in binary form"));
-    }
     ASSIGN_OR_RETURN(const std::string canonical,
-                     postgres::CanonicalKeyValue(*table.columns[local].type, value.data));
+                     Canonical(table, table.columns[local], row[static_cast<size_t>(local)]));
     AppendKeyValue(&key, canonical);
   }
   return key;

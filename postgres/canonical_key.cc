@@ -25,15 +25,11 @@ size_t FixedSize(uint32_t base_oid) {
   switch (base_oid) {
     case builtin::kChar:
       return 1;
-    case builtin::kInt2:
-      return 2;
-    case builtin::kInt4:
     case builtin::kOid:
     case builtin::kDate:
       return 4;
     case builtin::kMacaddr:
       return 6;
-    case builtin::kInt8:
     case builtin::kMacaddr8:
     case builtin::kMoney:
     case builtin::kTime:
@@ -51,6 +47,32 @@ size_t FixedSize(uint32_t base_oid) {
 absl::StatusOr<std::string> CanonicalBool(const TypeInfo& type, absl::string_view value) {
   if (value.size() != 1) return MalformedKey(type, "not one byte");
   return std::string(1, value[0] == 0 ? '\0' : '\1');
+}
+
+bool IsInteger(uint32_t base_oid) {
+  return base_oid == builtin::kInt2 || base_oid == builtin::kInt4 || base_oid == builtin::kInt8;
+}
+
+bool IsString(uint32_t base_oid) {
+  return base_oid == builtin::kText || base_oid == builtin::kVarchar ||
+         base_oid == builtin::kName || base_oid == builtin::kBpchar;
+}
+
+// The same for one number of whatever width: a serial key outgrows its type, and what the store
+// knows of a row must be found when the column has been made wider.
+absl::StatusOr<std::string> CanonicalInteger(const TypeInfo& type, absl::string_view value) {
+  const size_t size = type.base_oid == builtin::kInt2 ? 2 : type.base_oid == builtin::kInt4 ? 4 : 8;
+  if (value.size() != size) return MalformedKey(type, absl::StrCat("not ", size, " bytes"));
+  WireReader reader(value);
+  const int64_t number = size == 2 ? reader.Int16() : size == 4 ? reader.Int32() : reader.Int64();
+  std::string out;
+  if (number >= std::numeric_limits<int32_t>::min() &&
+      number <= std::numeric_limits<int32_t>::max()) {
+    AppendNumber<int32_t>(&out, static_cast<int32_t>(number));
+  } else {
+    AppendNumber<int64_t>(&out, number);
+  }
+  return out;
 }
 
 // -0.0 equals 0.0, and every NaN every other.
@@ -146,7 +168,7 @@ std::string WithoutTrailingBlanks(absl::string_view value) {
 bool HasCanonicalForm(const TypeInfo& type) {
   if (type.kind == TypeInfo::Kind::kEnum) return true;
   if (type.kind != TypeInfo::Kind::kPlain) return false;
-  if (FixedSize(type.base_oid) != 0) return true;
+  if (FixedSize(type.base_oid) != 0 || IsInteger(type.base_oid)) return true;
   switch (type.base_oid) {
     case builtin::kBool:
     case builtin::kFloat4:
@@ -167,6 +189,11 @@ bool HasCanonicalForm(const TypeInfo& type) {
   }
 }
 
+bool SameCanonicalForm(uint32_t base_oid, uint32_t other_base_oid) {
+  return base_oid == other_base_oid || (IsInteger(base_oid) && IsInteger(other_base_oid)) ||
+         (IsString(base_oid) && IsString(other_base_oid));
+}
+
 absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string_view value) {
   if (!HasCanonicalForm(type)) {
     return absl::FailedPreconditionError(
@@ -178,6 +205,7 @@ absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string
     if (value.size() != size) return MalformedKey(type, absl::StrCat("not ", size, " bytes"));
     return std::string(value);
   }
+  if (IsInteger(type.base_oid)) return CanonicalInteger(type, value);
   switch (type.base_oid) {
     case builtin::kBool:
       return CanonicalBool(type, value);

@@ -13,6 +13,9 @@
 
 namespace bdr::postgres {
 
+// OIDs below this are the same on every server (FirstGenbkiObjectId in PostgreSQL's transam.h).
+inline constexpr uint32_t kFirstUserOid = 10000;
+
 // A type as far as its binary form needs care: arrays and composites carry OIDs of their parts,
 // which differ between servers.
 struct TypeInfo {
@@ -23,7 +26,8 @@ struct TypeInfo {
   std::string name;
   std::string base_schema;
   std::string base_name;
-  Kind kind = Kind::kPlain;  // of the base type
+  int32_t base_modifier = -1;  // of a domain: the modifier of what it stands on
+  Kind kind = Kind::kPlain;    // of the base type
   // It and all it is made of have both a send and a receive function. A value of such a type is
   // in binary form on the wire. Beware: an array or composite with a part that has none makes
   // PostgreSQL's walsender fail, as the array itself claims to have one.
@@ -51,6 +55,10 @@ struct ColumnInfo {
   // binary form, or as text if the type has none.
   std::optional<std::string> missing = {};
   int32_t type_modifier = -1;
+  // Of the base type, by the column or by its domain.
+  int32_t modifier() const {
+    return type->oid == type->base_oid ? type_modifier : type->base_modifier;
+  }
   int key_position = -1;  // 0-based place in the key, -1 if not part of it
   // Of the key's index if it is part of the key, else of the column: quoted and qualified, for SQL.
   // Empty if the type has none.
@@ -141,6 +149,10 @@ absl::StatusOr<std::string> TranslateBinary(const TypeInfo& local_type, absl::st
 // True if CanonicalKeyValue() knows the type. For strings it holds only under a deterministic
 // collation; ColumnInfo::key_canonical has looked at that too.
 bool HasCanonicalForm(const TypeInfo& type);
+
+// Types whose canonical forms go together: equal values of both have equal bytes, so that a key is
+// still found when its column's type was changed from the one to the other.
+bool SameCanonicalForm(uint32_t base_oid, uint32_t other_base_oid);
 
 // The canonical form of a key value in binary form: values that are equal to PostgreSQL give equal
 // bytes (numeric 1.0 and 1.00, -0.0 and 0.0, blank-padded char). The result names the value and is

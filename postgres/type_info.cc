@@ -25,7 +25,8 @@ SELECT t.oid, n.nspname, t.typname, t.typtype,
        CASE WHEN t.typtype = 'c' THEN pg_catalog.array_to_string(ARRAY(
               SELECT a.atttypid FROM pg_catalog.pg_attribute a
                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-               ORDER BY a.attnum), ',') ELSE '' END
+               ORDER BY a.attnum), ',') ELSE '' END,
+       t.typtypmod
   FROM pg_catalog.pg_type t
   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
   LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid
@@ -39,6 +40,7 @@ struct TypeRow {
   std::string name;
   char typtype = 'b';
   uint32_t base = 0;     // of a domain: what it stands on
+  int32_t modifier = -1;  // likewise: of that
   uint32_t element = 0;  // of an array
   uint32_t part = 0;     // of a range its subtype, of a multirange its range
   bool has_binary = true;
@@ -75,6 +77,9 @@ absl::StatusOr<TypeRow> ParseRow(const Result& result, int row) {
        absl::StrSplit(result.value(row, 8), ',', absl::SkipEmpty())) {
     ASSIGN_OR_RETURN(const uint32_t oid, ParseOid(field));
     type.fields.push_back(oid);
+  }
+  if (!absl::SimpleAtoi(result.value(row, 9), &type.modifier)) {
+    return absl::InternalError("pg_type gave no number for a modifier");
   }
   return type;
 }
@@ -131,6 +136,7 @@ class TypeBuilder {
     info->schema = row->schema;
     info->name = row->name;
     while (row->typtype == 'd') {
+      info->base_modifier = row->modifier;
       ASSIGN_OR_RETURN(row, Find(row->base));
     }
     info->base_oid = row->oid;

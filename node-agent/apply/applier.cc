@@ -871,6 +871,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
     if (decided && status.ok() && !merges_own()) {
       status = QueueGone(plan, origin_, pipe_.get(), &conflicts);
     }
+    if (decided && status.ok()) status = CheckShapes(plan);
     if (decided && status.ok()) {
       RETURN_IF_ERROR(RecordDead(executor));
       if (!merges_own()) BDR_FAIL_POINT("apply_after_statements");
@@ -1019,6 +1020,7 @@ absl::StatusOr<bool> Applier::RunPiece(const std::shared_ptr<const Piece>& piece
   }
   RETURN_IF_ERROR(RecordDead(executor));
   RETURN_IF_ERROR(CheckForeignKeys(plan, letter));
+  RETURN_IF_ERROR(CheckShapes(plan));
   attempt->orphans += foreign_keys_.orphans();
   attempt->orphans_queued = attempt->orphans_queued || foreign_keys_.queued();
   attempt->refused.insert(attempt->refused.end(), executor.refused().begin(),
@@ -1191,6 +1193,46 @@ bool Applier::SawEverything(const TransactionHeader& header) const {
 absl::Status Applier::CheckForeignKeys(GroupPlan& plan, bool letter) {
   if (merges_own() || foreign_keys_.empty()) return absl::OkStatus();
   return foreign_keys_.After(plan, letter || !SawEverything(plan.first()), pipe_.get());
+}
+
+// A table that was altered since it was bound mostly makes its statements fail. Where a column was
+// made narrower they do not: PostgreSQL would cut the values in silence. Asked once the tables are
+// locked by what was written, so that nothing changes before the commit.
+absl::Status Applier::CheckShapes(GroupPlan& plan) {
+  absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> tables;
+  std::vector<int32_t> oids;
+  for (const Segment& segment : plan.segments()) {
+    for (const TableOps& ops : segment.tables) {
+      if (ops.table->shape().empty()) continue;
+      const uint32_t oid = ops.table->table().oid;
+      if (tables.emplace(absl::StrCat(oid), ops.table).second) {
+        oids.push_back(static_cast<int32_t>(oid));
+      }
+    }
+  }
+  if (oids.empty()) return absl::OkStatus();
+  const auto sql = [] {
+    return std::string(
+        "SELECT a.attrelid::pg_catalog.text, pg_catalog.string_agg(pg_catalog.concat_ws(' ', "
+        "a.attnum, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a "
+        "WHERE a.attrelid = ANY ($1::pg_catalog.int4[]::pg_catalog.oid[]) AND a.attnum > 0 AND NOT "
+        "a.attisdropped GROUP BY a.attrelid");
+  };
+  return pipe_->Run(
+      "bdr shapes", sql, {kInt4ArrayOid}, {EncodeInt4Array(oids)},
+      [tables = std::move(tables)](const Result& result) -> absl::Status {
+        for (int row = 0; row < result.rows(); ++row) {
+          const auto table = tables.find(result.value(row, 0));
+          if (table == tables.end() || table->second->shape() == result.value(row, 1)) {
+            continue;
+          }
+          return absl::FailedPreconditionError(
+              absl::StrCat("table \"", table->second->table().DisplayName(),
+                           "\" was altered since its columns were looked up; run \"bdrctl apply "
+                           "retry\""));
+        }
+        return absl::OkStatus();
+      });
 }
 
 // After the commit.

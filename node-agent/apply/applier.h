@@ -217,6 +217,7 @@ class Applier {
   void NoteRefused(const std::deque<DeadLetter>& refused);
   bool SawEverything(const TransactionHeader& header) const;
   absl::Status CheckForeignKeys(GroupPlan& plan, bool letter);
+  absl::Status CheckShapes(GroupPlan& plan);
   void NoteOrphans(uint64_t orphans, bool queued);
   absl::Status ApplyLetter(const DeadLetter& letter);
   absl::Status WriteLetter(const DeadLetter& letter, const FoundBefore& found_before,

@@ -17,10 +17,7 @@ namespace {
 using postgres::ColumnKind;
 using postgres::QuoteIdentifier;
 
-// OIDs below this are the same on every server (FirstGenbkiObjectId in PostgreSQL's transam.h).
-constexpr uint32_t kFirstUserOid = 10000;
 constexpr uint32_t kTextOid = 25;
-constexpr uint32_t kVarcharOid = 1043;
 constexpr int64_t kPostgresEpochUs = 946'684'800'000'000;  // 2000-01-01 in µs since 1970
 
 // Types whose equal values may look different (1.0 and 1.00, 0 and -0): a key of them is written
@@ -101,10 +98,9 @@ std::atomic<uint64_t> next_id{1};
 absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table,
     std::shared_ptr<const PolicyHistory> policies, uint64_t settings_active) {
-  ASSIGN_OR_RETURN(ColumnMap columns,
-                   ColumnMap::Make(relation.message, std::move(table), /*every_column=*/true));
+  ASSIGN_OR_RETURN(ColumnMap columns, ColumnMap::Make(relation.message, std::move(table),
+                                                      /*every_column=*/true, relation.types));
   auto bound = std::shared_ptr<BoundTable>(new BoundTable(std::move(columns)));
-  RETURN_IF_ERROR(bound->CheckTypes(relation));
   bound->id_ = next_id++;
   bound->fold_ = FoldBinding(std::move(policies), settings_active, bound->table());
   const std::vector<int> columns_written =
@@ -137,43 +133,18 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     }
     bound->columns_beside_ = bound->written_;
   }
+  std::vector<std::string> shape;
+  bool cuts = bound->by_column_;
+  for (const postgres::ColumnInfo& column : bound->table().columns) {
+    cuts |= postgres::CutsInSilence(*column.type);
+    shape.push_back(absl::StrCat(column.attnum, " ", column.type->oid, " ", column.type_modifier));
+  }
+  if (cuts) bound->shape_ = absl::StrJoin(shape, ",");
   return bound;
 }
 
-// A value's binary form means something only to its own type. Names are compared where OIDs
-// differ between servers.
-absl::Status BoundTable::CheckTypes(const RemoteRelation& relation) const {
-  const auto text_like = [](uint32_t oid) { return oid == kTextOid || oid == kVarcharOid; };
-  for (size_t remote = 0; remote < relation.message.columns.size(); ++remote) {
-    if (columns_.local_of_remote()[remote] < 0) continue;  // left out
-    const uint32_t oid = relation.message.columns[remote].type_oid;
-    const postgres::ColumnInfo& column = table().columns[columns_.local_of_remote()[remote]];
-    const postgres::TypeInfo& local = *column.type;
-    const auto named = relation.types.find(oid);
-    std::string remote_name = absl::StrCat("type ", oid);
-    bool same = false;
-    if (oid < kFirstUserOid) {
-      same = local.base_oid == oid || (text_like(local.base_oid) && text_like(oid));
-    } else if (named != relation.types.end()) {
-      // pgoutput gives a domain's OID together with the name of the type that it stands on.
-      remote_name = absl::StrCat(named->second.schema, ".", named->second.name);
-      same = named->second.schema == local.base_schema && named->second.name == local.base_name;
-    } else {
-      // PostgreSQL names every user type that a relation uses; arrays of them as well.
-      same = local.oid >= kFirstUserOid;
-    }
-    if (!same) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "column \"", column.name, "\" of table \"", table().DisplayName(), "\" is of type ",
-          local.base_schema, ".", local.base_name, " here and of ", remote_name,
-          " where the change comes from; give it the same type on every node and run \"bdrctl "
-          "apply retry\""));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple) const {
+absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple,
+                                             std::deque<std::string>* kept) const {
   const std::vector<int>& local_of_remote = columns_.local_of_remote();
   if (tuple.columns.size() != local_of_remote.size()) {
     return absl::DataLossError(
@@ -182,7 +153,15 @@ absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple) const
   }
   LocalRow row(table().columns.size());
   for (size_t remote = 0; remote < tuple.columns.size(); ++remote) {
-    if (local_of_remote[remote] >= 0) row[local_of_remote[remote]] = tuple.columns[remote];
+    if (local_of_remote[remote] < 0) continue;  // left out
+    postgres::ColumnValue& value = row[local_of_remote[remote]];
+    value = tuple.columns[remote];
+    if (!columns_.converts()) continue;
+    std::string converted;
+    ASSIGN_OR_RETURN(value, columns_.Convert(remote, value, &converted));
+    if (value.data.data() != converted.data()) continue;
+    kept->push_back(std::move(converted));
+    value.data = kept->back();
   }
   return row;
 }

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -39,11 +40,17 @@ class BoundTable {
   // Unique among all ever made: prepared statements are named by it.
   uint64_t id() const { return id_; }
 
+  // The live columns with their types and modifiers, as pg_attribute has them, where a change of
+  // these would make nothing fail that is written as it is bound now; else empty.
+  const std::string& shape() const { return shape_; }
+
   // Its policies; what folds is written as conflict/fold.h says and not by these statements alone.
   const FoldBinding& fold() const { return fold_; }
 
-  // kDataLoss if the tuple has another number of columns than its relation.
-  absl::StatusOr<LocalRow> ToLocal(const postgres::Tuple& tuple) const;
+  // kDataLoss if the tuple has another number of columns than its relation; kFailedPrecondition if
+  // a value does not fit into the local column. Values that had to be converted are in `kept`.
+  absl::StatusOr<LocalRow> ToLocal(const postgres::Tuple& tuple,
+                                   std::deque<std::string>* kept) const;
 
   // Which columns an UPDATE of this row can set: those that came with it. Rows of one statement
   // must have the same.
@@ -123,7 +130,6 @@ class BoundTable {
 
  private:
   explicit BoundTable(ColumnMap columns) : columns_(std::move(columns)) {}
-  absl::Status CheckTypes(const RemoteRelation& relation) const;
   std::string FindShowingSql(bool lock, absl::string_view shown) const;
   std::string RowsFrom(bool with_times, int first_beside) const;
   void AppendBeside(int first, std::vector<std::string>* arrays,
@@ -141,6 +147,7 @@ class BoundTable {
   // Columns that are written: those that come from the origin. Where the table folds any, since
   // others' changes count as well.
   std::vector<int> written_;
+  std::string shape_;
   uint64_t id_ = 0;
 };
 

@@ -569,7 +569,8 @@ TEST_F(BoundTableTest, ConflictsOfRowsThatTravelByColumnAreLoggedToo) {
       Capture({"INSERT INTO app.rights VALUES (70, 'postgres=r/postgres', 1)"});
   const std::shared_ptr<const BoundTable> table = MustBind(*captured.changes.at(0).relation);
   const auto& insert = std::get<postgres::InsertMessage>(captured.changes[0].message);
-  ASSERT_OK_AND_ASSIGN(const LocalRow row, table->ToLocal(insert.row));
+  std::deque<std::string> kept;
+  ASSERT_OK_AND_ASSIGN(const LocalRow row, table->ToLocal(insert.row, &kept));
   const LocalRow* keys_of[] = {&row, &row};
   const LocalRow* rows[] = {&row, nullptr};
   ASSERT_OK_AND_ASSIGN(const std::string keys, table->EncodeKeyColumn(0, keys_of));

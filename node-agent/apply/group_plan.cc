@@ -143,7 +143,7 @@ absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionH
     RowOp op;
     op.kind = kind;
     op.by_insert = kind == ChangeKind::kInsert;
-    ASSIGN_OR_RETURN(op.row, table->ToLocal(tuple));
+    ASSIGN_OR_RETURN(op.row, table->ToLocal(tuple, &owned_));
     if (keyed) {
       ASSIGN_OR_RETURN(const std::string key, table->columns().Key(tuple));
       op.version_key = conflict::VersionKey(oid, key);

@@ -168,6 +168,7 @@ absl::Status MissingValues::Ask(NodeId node, bool exact_only, const Fetch& fetch
   std::vector<const Wanted*> done;
   for (size_t i = 0; i < answers->size() && i < rows.size(); ++i) {
     if ((*answers)[i].state == RowAnswer::State::kUnknown) continue;
+    RETURN_IF_ERROR(ConvertAnswer(*rows[i], &(*answers)[i]));
     RETURN_IF_ERROR(Take(*rows[i], std::move((*answers)[i]), &disputed));
     done.push_back(rows[i]);
   }
@@ -181,6 +182,30 @@ absl::Status MissingValues::Ask(NodeId node, bool exact_only, const Fetch& fetch
     }
   }
   wanted_ = std::move(left);
+  return absl::OkStatus();
+}
+
+// Who answers may have another type there than is here.
+absl::Status MissingValues::ConvertAnswer(const Wanted& wanted, RowAnswer* answer) {
+  if (answer->types.size() != wanted.columns.size()) return absl::OkStatus();
+  const postgres::TableInfo& table = wanted.table->table();
+  postgres::RelationMessage relation;
+  TypeNames types;
+  for (size_t i = 0; i < wanted.columns.size(); ++i) {
+    AddColumn(table.columns[wanted.columns[i]].name, answer->types[i], &relation, &types);
+  }
+  for (const int column : table.key) AddColumn(table.columns[column].name, {}, &relation, &types);
+  ASSIGN_OR_RETURN(const ColumnMap map,
+                   ColumnMap::Make(relation, wanted.table->columns().shared_table(),
+                                   /*every_column=*/true, types));
+  for (size_t i = 0; i < answer->values.size() && i < wanted.columns.size(); ++i) {
+    OwnedValue& value = answer->values[i];
+    std::string kept;
+    ASSIGN_OR_RETURN(const postgres::ColumnValue converted,
+                     map.Convert(i, {.kind = value.kind, .data = value.data}, &kept));
+    value.kind = converted.kind;
+    if (converted.data.data() == kept.data()) value.data = std::move(kept);
+  }
   return absl::OkStatus();
 }
 
@@ -205,10 +230,14 @@ RowsWanted MissingValues::MakeRequest(const std::vector<Wanted*>& rows, bool exa
   RowsWanted request{.schema = table.schema,
                      .table = table.name,
                      .key_columns = {},
+                     .key_types = {},
                      .columns = {},
                      .rows = {},
                      .exact_only = exact_only};
-  for (const int column : table.key) request.key_columns.push_back(table.columns[column].name);
+  for (const int column : table.key) {
+    request.key_columns.push_back(table.columns[column].name);
+    request.key_types.push_back(ColumnTypeOf(table.columns[column]));
+  }
   for (const int column : first.columns) request.columns.push_back(table.columns[column].name);
   for (const Wanted* wanted : rows) {
     request.rows.push_back({.key = wanted->key, .stamp = wanted->stamp});

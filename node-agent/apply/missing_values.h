@@ -62,7 +62,8 @@ class MissingValues {
     // Something cannot be had now, and is tried again: what is waited for. Returns after a moment.
     std::function<void(const std::string& why)> wait;
   };
-  // Gets everything wanted. Hold no locks, in the database or of keys. kAborted: it is too much to
+  // Gets everything wanted. Hold no locks, in the database or of keys. kFailedPrecondition: a value
+  // does not fit into the column here. kAborted: it is too much to
   // be kept at once; come again with a smaller group. kUnavailable if told to stop.
   absl::Status FetchWanted(const Fetch& fetch, bool may_be_split);
 
@@ -94,6 +95,7 @@ class MissingValues {
 
   void Fill(RowOp* op, const Got& got);
   absl::Status Ask(NodeId node, bool exact_only, const Fetch& fetch, Round* round);
+  static absl::Status ConvertAnswer(const Wanted& wanted, RowAnswer* answer);
   absl::Status Take(const Wanted& wanted, RowAnswer answer, rocksdb::WriteBatch* disputed);
   RowsWanted MakeRequest(const std::vector<Wanted*>& rows, bool exact_only) const;
 

@@ -81,7 +81,10 @@ RemoteRelation RelationOf(const postgres::TableInfo& table) {
   for (const postgres::ColumnInfo& column : table.columns) {
     if (column.generated) continue;
     relation.message.columns.push_back(
-        {.is_key = true, .name = column.name, .type_oid = column.type->oid});
+        {.is_key = true,
+         .name = column.name,
+         .type_oid = column.type->oid,
+         .type_modifier = column.type_modifier});
   }
   return relation;
 }

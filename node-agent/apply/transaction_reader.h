@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/lsn.h"
@@ -16,6 +15,7 @@
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/own_changes.h"
+#include "node-agent/row_key.h"
 #include "postgres/pgoutput.h"
 
 namespace bdr::agent {
@@ -24,7 +24,7 @@ namespace bdr::agent {
 struct RemoteRelation {
   std::string raw;  // as announced: equal bytes, equal relation
   postgres::RelationMessage message;
-  absl::flat_hash_map<uint32_t, postgres::TypeMessage> types;
+  TypeNames types;
 };
 
 struct RemoteChange {

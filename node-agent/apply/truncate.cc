@@ -239,15 +239,12 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
   std::vector<std::string> version_keys;
   for (int i = 0; i < rows.rows(); ++i) {
     LocalRow row(table.table().columns.size());
-    postgres::Tuple tuple;
-    tuple.columns.resize(table.columns().local_of_remote().size());
     for (int k = 0; k < after_key; ++k) {
       const bool binary = table.table().columns[key[k]].type->has_binary;
       row[key[k]] = {.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
                      .data = rows.value(i, k)};
-      tuple.columns[table.columns().remote_of_local()[key[k]]] = row[key[k]];
     }
-    ASSIGN_OR_RETURN(const std::string canonical, table.columns().Key(tuple));
+    ASSIGN_OR_RETURN(const std::string canonical, LocalKey(table.table(), row));
     version_keys.push_back(conflict::VersionKey(table.table().oid, canonical));
     found.push_back(std::move(row));
   }

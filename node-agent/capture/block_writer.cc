@@ -123,11 +123,26 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   if (absl::IsUnavailable(table.status())) return table.status();
   if (!table.ok()) return without_versions(table.status());
   if (!(*table)->has_key) return relation;
-  absl::StatusOr<ColumnMap> columns =
-      ColumnMap::Make(relation->message, *std::move(table), /*every_column=*/false);
+  absl::StatusOr<ColumnMap> columns = ColumnMap::Make(
+      relation->message, *std::move(table), /*every_column=*/false, TypesOf(relation->message));
   if (!columns.ok()) return without_versions(columns.status());
   relation->columns = *std::move(columns);
   return relation;
+}
+
+// What does not decode is not known: the table's own type counts then.
+TypeNames BlockWriter::TypesOf(const postgres::RelationMessage& relation) const {
+  TypeNames names;
+  for (const postgres::RelationColumn& column : relation.columns) {
+    const auto raw = types_.find(column.type_oid);
+    if (raw == types_.end()) continue;
+    const absl::StatusOr<postgres::Message> message = postgres::Decode(raw->second);
+    if (!message.ok()) continue;
+    if (const auto* type = std::get_if<postgres::TypeMessage>(&*message)) {
+      names[column.type_oid] = *type;
+    }
+  }
+  return names;
 }
 
 void BlockWriter::AnnounceType(uint32_t oid, absl::string_view raw) {

@@ -108,6 +108,7 @@ class BlockWriter {
   void Seal(bool more_parts);
   absl::Status SplitIfFull();
   void PutState(Lsn through, int64_t last_stamp_us);
+  TypeNames TypesOf(const postgres::RelationMessage& relation) const;
   absl::Status AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
                            const postgres::Message& message, absl::string_view change);
   void PutVersion(const std::shared_ptr<const CapturedRelation>& relation, absl::string_view key,

@@ -37,6 +37,13 @@ absl::StatusOr<std::optional<std::string>> ExplicitValues::Rewrite(
       std::any_of(update.row.columns.begin(), update.row.columns.end(),
                   [](const ColumnValue& v) { return v.kind == ColumnKind::kUnchangedToast; });
   if (!leaves_out || update.old_kind == 'O') return as_it_is;
+  // What stands there now has another type than the change has: it was altered since.
+  for (size_t remote = 0; remote < update.row.columns.size(); ++remote) {
+    if (update.row.columns[remote].kind == ColumnKind::kUnchangedToast &&
+        columns.local_of_remote()[remote] >= 0 && !columns.SameType(remote)) {
+      return as_it_is;
+    }
+  }
   ASSIGN_OR_RETURN(const bool disputed, IsDisputed(columns, update));
   if (!disputed) return as_it_is;
   ASSIGN_OR_RETURN(const postgres::Result result, Read(columns, update));
@@ -100,7 +107,10 @@ absl::StatusOr<postgres::Result> ExplicitValues::Read(const ColumnMap& columns,
   std::vector<postgres::Param> params;
   for (size_t i = 0; i < table.key.size(); ++i) {
     const int local = table.key[i];
-    const ColumnValue& value = update.row.columns[columns.remote_of_local()[local]];
+    const auto remote = static_cast<size_t>(columns.remote_of_local()[local]);
+    std::string kept;
+    ASSIGN_OR_RETURN(const ColumnValue value,
+                     columns.Convert(remote, update.row.columns[remote], &kept));
     ASSIGN_OR_RETURN(const postgres::Param param, KeyParam(table.columns[local], value, &bytes[i]));
     params.push_back(param);
   }

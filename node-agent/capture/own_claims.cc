@@ -69,16 +69,17 @@ absl::Status OwnClaims::RecordTable(const BoundTable& table, absl::Span<const Ow
                                     absl::Span<const size_t> which, rocksdb::WriteBatch* batch,
                                     std::vector<std::vector<std::string>>* in_flight) {
   std::deque<LocalRow> rows;
+  std::deque<std::string> kept;
   std::vector<const LocalRow*> pointers;
   for (const size_t i : which) {
     ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(versions[i].change));
     if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
-      ASSIGN_OR_RETURN(LocalRow row, table.ToLocal(insert->row));
+      ASSIGN_OR_RETURN(LocalRow row, table.ToLocal(insert->row, &kept));
       rows.push_back(std::move(row));
     } else if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
-      ASSIGN_OR_RETURN(LocalRow row, table.ToLocal(update->row));
+      ASSIGN_OR_RETURN(LocalRow row, table.ToLocal(update->row, &kept));
       if (update->old_kind == 'O') {
-        ASSIGN_OR_RETURN(const LocalRow old, table.ToLocal(update->old_row));
+        ASSIGN_OR_RETURN(const LocalRow old, table.ToLocal(update->old_row, &kept));
         for (size_t c = 0; c < row.size(); ++c) {
           if (row[c].kind == ColumnKind::kUnchangedToast) row[c] = old[c];
         }

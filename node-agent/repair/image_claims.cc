@@ -26,7 +26,8 @@ RemoteRelation RelationOf(const TableInfo& table) {
   for (const ColumnInfo& column : table.columns) {
     if (column.generated) continue;
     const uint32_t oid = column.type->base_oid;
-    relation.message.columns.push_back({.name = column.name, .type_oid = oid});
+    relation.message.columns.push_back(
+        {.name = column.name, .type_oid = oid, .type_modifier = column.modifier()});
     relation.types[oid] = {
         .type_oid = oid, .schema = column.type->base_schema, .name = column.type->base_name};
   }

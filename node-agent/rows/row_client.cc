@@ -127,6 +127,13 @@ absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsW
   call.request.set_schema(wanted.schema);
   call.request.set_table(wanted.table);
   call.request.mutable_key_columns()->Assign(wanted.key_columns.begin(), wanted.key_columns.end());
+  for (const ColumnType& type : wanted.key_types) {
+    v1::ColumnType* out = call.request.add_key_types();
+    out->set_oid(type.oid);
+    out->set_modifier(type.modifier);
+    out->set_schema(type.schema);
+    out->set_name(type.name);
+  }
   call.request.mutable_columns()->Assign(wanted.columns.begin(), wanted.columns.end());
   call.request.set_exact_only(wanted.exact_only);
   for (const RowsWanted::Row& row : wanted.rows) {
@@ -156,9 +163,17 @@ absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsW
     return absl::InternalError(absl::StrCat("node \"", member->name, "\" answered for ", answered,
                                             " of ", wanted.rows.size(), " rows"));
   }
+  std::vector<ColumnType> types;
+  for (const v1::ColumnType& type : call.response.types()) {
+    types.push_back({.oid = type.oid(),
+                     .modifier = type.modifier(),
+                     .schema = type.schema(),
+                     .name = type.name()});
+  }
   std::vector<RowAnswer> answers;
   for (v1::FetchedRow& row : *call.response.mutable_rows()) {
     ASSIGN_OR_RETURN(RowAnswer answer, FromWire(row, wanted.columns.size()));
+    answer.types = types;
     answers.push_back(std::move(answer));
   }
   return answers;

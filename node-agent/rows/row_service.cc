@@ -15,6 +15,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/rows.grpc.pb.h"
 #include "node-agent/admin/sql_workers.h"
+#include "node-agent/apply/row_source.h"
 #include "node-agent/row_key.h"
 #include "postgres/catalog.h"
 
@@ -75,16 +76,27 @@ absl::StatusOr<Bound> Bind(const v1::FetchRowsRequest& request, TableCache* tabl
         absl::StrCat("table \"", table.DisplayName(), "\" does not replicate here"));
   }
   postgres::RelationMessage relation;
-  for (const std::string& name : request.key_columns()) {
+  TypeNames types;
+  const bool typed = request.key_types_size() == request.key_columns_size();
+  for (int i = 0; i < request.key_columns_size(); ++i) {
+    const std::string& name = request.key_columns(i);
     ASSIGN_OR_RETURN(const int column, FindColumn(table, name));
     bound.key.push_back(column);
-    relation.columns.push_back({.is_key = true, .name = name});
+    ColumnType type;
+    if (typed) {
+      const v1::ColumnType& told = request.key_types(i);
+      type = {.oid = told.oid(),
+              .modifier = told.modifier(),
+              .schema = told.schema(),
+              .name = told.name()};
+    }
+    AddColumn(name, type, &relation, &types);
   }
   if (bound.key.size() != table.key.size()) {
     return absl::NotFoundError(
         absl::StrCat("table \"", table.DisplayName(), "\" has another key here"));
   }
-  ASSIGN_OR_RETURN(bound.map, ColumnMap::Make(relation, bound.table, /*every_column=*/true));
+  ASSIGN_OR_RETURN(bound.map, ColumnMap::Make(relation, bound.table, /*every_column=*/true, types));
   for (const std::string& name : request.columns()) {
     ASSIGN_OR_RETURN(const int column, FindColumn(table, name));
     bound.columns.push_back(column);
@@ -119,8 +131,11 @@ absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const Bound& boun
     }
     tuple.columns.push_back({.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
                              .data = binary ? value.binary() : value.text()});
+    std::string kept;
+    ASSIGN_OR_RETURN(const postgres::ColumnValue here,
+                     bound.map->Convert(i, tuple.columns.back(), &kept));
     ASSIGN_OR_RETURN(const postgres::Param param,
-                     KeyParam(bound.table->columns[bound.key[i]], tuple.columns.back(), &bytes[i]));
+                     KeyParam(bound.table->columns[bound.key[i]], here, &bytes[i]));
     params.push_back(param);
   }
   ReadRow row;
@@ -189,6 +204,14 @@ absl::Status Answer(postgres::Connection& connection, const RowService::Parts& p
     return absl::InvalidArgumentError(absl::StrCat("1 to ", kMostRows, " rows may be asked for"));
   }
   ASSIGN_OR_RETURN(const Bound bound, Bind(request, parts.tables));
+  for (const int column : bound.columns) {
+    const ColumnType type = ColumnTypeOf(bound.table->columns[column]);
+    v1::ColumnType* out = response->add_types();
+    out->set_oid(type.oid);
+    out->set_modifier(type.modifier);
+    out->set_schema(type.schema);
+    out->set_name(type.name);
+  }
   std::vector<ReadRow> rows;
   std::vector<std::string> keys;
   size_t bytes = 0;
