@@ -128,9 +128,11 @@ TEST(CanonicalKeyTest, BitsBehindTheLastOneDoNotCount) {
 }
 
 TEST(CanonicalKeyTest, FixedSizesAreChecked) {
-  const std::vector<std::pair<uint32_t, size_t>> sizes = {
-      {builtin::kInt2, 2},  {builtin::kInt4, 4},    {builtin::kInt8, 8},
-      {builtin::kUuid, 16}, {builtin::kMacaddr, 6}, {builtin::kTimestamptz, 8}};
+  const std::vector<std::pair<uint32_t, size_t>> sizes = {{builtin::kInt4, 4},
+                                                          {builtin::kInt8, 8},
+                                                          {builtin::kUuid, 16},
+                                                          {builtin::kMacaddr, 6},
+                                                          {builtin::kTimestamptz, 8}};
   for (const auto& [oid, size] : sizes) {
     const std::string value(size, '\x7f');
     EXPECT_EQ(Canonical(oid, value), value);
@@ -139,6 +141,21 @@ TEST(CanonicalKeyTest, FixedSizesAreChecked) {
   }
   EXPECT_EQ(Canonical(builtin::kBool, "\x02"), "\x01");
   EXPECT_EQ(CodeOf(builtin::kInet, "12345"), absl::StatusCode::kInvalidArgument);
+}
+
+// A key that was made wider is still found.
+TEST(CanonicalKeyTest, AnIntegerIsTheSameOfWhateverWidth) {
+  const std::string small = Canonical(builtin::kInt2, absl::string_view("\xff\xfe", 2));
+  EXPECT_EQ(small, absl::string_view("\xff\xff\xff\xfe", 4));
+  EXPECT_EQ(Canonical(builtin::kInt4, small), small);
+  EXPECT_EQ(Canonical(builtin::kInt8, absl::string_view("\xff\xff\xff\xff\xff\xff\xff\xfe", 8)),
+            small);
+  const absl::string_view large("\0\0\0\0\x80\0\0\0", 8);
+  EXPECT_EQ(Canonical(builtin::kInt8, large), large);
+  EXPECT_EQ(CodeOf(builtin::kInt2, "xxx"), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(SameCanonicalForm(builtin::kInt2, builtin::kInt8));
+  EXPECT_TRUE(SameCanonicalForm(builtin::kVarchar, builtin::kBpchar));
+  EXPECT_FALSE(SameCanonicalForm(builtin::kInt4, builtin::kText));
 }
 
 TEST(CanonicalKeyTest, TypesWithoutCanonicalFormAreRefused) {

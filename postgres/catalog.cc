@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "postgres/type_info.h"
 
@@ -56,7 +57,16 @@ SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a
        (SELECT (m.attmissingval::pg_catalog.text::pg_catalog.text[])[1]
           FROM tree
           JOIN pg_catalog.pg_attribute m ON m.attrelid = tree.relid AND m.attname = a.attname
-         WHERE m.atthasmissing ORDER BY m.attrelid LIMIT 1)
+         WHERE m.atthasmissing ORDER BY m.attrelid LIMIT 1),
+       (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+          FROM pg_catalog.pg_attrdef d
+         WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
+           AND d.adbin::pg_catalog.text !~ '\{(?!(CONST|FUNCEXPR|OPEXPR|RELABELTYPE)\M)[A-Z]'
+           AND NOT EXISTS (
+               SELECT FROM pg_catalog.regexp_matches(d.adbin::pg_catalog.text,
+                                                     ':(?:op)?funcid (\d+)', 'g') AS f (ids)
+                 LEFT JOIN pg_catalog.pg_proc p ON p.oid = f.ids[1]::pg_catalog.oid
+                WHERE p.oid IS NULL OR p.provolatile <> 'i' OR p.oid >= 16384::pg_catalog.oid))
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
   LEFT JOIN LATERAL (
@@ -138,6 +148,44 @@ absl::StatusOr<std::string> ToWireForm(Connection& connection, const TypeInfo& t
   return std::string(result.value(0, 0));
 }
 
+// Which of the expressions are to be evaluated: by column, "" for none.
+absl::Status AddDefaults(Connection& connection, const std::vector<std::string>& expressions,
+                         TableInfo* table) {
+  std::vector<size_t> wanted;
+  for (size_t i = 0; i < expressions.size(); ++i) {
+    if (!expressions[i].empty()) wanted.push_back(i);
+  }
+  const auto evaluate = [&](const std::vector<size_t>& columns) -> absl::Status {
+    std::vector<std::string> values;
+    for (const size_t i : columns) {
+      const TypeInfo& type = *table->columns[i].type;
+      values.push_back(absl::StrCat("(", expressions[i], ")::",
+                                    type.has_binary
+                                        ? absl::StrCat(QuoteIdentifier(type.base_schema), ".",
+                                                       QuoteIdentifier(type.base_name))
+                                        : "pg_catalog.text"));
+    }
+    ASSIGN_OR_RETURN(const Result result,
+                     connection.ExecParams(absl::StrCat("SELECT ", absl::StrJoin(values, ", ")), {},
+                                           /*binary_result=*/true));
+    for (size_t i = 0; i < columns.size(); ++i) {
+      if (result.is_null(0, static_cast<int>(i))) continue;
+      table->columns[columns[i]].constant_default =
+          std::string(result.value(0, static_cast<int>(i)));
+    }
+    return absl::OkStatus();
+  };
+  if (wanted.empty() || evaluate(wanted).ok()) return absl::OkStatus();
+  if (connection.broken()) return absl::UnavailableError("the connection was lost");
+  // One of them raises: what can be told of the others is.
+  for (const size_t column : wanted) {
+    if (!evaluate({column}).ok() && connection.broken()) {
+      return absl::UnavailableError("the connection was lost");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInfo* table) {
   const std::string table_oid = absl::StrCat(table->oid);
   const std::string index_oid = absl::StrCat(key_index_oid);
@@ -151,6 +199,7 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
   }
   ASSIGN_OR_RETURN(const TypeMap types, LoadTypes(connection, type_oids));
 
+  std::vector<std::string> defaults;
   for (int row = 0; row < result.rows(); ++row) {
     ColumnInfo column;
     column.name = std::string(result.value(row, 0));
@@ -168,9 +217,10 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     if (!result.is_null(row, 11)) {
       ASSIGN_OR_RETURN(column.missing, ToWireForm(connection, *column.type, result.value(row, 11)));
     }
+    defaults.push_back(column.missing.has_value() ? "" : std::string(result.value(row, 12)));
     table->columns.push_back(std::move(column));
   }
-  return absl::OkStatus();
+  return AddDefaults(connection, defaults, table);
 }
 
 // Indexes of the key's columns, in the order of the key.

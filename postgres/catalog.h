@@ -54,6 +54,18 @@ struct ColumnInfo {
   // having rewritten them (pg_attribute.attmissingval; of a partitioned table, a partition's). In
   // binary form, or as text if the type has none.
   std::optional<std::string> missing = {};
+  // The default, likewise, if every row gets the same: a constant, through built-in functions at
+  // most.
+  std::optional<std::string> constant_default = {};
+  // Whether it can be told what rows show in the column that come from before it was added; and
+  // what, unset for NULL. A rewrite of the table (VACUUM FULL, ALTER TABLE ... TYPE) makes
+  // PostgreSQL forget it; then it is what the default says today.
+  bool before_known() const {
+    return !generated && (missing.has_value() || constant_default.has_value() || !has_default);
+  }
+  const std::optional<std::string>& before() const {
+    return missing.has_value() ? missing : constant_default;
+  }
   int32_t type_modifier = -1;
   // Of the base type, by the column or by its domain.
   int32_t modifier() const {

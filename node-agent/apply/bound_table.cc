@@ -103,8 +103,10 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
   auto bound = std::shared_ptr<BoundTable>(new BoundTable(std::move(columns)));
   bound->id_ = next_id++;
   bound->fold_ = FoldBinding(std::move(policies), settings_active, bound->table());
-  const std::vector<int> columns_written =
+  if (!bound->fold_.folds()) bound->FindUnspoken();
+  std::vector<int> columns_written =
       bound->fold_.folds() ? bound->fold_columns() : bound->columns_.local_of_remote();
+  for (const auto& [column, value] : bound->unspoken_) columns_written.push_back(column);
   for (const int local : columns_written) {
     if (local < 0) continue;  // left out
     const postgres::ColumnInfo& column = bound->table().columns[local];
@@ -134,13 +136,31 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     bound->columns_beside_ = bound->written_;
   }
   std::vector<std::string> shape;
-  bool cuts = bound->by_column_;
+  bool cuts = bound->by_column_;  // nor would a new column be noticed then
   for (const postgres::ColumnInfo& column : bound->table().columns) {
     cuts |= postgres::CutsInSilence(*column.type);
     shape.push_back(absl::StrCat(column.attnum, " ", column.type->oid, " ", column.type_modifier));
   }
   if (cuts) bound->shape_ = absl::StrJoin(shape, ",");
   return bound;
+}
+
+// The columns were added here first, or dropped there first. A change from there cannot have seen
+// anything in them but what rows have that nobody wrote since; and once the others have added them
+// their rows show that too. So it is part of the version, on every node alike, however late the
+// change arrives there. What cannot be told (a default that differs from row to row, an identity)
+// stays as it is.
+void BoundTable::FindUnspoken() {
+  const std::vector<postgres::ColumnInfo>& columns = table().columns;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (columns_.remote_of_local()[i] >= 0 || !columns[i].before_known()) continue;
+    postgres::ColumnValue value;
+    if (const std::optional<std::string>& before = columns[i].before(); before.has_value()) {
+      value = {.kind = columns[i].type->has_binary ? ColumnKind::kBinary : ColumnKind::kText,
+               .data = *before};
+    }
+    unspoken_.emplace_back(static_cast<int>(i), value);
+  }
 }
 
 absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple,
@@ -163,6 +183,7 @@ absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple,
     kept->push_back(std::move(converted));
     value.data = kept->back();
   }
+  for (const auto& [column, value] : unspoken_) row[column] = value;
   return row;
 }
 

@@ -12,6 +12,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -25,7 +26,8 @@
 
 namespace bdr::agent {
 
-// A row by the local table's columns. A column that the origin does not send is kNull.
+// A row by the local table's columns. A column that the origin does not send is what it is in rows
+// from before it was added; kNull where that cannot be told, and it is not written then.
 using LocalRow = std::vector<postgres::ColumnValue>;
 
 class BoundTable {
@@ -130,6 +132,7 @@ class BoundTable {
 
  private:
   explicit BoundTable(ColumnMap columns) : columns_(std::move(columns)) {}
+  void FindUnspoken();
   std::string FindShowingSql(bool lock, absl::string_view shown) const;
   std::string RowsFrom(bool with_times, int first_beside) const;
   void AppendBeside(int first, std::vector<std::string>* arrays,
@@ -144,8 +147,11 @@ class BoundTable {
   bool by_column_ = false;
   std::vector<int> columns_beside_;
   std::vector<int> identities_;  // GENERATED ALWAYS, and not part of the key
-  // Columns that are written: those that come from the origin. Where the table folds any, since
-  // others' changes count as well.
+  // What the origin does not send and every change of it sets all the same: the column was added
+  // here first, and a version of the row from there is one with what stands in it in older rows.
+  std::vector<std::pair<int, postgres::ColumnValue>> unspoken_;
+  // Columns that are written: those that come from the origin, and those. Where the table folds
+  // any, since others' changes count as well.
   std::vector<int> written_;
   std::string shape_;
   uint64_t id_ = 0;

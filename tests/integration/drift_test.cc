@@ -116,12 +116,14 @@ TEST_F(DriftTest, ATypeChangedOnOneNodeFirstStopsOnlyWhatDoesNotFit) {
   ASSERT_NO_FATAL_FAILURE(ExpectStopped(
       {"column \"v\" of table \"public.t\"", "type integer here", "type text where", "TYPE text"}));
   BDR_EXEC("n2", "ALTER TABLE t ALTER v TYPE text");
+  ASSERT_NO_FATAL_FAILURE(RetryApply("n2"));
   ASSERT_OK(cluster_->WaitForValue("n2", "SELECT v FROM t WHERE id = 3", "seven", kDeadline));
 
   BDR_EXEC("n1", "INSERT INTO k VALUES (5000000000, 'big')");
   ASSERT_NO_FATAL_FAILURE(ExpectStopped(
       {"column \"id\" of table \"public.k\"", "type integer here", "type bigint where"}));
   BDR_EXEC("n2", "ALTER TABLE k ALTER id TYPE bigint");
+  ASSERT_NO_FATAL_FAILURE(RetryApply("n2"));
   BDR_CONVERGE();
   ExpectEverywhere("SELECT string_agg(id || ' ' || v, ', ' ORDER BY id) FROM k",
                    "1 of n2, 5000000000 big");
@@ -164,6 +166,63 @@ TEST_F(DriftTest, ChangesFromBeforeATypeWasChangedEverywhereArrive) {
   ExpectEverywhere("SELECT concat_ws(' ', a, b, c, d, e, n, s, u) FROM w WHERE id = 1",
                    "1 one 1 7 0.10000000149011612 1.50 {1,2} 100");
   ExpectEverywhere("SELECT v FROM f", "3");
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
+// n1 adds columns first, and writes them. Who has not got them yet means by an update the row as it
+// shows there later, with the columns' defaults; so it is everywhere, in whatever order the changes
+// come and the columns are added.
+TEST_F(DriftTest, AColumnAddedOnOneNodeFirstEndsAlike) {
+  BDR_START_CLUSTER(3,
+                    "CREATE TABLE t (id int PRIMARY KEY, a int);"
+                    "INSERT INTO t SELECT i, 0 FROM generate_series(1, 8) i;"
+                    "CREATE TABLE rewritten (id int PRIMARY KEY, a int);"
+                    "INSERT INTO rewritten VALUES (1, 0), (2, 0)");
+  const std::string add = "ADD COLUMN c int NOT NULL DEFAULT 5, ADD COLUMN d text";
+  const std::string rows = "SELECT string_agg(concat_ws(' ', id, a, c, d), ', ' ORDER BY id) FROM ";
+  BDR_EXEC("n1", absl::StrCat("ALTER TABLE t ", add, "; ALTER TABLE t ALTER c SET DEFAULT 7"));
+  BDR_EXEC("n1", absl::StrCat("ALTER TABLE rewritten ", add));
+  BDR_EXEC("n1", "VACUUM FULL rewritten");  // which makes PostgreSQL forget what older rows show
+  BDR_EXEC("n1", "UPDATE t SET c = 6, d = 'x' WHERE id IN (1, 2, 5)");
+  BDR_EXEC("n1", "UPDATE rewritten SET c = 6, d = 'x'");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (10, 0, 6, 'x')");
+  // Later, and without the columns.
+  BDR_EXEC("n2", "UPDATE t SET a = 2 WHERE id = 1; INSERT INTO t VALUES (20, 0)");
+  BDR_EXEC("n2", "BEGIN; DELETE FROM t WHERE id = 5; INSERT INTO t VALUES (5, 2); COMMIT");
+  BDR_EXEC("n2", "UPDATE rewritten SET a = 2 WHERE id = 1");
+  BDR_EXEC("n3", "UPDATE t SET a = 3 WHERE id = 3; INSERT INTO t VALUES (30, 0)");
+  ASSERT_OK(cluster_->WaitForValue(
+      "n1", absl::StrCat(rows, "t"),
+      "1 2 5, 2 0 6 x, 3 3 5, 4 0 5, 5 2 5, 6 0 5, 7 0 5, 8 0 5, 10 0 6 x, 20 0 5, 30 0 5",
+      kDeadline));
+  ASSERT_OK(
+      cluster_->WaitForValue("n1", absl::StrCat(rows, "rewritten"), "1 2 5, 2 0 6 x", kDeadline));
+  // What n1 had written is not lost without a word.
+  EXPECT_EQ(Value("n1",
+                  "SELECT string_agg(local_row->>'d', ' ') FROM bdr.conflict_log"
+                  " WHERE relation = 'public.t' AND kind LIKE 'update%' AND winner = 'remote'"),
+            "x");
+  ASSERT_NO_FATAL_FAILURE(ExpectStopped({"has no column \"c\" here"}));
+
+  // Without them, and then with them, in one group; and n1's later write of a row that n2 wrote
+  // before.
+  ASSERT_OK(cluster_->agent("n1").Pause());
+  BDR_EXEC("n2", "UPDATE t SET a = 4 WHERE id IN (6, 7)");
+  BDR_EXEC("n1", "UPDATE t SET c = 8 WHERE id = 7");
+  BDR_EXEC("n2", absl::StrCat("ALTER TABLE t ", add, "; ALTER TABLE rewritten ", add));
+  BDR_EXEC("n2", "UPDATE t SET c = 9 WHERE id = 6");
+  ASSERT_OK(cluster_->agent("n1").Resume());
+  cluster_->agent("n2").Kill9();  // nothing of it is only in memory
+  ASSERT_OK(cluster_->StartAgent("n2"));
+  BDR_EXEC("n3", "UPDATE t SET a = 5 WHERE id = 2");
+  BDR_EXEC("n3", absl::StrCat("ALTER TABLE t ", add, "; ALTER TABLE rewritten ", add));
+  ASSERT_NO_FATAL_FAILURE(RetryApply("n3"));
+  ASSERT_OK(cluster_->ExecEverywhere("ALTER TABLE t ALTER c SET DEFAULT 5"));
+  BDR_CONVERGE();
+  ExpectEverywhere(
+      absl::StrCat(rows, "t"),
+      "1 2 5, 2 5 5, 3 3 5, 4 0 5, 5 2 5, 6 4 9, 7 0 8, 8 0 5, 10 0 6 x, 20 0 5, 30 0 5");
+  ExpectEverywhere(absl::StrCat(rows, "rewritten"), "1 2 5, 2 0 6 x");
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
