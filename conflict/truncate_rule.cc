@@ -15,9 +15,11 @@ TruncateVerdict JudgeTruncated(Stamp truncate, const RowMet& row, NodeId own_nod
     return surely_newer ? TruncateVerdict::kStays : TruncateVerdict::kWait;
   }
   // What the store does not know is older than anything that can still arrive. Equal stamps are one
-  // transaction, and what it wrote before its TRUNCATE is gone: this came after it.
-  const bool stays =
-      newest.has_value() && (*newest > truncate || (*newest == truncate && !row.merged_before));
+  // transaction, of which a row can only stand here if its TRUNCATE is an own one that is merged
+  // again, and users wrote the row: behind the TRUNCATE, or it would be gone. Of any other row the
+  // newest version tells what the transaction wrote before, or has yet to write: it is older.
+  const bool behind_own = newest == truncate && truncate.node == own_node && !row.applied;
+  const bool stays = newest.has_value() && (*newest > truncate || behind_own);
   return stays ? TruncateVerdict::kStays : TruncateVerdict::kDies;
 }
 

@@ -27,9 +27,10 @@ struct RowMet {
   bool captured = false;
   // Capture was waited for since the TRUNCATE first met the table.
   bool waited = false;
-  // The TRUNCATE is an own one, merged again, and so was a change that left the row standing. They
-  // come in their order: of one transaction, it was before the TRUNCATE.
-  bool merged_before = false;
+  // An applier wrote it last, or own changes that were merged again did. So it is nothing that the
+  // TRUNCATE's own transaction has left behind it: such rows stand as users wrote them where the
+  // TRUNCATE is an own one that is merged again, and are yet to come where it is another's.
+  bool applied = false;
 };
 
 // `newest`: the newest version of the row's key in the store; unset if it has none.

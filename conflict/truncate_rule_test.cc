@@ -53,11 +53,18 @@ TEST(TruncateRuleTest, WhatItsOwnTransactionWroteAfterItStays) {
             TruncateVerdict::kStays);
 }
 
-TEST(TruncateRuleTest, WhatItsOwnTransactionWroteBeforeItDiesAlsoIfItWasMergedAgain) {
-  const RowMet row{.local_writer = false, .time_us = 1000, .merged_before = true};
+// The newest version known of the key is one that the transaction truncated itself, or has yet to
+// write: the row that stands is another one.
+TEST(TruncateRuleTest, AnAppliedRowIsNoneOfTheTruncatesOwnTransaction) {
+  const RowMet row{.local_writer = false, .time_us = 1000, .applied = true};
   EXPECT_EQ(JudgeTruncated(kTruncate, row, kTruncate.node, kTruncate), TruncateVerdict::kDies);
+  EXPECT_EQ(JudgeTruncated(kTruncate, row, kOwn, kTruncate), TruncateVerdict::kDies);
   EXPECT_EQ(JudgeTruncated(kTruncate, row, kTruncate.node, Stamp{.time_us = 1001, .node = 1}),
             TruncateVerdict::kStays);
+  EXPECT_EQ(JudgeTruncated(kTruncate, {.local_writer = true, .time_us = 999, .captured = true},
+                           kOwn, kTruncate),
+            TruncateVerdict::kDies)
+      << "a local row, where another node's TRUNCATE arrives";
 }
 
 }  // namespace

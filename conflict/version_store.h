@@ -38,6 +38,10 @@ struct Version {
 // A row's name in the store: the table's OID on this node and its key in canonical form.
 std::string VersionKey(uint32_t table_oid, absl::string_view canonical_key);
 
+// Of a table without a key, whose rows have no versions: the stamp of the own transaction that
+// inserted into it and committed at `commit_us`, if that is later.
+std::string RaisedKey(uint32_t table_oid, int64_t commit_us);
+
 std::string EncodeVersion(const Version& version);
 // Unset if `data` is not what EncodeVersion() gives.
 std::optional<Version> DecodeVersion(absl::string_view data);

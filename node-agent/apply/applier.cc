@@ -767,6 +767,11 @@ absl::Status Applier::WaitForCapture() {
   // which is no fault of the transaction that waits for it.
   while (!stopping_ && !rewind_) {
     const absl::Status passed = parts_.barrier->Pass(kBarrierTimeout);
+    if (passed.ok()) {
+      // What it has passed may have been raised further.
+      executor_options_.largest_raise_us =
+          parts_.clock->LargestRaise(parts_.progress->StableTime());
+    }
     if (!absl::IsDeadlineExceeded(passed)) return passed;
     SetHealth(Health::Level::kWarning, "waiting",
               absl::StrCat("for capture of this node: ", passed.message()));

@@ -788,14 +788,19 @@ absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
     for (const auto& [roident, node] : options_.node_of_roident) {
       absl::StrAppend(&remote, remote.empty() ? "" : ", ", roident);
     }
+    // What users have left in a table that was truncated here was written behind that.
+    const std::string newer =
+        options_.merges_own
+            ? "true"
+            : absl::StrCat(
+                  "pg_catalog.pg_xact_commit_timestamp(t.xmin) > "
+                  "('epoch'::pg_catalog.timestamptz + ",
+                  truncate.stamp.time_us, " * '1 microsecond'::pg_catalog.interval)");
     RETURN_IF_ERROR(
         pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ACCESS EXCLUSIVE MODE")));
     const std::string older = absl::StrCat(
-        table->Only(), " AS t WHERE NOT COALESCE(",
-        "pg_catalog.pg_xact_commit_timestamp(t.xmin) > ('epoch'::pg_catalog.timestamptz + ",
-        truncate.stamp.time_us,
-        " * '1 microsecond'::pg_catalog.interval) AND NOT"
-        " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
+        table->Only(), " AS t WHERE NOT COALESCE(", newer,
+        " AND NOT (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
         remote, "]::pg_catalog.oid[]), false)");
     RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("DELETE FROM ", older)));
     // The table is locked: what is left of them was left out.

@@ -54,6 +54,16 @@ std::string WithPartitions(const TruncateOp& truncate) {
                       ") p");
 }
 
+// PostgreSQL's ids of the origins of nodes, with that of own changes merged again or without it.
+std::string Origins(const ExecutorOptions& options, bool with_own) {
+  std::string ids;
+  for (const auto& [roident, node] : options.node_of_roident) {
+    if (!with_own && node == options.own_node) continue;
+    absl::StrAppend(&ids, ids.empty() ? "" : ",", roident);
+  }
+  return absl::StrCat("'{", ids, "}'::pg_catalog.oid[]");
+}
+
 absl::StatusOr<int64_t> Count(const Result& result, int column) {
   int64_t count = 0;
   if (result.rows() != 1 || !absl::SimpleAtoi(result.value(0, column), &count)) {
@@ -66,12 +76,16 @@ absl::StatusOr<int64_t> Count(const Result& result, int column) {
 
 absl::Status Truncater::Run(const TruncateOp& truncate) {
   RETURN_IF_ERROR(Lock(truncate));
+  for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
+    RETURN_IF_ERROR(FindRaised(truncate, *table));
+  }
+  if (!must_wait_.empty()) return absl::OkStatus();
   std::vector<Met> met(truncate.tables.size());
   RETURN_IF_ERROR(Survey(truncate, &met));
-  bool can = true;
+  bool can = !options_.merges_own;
   const bool newer =
       std::any_of(met.begin(), met.end(), [](const Met& one) { return one.maybe_newer > 0; });
-  if (!newer) RETURN_IF_ERROR(AskWhetherItCan(truncate, &can));
+  if (!newer && can) RETURN_IF_ERROR(AskWhetherItCan(truncate, &can));
 
   std::vector<int64_t> kept(truncate.tables.size(), 0);
   if (!newer && can) {
@@ -83,9 +97,9 @@ absl::Status Truncater::Run(const TruncateOp& truncate) {
   } else {
     for (size_t i = 0; i < truncate.tables.size(); ++i) {
       const BoundTable& table = *truncate.tables[i];
-      RETURN_IF_ERROR(DeleteOlder(truncate, table));
+      if (met[i].older > 0) RETURN_IF_ERROR(DeleteOlder(truncate, table));
       if (met[i].maybe_newer == 0) continue;
-      kept[i] = met[i].maybe_newer;
+      kept[i] = met[i].others_maybe_newer;
       if (table.table().has_key) RETURN_IF_ERROR(JudgeRest(truncate, table, &kept[i]));
     }
     if (!must_wait_.empty()) return absl::OkStatus();
@@ -104,29 +118,94 @@ absl::Status Truncater::Run(const TruncateOp& truncate) {
   return pipe_->Finish();
 }
 
+// An own TRUNCATE, merged again, has emptied its tables long ago: what is left to be done is to
+// delete rows, for which readers need not wait.
 absl::Status Truncater::Lock(const TruncateOp& truncate) {
+  const char* const mode = options_.merges_own ? "SHARE ROW EXCLUSIVE" : "ACCESS EXCLUSIVE";
   for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
-    RETURN_IF_ERROR(
-        pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ACCESS EXCLUSIVE MODE")));
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ", mode, " MODE")));
   }
   return pipe_->Finish();
 }
 
+// Local rows without a key which look older than the truncate, though they are newer. What was
+// there at an attempt before, and was waited for since, is captured.
+absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable& table) {
+  if (table.table().has_key || options_.merges_own) return absl::OkStatus();
+  const std::string older = absl::StrCat(" WHERE c.time <= ", TimeSql(truncate.stamp.time_us),
+                                         " AND c.roident <> ALL (", Origins(options_, true), ")");
+  std::string rows;
+  RETURN_IF_ERROR(
+      pipe_->Exec(absl::StrCat("SELECT count(*) FROM ", table.Only(), kWithCommit, older),
+                  [&rows](const Result& result) {
+                    rows = std::string(result.value(0, 0));
+                    return absl::OkStatus();
+                  }));
+  RETURN_IF_ERROR(pipe_->Finish());
+  if (rows == "0") return absl::OkStatus();
+  const uint32_t oid = table.table().oid;
+  const std::string name = conflict::VersionKey(oid, "");
+  if (const auto waited = found_before_->find(name);
+      waited == found_before_->end() || waited->second != rows) {
+    must_wait_[name] = rows;
+    return absl::OkStatus();
+  }
+  std::vector<int64_t> times;
+  RETURN_IF_ERROR(pipe_->Exec(
+      absl::StrCat("SELECT DISTINCT (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 FROM ",
+                   table.Only(), kWithCommit, older,
+                   " AND c.time >= ", TimeSql(truncate.stamp.time_us - options_.largest_raise_us)),
+      [&times](const Result& result) -> absl::Status {
+        for (int row = 0; row < result.rows(); ++row) {
+          if (!absl::SimpleAtoi(result.value(row, 0), &times.emplace_back())) {
+            return absl::InternalError("a commit time is not a number");
+          }
+        }
+        return absl::OkStatus();
+      }));
+  RETURN_IF_ERROR(pipe_->Finish());
+  std::vector<std::string> keys;
+  for (const int64_t time_us : times) keys.push_back(conflict::RaisedKey(oid, time_us));
+  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> stamps,
+                   versions_->Get(keys, group_end_));
+  for (size_t i = 0; i < times.size(); ++i) {
+    if (stamps[i].has_value() && stamps[i]->stamp > truncate.stamp)
+      raised_[oid].push_back(times[i]);
+  }
+  return absl::OkStatus();
+}
+
 // Of rows c, t. This transaction's own come from before the truncate.
+//
+// An own TRUNCATE has really run here. So whatever users of this node have left in its tables was
+// written behind it, by its own transaction or a later one, whatever the commit times say: they may
+// lie below the stamps.
 std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& table) const {
   const std::string time = TimeSql(truncate.stamp.time_us);
+  const std::string written_here =
+      options_.merges_own ? absl::StrCat("c.roident <> ALL (", Origins(options_, false), ") OR ")
+                          : "";
   if (table.table().has_key) {
-    return absl::StrCat("(NOT ", kOwn, " AND (c.time IS NULL OR c.time >= ",
-                        TimeSql(truncate.stamp.time_us - options_.largest_raise_us), "))");
+    return absl::StrCat("(NOT ", kOwn, " AND (c.time IS NULL OR ", written_here,
+                        "c.time >= ", TimeSql(truncate.stamp.time_us - options_.largest_raise_us),
+                        "))");
+  }
+  std::string raised;
+  if (const auto found = raised_.find(table.table().oid); found != raised_.end()) {
+    raised = absl::StrCat("(c.roident <> ALL (", Origins(options_, true),
+                          ") AND (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 = ANY ('{",
+                          absl::StrJoin(found->second, ","), "}'::pg_catalog.int8[])) OR ");
   }
   // Without versions the commit time decides, and of a row that has lost it, its age: it is old.
+  // But not where that would take what was written behind an own TRUNCATE.
   uint32_t largest = 0;
   for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
   std::vector<NodeId> nodes(largest + 1, options_.own_node);
   for (const auto& [roident, node] : options_.node_of_roident) nodes[roident] = node;
-  return absl::StrCat("(NOT ", kOwn, " AND COALESCE(c.time > ", time, " OR (c.time = ", time,
-                      " AND ('{", absl::StrJoin(nodes, ","), "}'::pg_catalog.int4[])", kPlace,
-                      " > ", truncate.stamp.node, "), false))");
+  return absl::StrCat("(NOT ", kOwn, " AND COALESCE(", written_here, raised, "c.time > ", time,
+                      " OR (c.time = ", time, " AND ('{", absl::StrJoin(nodes, ","),
+                      "}'::pg_catalog.int4[])", kPlace, " > ", truncate.stamp.node, "), ",
+                      options_.merges_own ? "true" : "false", "))");
 }
 
 std::string Truncater::SeenArray(const TruncateOp& truncate) const {
@@ -143,17 +222,26 @@ std::string Truncater::SeenArray(const TruncateOp& truncate) const {
 }
 
 absl::Status Truncater::Survey(const TruncateOp& truncate, std::vector<Met>* met) {
+  // What this node's users wrote is nothing that its own TRUNCATE can be at odds with.
+  const std::string others =
+      options_.merges_own
+          ? absl::StrCat("COALESCE(c.roident = ANY (", Origins(options_, false), "), false)")
+          : "true";
   for (size_t i = 0; i < truncate.tables.size(); ++i) {
     const BoundTable& table = *truncate.tables[i];
-    RETURN_IF_ERROR(
-        pipe_->Exec(absl::StrCat("SELECT count(*) FILTER (WHERE ", MaybeNewer(truncate, table),
-                                 "), count(*) FILTER (WHERE NOT ", kOwn, " AND c.time > ",
-                                 SeenArray(truncate), kPlace, ") FROM ", table.Only(), kWithCommit),
-                    [&one = (*met)[i]](const Result& result) -> absl::Status {
-                      ASSIGN_OR_RETURN(one.maybe_newer, Count(result, 0));
-                      ASSIGN_OR_RETURN(one.unseen, Count(result, 1));
-                      return absl::OkStatus();
-                    }));
+    const std::string newer = MaybeNewer(truncate, table);
+    RETURN_IF_ERROR(pipe_->Exec(
+        absl::StrCat("SELECT count(*) FILTER (WHERE ", newer, "), count(*) FILTER (WHERE ", newer,
+                     " AND ", others, "), count(*) FILTER (WHERE NOT ", newer,
+                     "), count(*) FILTER (WHERE NOT ", kOwn, " AND c.time > ", SeenArray(truncate),
+                     kPlace, ") FROM ", table.Only(), kWithCommit),
+        [&one = (*met)[i]](const Result& result) -> absl::Status {
+          ASSIGN_OR_RETURN(one.maybe_newer, Count(result, 0));
+          ASSIGN_OR_RETURN(one.others_maybe_newer, Count(result, 1));
+          ASSIGN_OR_RETURN(one.older, Count(result, 2));
+          ASSIGN_OR_RETURN(one.unseen, Count(result, 3));
+          return absl::OkStatus();
+        }));
   }
   return pipe_->Finish();
 }
@@ -265,8 +353,8 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
         absl::SimpleAtoi(rows.value(i, after_key + 2), &roident)) {
       const auto writer = options_.node_of_roident.find(roident);
       met.local_writer = writer == options_.node_of_roident.end();
-      met.merged_before =
-          options_.merges_own && !met.local_writer && writer->second == options_.own_node;
+      // Of one that was repaired the store tells what it is.
+      met.applied = !met.local_writer && writer->second != 0;
     }
     const auto waited = found_before_->find(version_keys[i]);
     met.captured = rows.value(i, after_key + 3) == "true" ||
@@ -278,7 +366,10 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
         dies.push_back(&found[i]);
         break;
       case TruncateVerdict::kStays:
-        ++*kept;
+        if (!options_.merges_own ||
+            (newest[i].has_value() && newest[i]->stamp.node != options_.own_node)) {
+          ++*kept;
+        }
         break;
       case TruncateVerdict::kWait:
         must_wait_[version_keys[i]] = xmin;

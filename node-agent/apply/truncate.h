@@ -4,7 +4,8 @@
 // never below its stamp, and a local one's only by the largest raise. Where nothing can be newer it
 // is a real TRUNCATE. Else what is surely older is deleted by one statement, and the rest is looked
 // at row by row, with the version store as the truth. Rows of tables without a key have no
-// versions: their commit time decides.
+// versions: their commit time decides, and for local ones what capture has noted of those whose
+// stamps lie above it.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +44,13 @@ class Truncater {
 
  private:
   struct Met {
-    int64_t maybe_newer = 0;  // by commit time
-    int64_t unseen = 0;       // by the truncate's origin, as far as commit times tell
+    int64_t older = 0;               // surely
+    int64_t maybe_newer = 0;         // by commit time
+    int64_t others_maybe_newer = 0;  // of these, what others than the truncate's origin wrote
+    int64_t unseen = 0;              // by the truncate's origin, as far as commit times tell
   };
   absl::Status Lock(const TruncateOp& truncate);
+  absl::Status FindRaised(const TruncateOp& truncate, const BoundTable& table);
   absl::Status Survey(const TruncateOp& truncate, std::vector<Met>* met);
   absl::Status AskWhetherItCan(const TruncateOp& truncate, bool* can);
   absl::Status DeleteOlder(const TruncateOp& truncate, const BoundTable& table);
@@ -65,6 +69,9 @@ class Truncater {
   const Lsn group_end_;
   const FoundBefore* const found_before_;
   FoundBefore must_wait_;
+  // By table: commit times (µs) of local rows without a key whose stamps are later than the
+  // truncate's.
+  absl::flat_hash_map<uint32_t, std::vector<int64_t>> raised_;
   uint64_t conflicts_ = 0;
 };
 

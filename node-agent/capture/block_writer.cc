@@ -207,7 +207,10 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   builder_.AddChange(change);
   ++changes_;
   ++number_;
-  if (!relation->columns.has_value()) return absl::OkStatus();
+  if (!relation->columns.has_value()) {
+    PutRaised(relation->message.relation_oid);
+    return absl::OkStatus();
+  }
   policies_ = folding_.settings->Policies(relation->message.schema, relation->message.name);
   const absl::Status status = AddVersions(relation, message, change);
   if (!status.ok()) {
@@ -215,6 +218,20 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
                absl::StrCat("the version of a changed row is not kept: ", status.message()));
   }
   return absl::OkStatus();
+}
+
+// Of a row without a key only the commit time shows, which may lie below its stamp.
+void BlockWriter::PutRaised(uint32_t table_oid) {
+  if (current_.stamp.time_us <= commit_.commit_us) return;
+  if (std::exchange(raised_, {current_.end_lsn, table_oid}) ==
+      std::pair(current_.end_lsn, table_oid)) {
+    return;
+  }
+  versions_->Put(&batch_, conflict::RaisedKey(table_oid, commit_.commit_us),
+                 {.stamp = current_.stamp,
+                  .origin = options_.own,
+                  .end_lsn = current_.end_lsn,
+                  .dead = false});
 }
 
 absl::Status BlockWriter::AddTruncate(

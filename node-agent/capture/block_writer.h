@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -111,6 +112,7 @@ class BlockWriter {
   TypeNames TypesOf(const postgres::RelationMessage& relation) const;
   absl::Status AddVersions(const std::shared_ptr<const CapturedRelation>& relation,
                            const postgres::Message& message, absl::string_view change);
+  void PutRaised(uint32_t table_oid);
   void PutVersion(const std::shared_ptr<const CapturedRelation>& relation, absl::string_view key,
                   bool dead, absl::string_view change);
   // Adds the claims of what was added since to the batch, which must not be written before.
@@ -136,6 +138,7 @@ class BlockWriter {
   BlockBuilder builder_;
   absl::flat_hash_map<uint32_t, std::string> types_;
   // Which announcement of a relation the block that is being built carries.
+  std::pair<Lsn, uint32_t> raised_;  // transaction and table that PutRaised() was last called for
   absl::flat_hash_map<uint32_t, const CapturedRelation*> in_block_;
   std::vector<EncodedBlock> sealed_;
   size_t sealed_bytes_ = 0;

@@ -47,11 +47,20 @@ std::map<FaultKind, int> SomeFaults() {
           {FaultKind::kRowLocks, 8},        {FaultKind::kRewrite, 3}};
 }
 
+// Rows without a key have nothing but their commit times, which freezing and rewriting takes.
+std::map<FaultKind, int> KeylessFaults() {
+  std::map<FaultKind, int> faults = SomeFaults();
+  faults.erase(FaultKind::kFreeze);
+  faults.erase(FaultKind::kRewrite);
+  return faults;
+}
+
 std::map<Operation, int> AllOperations() {
   return {
       {Operation::kUpsert, 30},    {Operation::kUpdate, 30},    {Operation::kInsert, 10},
       {Operation::kDelete, 14},    {Operation::kKeyChange, 8},  {Operation::kExchange, 6},
       {Operation::kBulkUpsert, 1}, {Operation::kBulkDelete, 1}, {Operation::kTruncate, 1},
+      {Operation::kRefill, 1},
   };
 }
 
@@ -154,6 +163,16 @@ std::vector<Profile> MakeProfiles() {
                       .kinds = {{TableKind::kParent, 1}},
                       .tables = 1,
                       .fault_max = absl::Seconds(2)});
+  profiles.push_back({.name = "logs",
+                      .about = "tables without a key, which users fill, truncate and fill again",
+                      .faults = KeylessFaults(),
+                      .operations = {{Operation::kInsert, 30},
+                                     {Operation::kBulkUpsert, 2},
+                                     {Operation::kTruncate, 2},
+                                     {Operation::kRefill, 4}},
+                      .kinds = {{TableKind::kLog, 1}},
+                      .tables = 2,
+                      .fault_max = absl::Seconds(1)});
   return profiles;
 }
 

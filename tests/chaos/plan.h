@@ -29,6 +29,7 @@ enum class TableKind {
   kUnique,   // there are further unique indexes, or exclusion constraints
   kFolded,   // it has a policy, see policies.h
   kCounter,  // it has policy delta, and rows that are there for ever
+  kLog,      // it has no key: users only add to it, and empty it
   kParent,   // the table after it references it
   kChild,
 };
@@ -61,8 +62,8 @@ struct TableSpec {
   bool last_update_wins() const { return policies.empty(); }
   std::string KeyExpression(const std::string& number) const;  // comma-separated, of SQL
   std::string KeyColumns() const;
-  std::string KeyCondition(int64_t number) const;
-  std::string KeyOf(int64_t number) const;  // always in the same form
+  std::string KeyCondition(int64_t number) const;  // true for every row, if there is no key
+  std::string KeyOf(int64_t number) const;         // always in the same form
 };
 inline constexpr int64_t kBulkKeys = 1000;
 
@@ -101,6 +102,7 @@ enum class Operation {
   kKeyChange,
   kExchange,
   kTruncate,
+  kRefill,  // a truncate, and rows behind it in the same transaction
   kBulkUpsert,
   kBulkDelete,
 };

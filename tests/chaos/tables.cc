@@ -137,6 +137,7 @@ std::string TableSpec::KeyOf(int64_t number) const {
 }
 
 std::string TableSpec::KeyCondition(int64_t number) const {
+  if (key.empty()) return "true";
   return absl::StrCat("(", KeyColumns(), ") = (", KeyOf(number), ")");
 }
 
@@ -149,7 +150,10 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
   if (hot_keys != 0) table.hot_keys = hot_keys;
   const bool family = kind == TableKind::kParent || kind == TableKind::kChild;
   // Of equal keys that look different the conflict log may show another look.
-  const KeyForm& form = random.Pick(family ? PlainKeyForms() : KeyForms());
+  static const KeyForm no_key;
+  const KeyForm& form = kind == TableKind::kLog ? no_key
+                        : family                ? random.Pick(PlainKeyForms())
+                                                : random.Pick(KeyForms());
   std::vector<std::string> columns;
   for (const auto& [column, type] : form.columns) {
     columns.push_back(absl::StrCat(column, " ", type));
@@ -196,10 +200,13 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
     columns.push_back(exclusion.ddl);
     if (exclusion.deferrable) table.exchanged = "r";
   }
-  columns.push_back(absl::StrCat("PRIMARY KEY (", table.KeyColumns(), ")"));
+  if (!table.key.empty()) {
+    columns.push_back(absl::StrCat("PRIMARY KEY (", table.KeyColumns(), ")"));
+  }
   table.ddl = absl::StrCat("CREATE TABLE ", name, " (", absl::StrJoin(columns, ", "), ")");
   if (partitioned) {
-    absl::StrAppend(&table.ddl, " PARTITION BY HASH (", table.key.front(), ");\n");
+    absl::StrAppend(&table.ddl, " PARTITION BY HASH (", table.key.empty() ? "w" : table.key.front(),
+                    ");\n");
     for (int part = 0; part < 3; ++part) {
       absl::StrAppend(&table.ddl, "CREATE TABLE ", name, "_", part, " PARTITION OF ", name,
                       " FOR VALUES WITH (MODULUS 3, REMAINDER ", part, ");\n");
@@ -210,7 +217,7 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
   std::vector<std::string> relations = {name};
   if (partitioned) relations = {name, name + "_0", name + "_1", name + "_2"};
   // Without it, large values are left out of updates that do not change them.
-  const bool full = folded || random.Percent(30);
+  const bool full = folded || (kind != TableKind::kLog && random.Percent(30));
   for (const std::string& relation : relations) {
     if (large && (relation != name || !partitioned)) {
       absl::StrAppend(&table.ddl, "ALTER TABLE ", relation,

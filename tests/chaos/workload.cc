@@ -114,6 +114,7 @@ class Workload::User {
     const TableSpec& table = plan_.tables[table_];
     const int64_t key = random_.Below(table.hot_keys);
     if (table.kind == TableKind::kCounter) return Add(table, key);
+    if (table.kind == TableKind::kLog) return WriteLog(table);
     switch (random_.PickWeighted(plan_.profile.operations)) {
       case Operation::kUpsert:
         return Upsert(table, key);
@@ -129,12 +130,46 @@ class Workload::User {
         return Exchange(table, key);
       case Operation::kTruncate:
         return Truncate(table);
+      case Operation::kRefill:
+        RETURN_IF_ERROR(Truncate(table));
+        RETURN_IF_ERROR(Upsert(table, key));
+        return Upsert(table, random_.Below(table.hot_keys));
       case Operation::kBulkUpsert:
         return BulkUpsert(table);
       case Operation::kBulkDelete:
         // By what the rows hold, as no index knows it.
         return Delete(table, absl::StrCat("w % 3 = ", random_.Below(3), " AND prev IS NULL"));
     }
+    return absl::OkStatus();
+  }
+
+  // What users do to a table without a key.
+  absl::Status WriteLog(const TableSpec& table) {
+    switch (random_.PickWeighted(plan_.profile.operations)) {
+      case Operation::kTruncate:
+        return Truncate(table);
+      case Operation::kRefill:
+        RETURN_IF_ERROR(Truncate(table));
+        if (random_.OneIn(4)) {
+          RETURN_IF_ERROR(Append(table, random_.Between(1, 3)));
+          RETURN_IF_ERROR(Truncate(table));
+        }
+        return Append(table, random_.OneIn(10) ? kMostBulkRows : random_.Between(1, 3));
+      case Operation::kBulkUpsert:
+        return Append(table, random_.Between(100, kMostBulkRows));
+      default:
+        return Append(table, 1);
+    }
+  }
+
+  absl::Status Append(const TableSpec& table, int64_t rows) {
+    const int64_t first = journal_->TakeNumbers(rows);
+    const auto [columns, values] = Values(table, absl::StrCat(first, " + i"), /*all=*/true);
+    ASSIGN_OR_RETURN(const postgres::Result result,
+                     client_.Exec(absl::StrCat("INSERT INTO ", table.name, " (", columns,
+                                               ") SELECT ", values, " FROM generate_series(0, ",
+                                               rows - 1, ") AS i RETURNING w, prev")));
+    Wrote(result);
     return absl::OkStatus();
   }
 
