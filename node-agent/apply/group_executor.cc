@@ -637,7 +637,8 @@ void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Ver
   if (kind == ConflictKind::kNone) return;
   // A row of unknown version is an old one, which everybody had seen.
   const bool against_nothing = !local.has_value() && !state.row.has_value();
-  if (local.has_value() ? Seen(op, *local) : !against_nothing) return;
+  // Nor is it one that an own change, merged again, finds nothing to do: it has done it.
+  if (local.has_value() ? Seen(op, *local) : !against_nothing || options_.merges_own) return;
   ++conflicts_.by_kind[kind];
   ++conflicts_
         .by_table[{run.ops->table->table().DisplayName(), std::string(conflict::ToString(kind))}];
