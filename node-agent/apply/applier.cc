@@ -26,6 +26,10 @@ constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
 constexpr absl::Duration kPingInterval = absl::Seconds(1);
 constexpr absl::Duration kRetryInterval = absl::Seconds(30);
 constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
+constexpr absl::Duration kTellOfLockAfter = absl::Seconds(1);
+constexpr absl::Duration kLockPoll = absl::Milliseconds(100);
+// What is in the way may be something else than it was.
+constexpr absl::Duration kLockPatience = absl::Seconds(10);
 constexpr absl::Duration kFetchInterval = absl::Milliseconds(200);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
 // A unique value that a user's transaction took just now is seen at the next attempt. What goes on
@@ -71,6 +75,7 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
                  .history = parts_.fold_history},
                 origin, merges_own()),
       group_limit_(options_.group_max_transactions),
+      locks_(options_.conninfo, absl::StrCat("bdr locks ", ToString(origin))),
       group_transactions_(options_.group_transactions),
       group_seconds_(options_.group_seconds),
       claim_reader_({.conninfo = options_.conninfo,
@@ -236,6 +241,10 @@ absl::Status Applier::Session() {
   if (!merges_own()) reader_.Seek(committed_);
   RETURN_IF_ERROR(connection_->EnterPipeline());
   pipe_ = std::make_unique<Pipe>(connection_.get(), &activity_);
+  pipe_->SetSlow(LockWaits::kAskAfter, [this] {
+    locks_.AskAbout(connection_->backend_pid());
+    TellOfLock();
+  });
   foreign_keys_.Reset();
   return Loop();
 }
@@ -306,6 +315,7 @@ absl::Status Applier::ReadOrigins() {
   executor_options_.origin = origin_;
   executor_options_.own_node = parts_.progress->own().node;
   executor_options_.merges_own = merges_own();
+  executor_options_.locks = &locks_;
   executor_options_.is_pending = [this](const conflict::Version& version) {
     if (version.origin.node == parts_.progress->own().node) return false;
     const std::optional<Lsn> applied = parts_.progress->CommittedLsn(version.origin);
@@ -634,14 +644,16 @@ absl::Status Applier::ApplyPending() {
       group_transactions_.Observe(static_cast<double>(applied));
       group_seconds_.Observe(absl::ToDoubleSeconds(took));
       FitGroups(applied, SteadyNow() - begun_at_);
+      PassedLocks();
       collisions_ = 0;
       left_out_ = 0;
       MutexLock lock(&mu_);
       retry_ = false;
       continue;
     }
-    if (stopping_ || rewind_ || connection_->broken() || absl::IsUnavailable(status) ||
-        absl::IsDataLoss(status)) {
+    const bool blocked = IsLockTimeout(status);
+    if (stopping_ || rewind_ || connection_->broken() ||
+        (absl::IsUnavailable(status) && !blocked) || absl::IsDataLoss(status)) {
       return status;
     }
     Rollback();
@@ -649,6 +661,12 @@ absl::Status Applier::ApplyPending() {
     {
       MutexLock lock(&mu_);
       ++tally_.retries;
+    }
+    if (blocked) {
+      // What comes before the row that somebody has locked need not wait for him.
+      WaitForLock(/*at_once=*/size > 1);
+      size = std::max<size_t>(1, size / 2);
+      continue;
     }
     const bool left_out = IsLeftOut(status);
     if (left_out ? ComeAgainAfterLeftOut(size, &status) : absl::IsAborted(status)) {
@@ -777,6 +795,39 @@ absl::Status Applier::WaitForCapture() {
               absl::StrCat("for capture of this node: ", passed.message()));
   }
   return absl::UnavailableError("the applier was told to stop");
+}
+
+// After some time a person may want to know whose lock it is.
+void Applier::TellOfLock() {
+  if (blocked_since_ == absl::InfiniteFuture()) blocked_since_ = begun_at_;
+  if (locks_.reason().empty() || SteadyNow() - blocked_since_ < kTellOfLockAfter) return;
+  SetHealth(Health::Level::kWarning, "waiting", locks_.reason());
+  if (std::exchange(blocked_by_, locks_.reason()) == locks_.reason()) return;
+  LogWarning("apply", {{"state", "waiting"}, {"origin", ToString(origin_)}}, blocked_by_);
+}
+
+// After a rollback, with nothing registered: it may take as long as somebody else's transaction.
+void Applier::WaitForLock(bool at_once) {
+  activity_.Set("waits for a lock that somebody holds");
+  locks_.TimedOut(connection_->backend_pid());
+  bool there = locks_.knows_holders();
+  const absl::Time until = SteadyNow() + (at_once ? absl::ZeroDuration() : kLockPatience);
+  TellOfLock();
+  if (!there && !at_once) WaitABit(kLockPoll);
+  while (there && !stopping_ && !rewind_ && SteadyNow() < until) {
+    WaitABit(kLockPoll);
+    TellOfLock();
+    there = locks_.StillThere();
+    MutexLock lock(&mu_);
+    if (std::exchange(retry_, false)) break;
+  }
+  locks_.SetBrief(there);
+}
+
+void Applier::PassedLocks() {
+  locks_.Passed();
+  blocked_since_ = absl::InfiniteFuture();
+  blocked_by_.clear();
 }
 
 // No row is locked, and no key held: it may take as long as another node is away.
@@ -1110,7 +1161,10 @@ absl::Status Applier::QueueBegin(int64_t newest_us) {
     RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SET ", kStableXidSetting, " = '", stable, "'")));
     stable_xid_ = stable;
   }
+  locks_.BeginAttempt();
   RETURN_IF_ERROR(pipe_->Exec("BEGIN"));
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
+      "SET LOCAL lock_timeout = '", absl::ToInt64Milliseconds(locks_.row_timeout()), "ms'")));
   if (BDR_RULE_BROKEN("clock_wait")) return absl::OkStatus();
   return pipe_->Exec(absl::StrCat("SELECT bdr.require_clock_past(",
                                   TimestampSql(parts_.clock_gate->MustHavePassed(newest_us)), ")"));

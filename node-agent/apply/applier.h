@@ -4,7 +4,8 @@
 //   connecting   no session, or the old one's backend still holds the origin
 //   rebuilding   row versions that a machine crash took from the store come back from the log
 //   applying     all that is ready is applied, or there is nothing to do
-//   waiting      for what another origin committed before (causal order), capture, keys or a clock
+//   waiting      for what another origin committed before (causal order), capture, keys, a clock,
+//                or a lock that a user holds
 //   held         a transaction lies in the future of this server's clock by more than the limit
 //   stopped      a transaction cannot be applied; a person is needed, or the next automatic try
 // connecting -> rebuilding -> applying <-> waiting | held | stopped; any -> connecting on a lost
@@ -45,6 +46,7 @@
 #include "node-agent/apply/group_plan.h"
 #include "node-agent/apply/group_versions.h"
 #include "node-agent/apply/local_relation.h"
+#include "node-agent/apply/lock_waits.h"
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 #include "node-agent/apply/row_source.h"
@@ -232,6 +234,9 @@ class Applier {
                            const std::vector<uint32_t>& tables, bool all, StampRange stamps,
                            KeyTable::Registration* registration);
   absl::Status WaitForCapture();
+  void TellOfLock();
+  void WaitForLock(bool at_once);
+  void PassedLocks();
   absl::Status FetchValues(bool may_be_split);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
   void CountConflictsLocked(const ConflictCounts& conflicts) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -271,6 +276,9 @@ class Applier {
   size_t group_limit_;  // transactions of a group, so that it takes no longer than it may
   // Of the local transaction that is open, or was last.
   absl::Time begun_at_ = absl::InfinitePast();
+  LockWaits locks_;
+  absl::Time blocked_since_ = absl::InfiniteFuture();  // by somebody's lock
+  std::string blocked_by_;                             // as was logged last
   Histogram group_transactions_;
   Histogram group_seconds_;
   ClaimReader claim_reader_;

@@ -216,6 +216,7 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
         NoteRefused(attempt.refused);
         NoteOrphans(attempt.orphans, attempt.orphans_queued);
         values_.Clear();
+        PassedLocks();
         return status;
       }
     }
@@ -225,6 +226,10 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
       RETURN_IF_ERROR(WaitFor(attempt, stamps, &registration, &found_before));
     } else if (postgres::Sqlstate(status) == kClockBehind) {
       WaitForServerClock(letter.stamp_us);
+    } else if (IsLockTimeout(status)) {
+      registration.Release();
+      WaitForLock(/*at_once=*/false);
+      RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
     } else if (!absl::IsAborted(status) || ++aborted > 20) {
       return IsLeftOut(status) ? ExplainLeftOut(status, pipe_.get()) : status;
     }

@@ -29,8 +29,9 @@ absl::Status ClaimedTable::QueueHolders() {
   const BoundTable& table = *ops_->table;
   if (table.table().deferrable_unique) {
     // Nothing checks such constraints under the replica role, so nobody else may write meanwhile.
-    RETURN_IF_ERROR(context_.pipe->Exec(absl::StrCat("LOCK TABLE ", table.table().QualifiedName(),
-                                                     " IN SHARE ROW EXCLUSIVE MODE")));
+    RETURN_IF_ERROR(context_.locks->QueueTableLock(context_.pipe, table.table().QualifiedName(),
+                                                   table.table().DisplayName(), table.table().oid,
+                                                   "SHARE ROW EXCLUSIVE"));
   }
   const std::vector<ConstraintInfo>& constraints = table.table().constraints;
   for (size_t c = 0; c < constraints.size(); ++c) {

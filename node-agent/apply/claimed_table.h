@@ -21,6 +21,7 @@
 #include "conflict/version_store.h"
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
+#include "node-agent/apply/lock_waits.h"
 #include "node-agent/apply/target_writer.h"
 
 namespace bdr::agent {
@@ -28,6 +29,7 @@ namespace bdr::agent {
 // What a table's run needs of its group. Everything outlives it.
 struct ClaimedContext {
   Pipe* pipe;
+  LockWaits* locks;
   const conflict::VersionStore* versions;
   OriginId origin;  // whose transactions these are, and where they end
   Lsn first_lsn;

@@ -49,6 +49,7 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
   before_ = &before;
   first_ = &plan.first();
   claimed_context_ = {.pipe = pipe_,
+                      .locks = options_.locks,
                       .versions = store_,
                       .origin = options_.origin,
                       .first_lsn = first_->end_lsn,
@@ -797,8 +798,9 @@ absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
                   "pg_catalog.pg_xact_commit_timestamp(t.xmin) > "
                   "('epoch'::pg_catalog.timestamptz + ",
                   truncate.stamp.time_us, " * '1 microsecond'::pg_catalog.interval)");
-    RETURN_IF_ERROR(
-        pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ACCESS EXCLUSIVE MODE")));
+    RETURN_IF_ERROR(options_.locks->QueueTableLock(pipe_, table->Only(),
+                                                   table->table().DisplayName(), table->table().oid,
+                                                   "ACCESS EXCLUSIVE"));
     const std::string older = absl::StrCat(
         table->Only(), " AS t WHERE NOT COALESCE(", newer,
         " AND NOT (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",

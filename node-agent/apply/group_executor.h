@@ -30,6 +30,7 @@
 #include "node-agent/apply/group_claims.h"
 #include "node-agent/apply/group_plan.h"
 #include "node-agent/apply/group_versions.h"
+#include "node-agent/apply/lock_waits.h"
 #include "node-agent/apply/missing_values.h"
 #include "node-agent/apply/pipe.h"
 
@@ -48,6 +49,7 @@ struct ExecutorOptions {
   // Whether a version in the store is of a transaction that is not applied here yet.
   std::function<bool(const conflict::Version&)> is_pending = {};
   FoldOptions fold = {};  // for tables that fold
+  LockWaits* locks = nullptr;
 };
 
 struct ConflictCounts {

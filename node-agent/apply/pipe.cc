@@ -56,6 +56,18 @@ void Pipe::DropHandlers() {
   for (Expected& expected : expected_) expected.handler = nullptr;
 }
 
+absl::StatusOr<postgres::Result> Pipe::Next() {
+  absl::Duration patience = slow_after_;
+  while (true) {
+    absl::StatusOr<postgres::Result> result = connection_->Next(patience);
+    if (!absl::IsDeadlineExceeded(result.status()) || connection_->broken() || slow_ == nullptr) {
+      return result;
+    }
+    slow_();
+    patience *= 2;
+  }
+}
+
 absl::Status Pipe::Finish() {
   absl::Status first = connection_->Sync();
   if (!first.ok()) return first;
@@ -64,7 +76,7 @@ absl::Status Pipe::Finish() {
     const Expected expected = std::move(expected_.front());
     expected_.pop_front();
     Tell(expected.label);
-    const absl::StatusOr<postgres::Result> result = connection_->Next();
+    const absl::StatusOr<postgres::Result> result = Next();
     if (!result.ok()) {
       preparing_.erase(expected.prepared);
       if (first.ok()) first = result.status();
@@ -81,7 +93,7 @@ absl::Status Pipe::Finish() {
     if (expected.handler && first.ok()) first = expected.handler(*result);
   }
   Tell("Sync");
-  const absl::StatusOr<postgres::Result> sync = connection_->Next();
+  const absl::StatusOr<postgres::Result> sync = Next();
   Tell("");
   if (first.ok() && !sync.ok()) first = sync.status();
   return first;

@@ -5,13 +5,16 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "node-agent/apply/activity.h"
+#include "absl/time/time.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -37,6 +40,13 @@ class Pipe {
   // by the next Finish().
   absl::Status Finish();
 
+  // From now on Finish() calls `slow` where an answer takes longer than `after`, and again and
+  // again at growing distances while it does not come. `slow` does not use this connection.
+  void SetSlow(absl::Duration after, std::function<void()> slow) {
+    slow_after_ = after;
+    slow_ = std::move(slow);
+  }
+
   // Forgets what was to be done with results that are still to come: whoever queued it is gone.
   void DropHandlers();
 
@@ -50,9 +60,13 @@ class Pipe {
     if (activity_ != nullptr) activity_->SetStatement(statement);
   }
 
+  absl::StatusOr<postgres::Result> Next();
+
   postgres::Connection* const connection_;
   Activity* const activity_;
   absl::flat_hash_map<std::string, std::string> labels_;  // by name of the statement
+  absl::Duration slow_after_ = absl::InfiniteDuration();
+  std::function<void()> slow_;
   absl::flat_hash_set<std::string> prepared_;
   absl::flat_hash_set<std::string> preparing_;
   std::deque<Expected> expected_;

@@ -123,7 +123,8 @@ absl::Status Truncater::Run(const TruncateOp& truncate) {
 absl::Status Truncater::Lock(const TruncateOp& truncate) {
   const char* const mode = options_.merges_own ? "SHARE ROW EXCLUSIVE" : "ACCESS EXCLUSIVE";
   for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
-    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("LOCK TABLE ", table->Only(), " IN ", mode, " MODE")));
+    RETURN_IF_ERROR(options_.locks->QueueTableLock(
+        pipe_, table->Only(), table->table().DisplayName(), table->table().oid, mode));
   }
   return pipe_->Finish();
 }
