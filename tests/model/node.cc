@@ -90,6 +90,13 @@ void Node::LocalWrite() {
         rows[k].exists = false;
         written[k] = true;
       }
+      if (dice < 97) continue;
+      // And fills it again, with a row that claims nothing.
+      Content content;
+      content.note = world_->next_note++;
+      changes.push_back({.kind = Kind::kInsert, .key = key, .row = content});
+      rows[key].exists = true;
+      rows[key].content = content;
     }
   }
   if (changes.empty()) return;

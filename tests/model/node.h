@@ -112,6 +112,7 @@ class Node {
     std::array<bool, kMaxKeys> recorded{};
     std::array<std::optional<uint32_t>, kMaxKeys> found_before{};  // xmin; 0: nothing stood there
     std::array<std::optional<uint32_t>, kMaxKeys> must_wait{};
+    bool waited = false;  // for capture, at an attempt before
     Open open;
     std::array<bool, kMaxKeys> unseats{};  // keys that it must hold to take their rows away
     Lsn wait_for;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "conflict/found_rule.h"
+#include "conflict/truncate_rule.h"
 #include "tests/model/node.h"
 
 namespace bdr::model {
@@ -68,6 +69,7 @@ void Node::Apply(int slot) {
               applier.found_before[key] = applier.must_wait[key];
             }
           }
+          applier.waited = true;
           applier.phase = Phase::kRegistered;
         }
         break;
@@ -106,6 +108,7 @@ void Node::Connect(int slot) {
   applier.recorded.fill(false);
   applier.unseats.fill(false);
   applier.found_before.fill(std::nullopt);
+  applier.waited = false;
   if (merges_own(slot)) {
     for (int origin = 0; origin < world_->nodes; ++origin) {
       if (origin != index_ && !agent.rebuilt[origin]) return;
@@ -180,6 +183,7 @@ void Node::Gather(int slot) {
   applier.recorded.fill(false);
   applier.unseats.fill(false);
   applier.found_before.fill(std::nullopt);
+  applier.waited = false;
   const int most = world_->random.Between(1, 3);
   const auto take = [&](const Transaction* transaction) {
     for (size_t i = 0; i < transaction->changes.size(); ++i) {
@@ -370,14 +374,20 @@ Node::Ran Node::RunTruncate(int slot, const Op& op) {
     const Row& row = View(applier.open, key);
     if (!row.exists) continue;
     const FoundRow found = FoundOf(row);
-    if (!found.own) {
-      if (found.local_writer && !conflict::SurelyOlder(found, op.stamp(), raise_us) &&
-          !CapturePassed(applier, key, row)) {
-        return MustWait(slot, key);
-      }
+    // What users left behind an own truncate is never surely older, whatever its time.
+    const bool behind_own = merges_own(slot) && found.local_writer;
+    if (!found.own && (behind_own || !conflict::SurelyOlder(found, op.stamp(), raise_us))) {
       const VersionOf& known = store_.versions[key];
-      // Of its own transaction: what came after it.
-      if (known.stamp > op.stamp() || (known.stamp == op.stamp() && !known.dead)) continue;
+      const conflict::RowMet met{.local_writer = found.local_writer,
+                                 .time_us = found.time_us,
+                                 .captured = CapturePassed(applier, key, row),
+                                 .waited = applier.waited,
+                                 .applied = !found.local_writer};
+      const conflict::TruncateVerdict verdict = conflict::JudgeTruncated(
+          op.stamp(), met, IdOf(index_),
+          known.stamp == conflict::kNever ? std::nullopt : std::optional<Stamp>(known.stamp));
+      if (verdict == conflict::TruncateVerdict::kWait) return MustWait(slot, key);
+      if (verdict == conflict::TruncateVerdict::kStays) continue;
     }
     if (const Ran ran = Write(slot, key, nullptr); ran != Ran::kDone) return ran;
   }

@@ -42,13 +42,8 @@ struct Store {
   void PutVersion(int key, Stamp stamp, bool dead) {
     if (stamp >= versions[key].stamp) versions[key] = {.stamp = stamp, .dead = dead};
   }
-  // What the same transaction had written before is dead with it.
-  void PutTruncate(Stamp stamp) {
-    truncated = std::max(truncated, stamp);
-    for (VersionOf& version : versions) {
-      if (version.stamp == stamp) version.dead = true;
-    }
-  }
+  // The versions of what the same transaction had written before stay as they are.
+  void PutTruncate(Stamp stamp) { truncated = std::max(truncated, stamp); }
   void PutClaims(int key, const Content& row, Stamp stamp, int constraints);
 
   // Whether another key has claimed the row's value under this constraint (0..2 unique, 3 the
