@@ -332,6 +332,20 @@ void Complete(const ConnectOptions& options, ConnInfo* info) {
   info->SetDefault("keepalives_count", "3");
 }
 
+// Which function failed, by the context of an error, and what to do; "" if none did. Contexts may
+// hold values of rows, so nothing else is taken.
+std::string InFunction(absl::string_view context) {
+  for (const absl::string_view line : absl::StrSplit(context, '\n')) {
+    if (!absl::StartsWith(line, "PL/pgSQL function") && !absl::StartsWith(line, "SQL function")) {
+      continue;
+    }
+    return absl::StrCat("; in ", line,
+                        ", which runs with search_path pg_catalog here: name schemas in it, or "
+                        "give it the path it needs (ALTER FUNCTION ... SET search_path = ...)");
+  }
+  return "";
+}
+
 std::string Target(PGconn* conn) {
   const auto text = [](const char* value) {
     return value == nullptr || *value == '\0' ? "(default)" : value;
@@ -402,6 +416,10 @@ absl::Status ErrorStatus(absl::string_view what, const PGresult* result, PGconn*
   const bool of_constraint = absl::StartsWith(sqlstate, "23");
   if (!detail.empty() && !of_constraint) absl::StrAppend(&message, "; ", detail);
   if (!hint.empty()) absl::StrAppend(&message, "; ", hint);
+  // Something that a function names is not there: on our search_path, that is.
+  if (sqlstate == "42P01" || sqlstate == "42883" || sqlstate == "42704" || sqlstate == "3F000") {
+    absl::StrAppend(&message, InFunction(Field(result, PG_DIAG_CONTEXT)));
+  }
   absl::StrAppend(&message, " (SQLSTATE ", sqlstate, ")");
   return WithSqlstate(CodeOf(sqlstate), OneLine(message), sqlstate);
 }

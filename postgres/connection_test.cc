@@ -416,5 +416,18 @@ TEST_F(ConnectionTest, DefaultsOfRoleAndDatabaseDoNotReachOurSessions) {
   EXPECT_NE(*user->QueryValue("SHOW search_path"), "pg_catalog,pg_temp");
 }
 
+TEST_F(ConnectionTest, AFunctionThatLeansOnAnotherSearchPathIsNamed) {
+  ASSERT_OK(
+      connection_->Exec("CREATE FUNCTION public.leans(int) RETURNS int LANGUAGE plpgsql AS "
+                        "$$BEGIN RETURN (SELECT id FROM nowhere); END$$"));
+  ASSERT_OK_AND_ASSIGN(
+      const auto connection,
+      Connection::Connect({.conninfo = server_->conninfo(), .application_name = "bdr test"}));
+  const absl::Status status = connection->Exec("SELECT public.leans(7)").status();
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("in PL/pgSQL function public.leans(integer) line 1"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("ALTER FUNCTION"));
+}
+
 }  // namespace
 }  // namespace bdr::postgres

@@ -49,6 +49,8 @@ absl::Status CheckPublications(postgres::Connection& connection, const std::stri
                                Findings& findings);
 // Tables and other objects that do not replicate, or not as their owner may expect.
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings);
+// Functions that apply runs and that lean on the users' search_path.
+absl::Status CheckFunctions(postgres::Connection& connection, Findings& findings);
 // Columns of published tables: keys without a canonical form, types without a binary form.
 absl::Status CheckColumns(postgres::Connection& connection, Findings& findings);
 

@@ -23,6 +23,7 @@ absl::Status RunChecks(postgres::Connection& connection, std::string role, Findi
   RETURN_IF_ERROR(CheckRights(connection, role, findings));
   RETURN_IF_ERROR(CheckPublications(connection, role, findings));
   RETURN_IF_ERROR(CheckObjects(connection, findings));
+  RETURN_IF_ERROR(CheckFunctions(connection, findings));
   return CheckColumns(connection, findings);
 }
 

@@ -230,5 +230,27 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
   EXPECT_THAT(Text(Bad()), HasSubstr("ALTER SUBSCRIPTION s DISABLE"));
 }
 
+// Those that would fail where rows are applied, and no others.
+TEST_F(NodeCheckTest, FunctionsThatLeanOnTheUsersSearchPathAreNamed) {
+  Start();
+  ASSERT_OK(server_->Exec(
+      "CREATE SCHEMA app; SET search_path = app; CREATE TYPE mood AS ENUM ('a');"
+      "CREATE FUNCTION fine(int) RETURNS boolean LANGUAGE sql AS"
+      " 'SELECT $1 > 0 AND EXISTS (SELECT FROM public.item)';"
+      "CREATE FUNCTION has_path(int) RETURNS boolean LANGUAGE plpgsql SET search_path = app AS"
+      " $$BEGIN RETURN 'a'::mood = 'a'::mood; END$$;"
+      "CREATE FUNCTION has_body(int) RETURNS boolean LANGUAGE sql"
+      " BEGIN ATOMIC SELECT 'a'::mood = 'a'::mood; END;"
+      "CREATE TABLE public.fit (id int PRIMARY KEY CHECK (app.fine(id) AND app.has_path(id) AND"
+      " app.has_body(id)));"
+      "SELECT bdr.sync_publications()"));
+  EXPECT_EQ(Text(Bad()), "");
+  ExpectMended(
+      "SET search_path = app;"
+      "CREATE FUNCTION is_mood(int) RETURNS boolean LANGUAGE plpgsql AS"
+      " $$BEGIN RETURN 'a'::Mood = 'a'; END$$; CREATE DOMAIN judged AS int CHECK (is_mood(VALUE))",
+      Level::kWarning, "ALTER FUNCTION app.is_mood(integer) SET search_path = app, pg_temp");
+}
+
 }  // namespace
 }  // namespace bdr::pg_setup
