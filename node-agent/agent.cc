@@ -298,7 +298,8 @@ absl::Status Agent::StartDataPath() {
                      .settings = settings_.get(),
                      .fold_history = fold_history_.get(),
                      .server_past = server_past_.get(),
-                     .gaps = gaps_.get()});
+                     .gaps = gaps_.get(),
+                     .foreign_origins = &foreign_origins_});
   barrier_ = std::make_unique<CaptureBarrier>(
       sql, [capture = capture_.get()](Lsn lsn, absl::Duration timeout) {
         return capture->WaitThrough(lsn, timeout);
@@ -307,7 +308,8 @@ absl::Status Agent::StartDataPath() {
       Watcher::Options{.conninfo = config_.database,
                        .slot = slot,
                        .conflict_log_max_age = config_.conflict_log_max_age,
-                       .conflict_log_max_rows = config_.conflict_log_max_rows},
+                       .conflict_log_max_rows = config_.conflict_log_max_rows,
+                       .publish_new_tables = config_.publish_new_tables},
       Watcher::Parts{.database = database_.get(),
                      .log = log_.get(),
                      .progress = progress_.get(),
@@ -318,7 +320,8 @@ absl::Status Agent::StartDataPath() {
                      .stable_xid = &stable_xid_,
                      .keys = keys_.get(),
                      .fold_history = fold_history_.get(),
-                     .server_past = server_past_.get()});
+                     .server_past = server_past_.get(),
+                     .foreign_origins = &foreign_origins_});
   row_client_ = std::make_unique<RowClient>(
       RowClient::Options{.self = own_.node,
                          .cluster_id = membership().cluster_id,

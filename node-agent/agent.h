@@ -46,6 +46,7 @@
 #include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
 #include "node-agent/table_cache.h"
+#include "node-agent/upkeep/foreign_origins.h"
 #include "node-agent/watcher.h"
 
 namespace grpc {
@@ -132,6 +133,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<KeyTable> keys_;
   StableXid stable_xid_;
+  ForeignOrigins foreign_origins_;
   std::unique_ptr<OwnChanges> own_changes_;
   int64_t newest_applied_us_ = 0;  // before this agent began: no stamp applied was later
   Lsn fenced_at_;                  // local WAL when no earlier session could commit any more

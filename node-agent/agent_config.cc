@@ -87,6 +87,10 @@ config::Declaration DeclareAgentConfig(AgentConfig* config) {
               "what to do about a transaction that cannot be applied: `stop` its origin until it "
               "can, or put it aside whole in bdr.dead_letter and go on",
               {.default_value = "stop", .one_of = {"stop", "dead_letter"}});
+  keys.Bool("publish_new_tables", &config->publish_new_tables,
+            "whether tables that are made, or made again, are published by the agent within "
+            "seconds; else status warns of them until somebody runs bdr.sync_publications()",
+            {.default_value = "true"});
   keys.Duration("conflict_log.max_age", &config->conflict_log_max_age,
                 "age at which rows leave bdr.conflict_log", {.default_value = "7d", .min = "1m"});
   keys.Integer("conflict_log.max_rows", &config->conflict_log_max_rows,

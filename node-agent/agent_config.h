@@ -28,6 +28,7 @@ struct AgentConfig : DaemonConfig {
   absl::Duration apply_group_max_time;
   absl::Duration apply_stall_warning;
   std::string on_apply_error;  // stop or dead_letter
+  bool publish_new_tables = true;
 
   absl::Duration conflict_log_max_age;
   int64_t conflict_log_max_rows = 0;

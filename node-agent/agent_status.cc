@@ -139,6 +139,9 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   if (const auto own = parts.peers->own_health(); own.has_value()) {
     take(*own, "merging own changes again");
   }
+  take(parts.watcher->unpublished(), "publications");
+  take(parts.watcher->foreign_origins(), "other tools");
+
   const std::vector<Peers::Status> peers = parts.peers->status();
   const auto name_of = [&peers](NodeId node) -> std::string {
     for (const Peers::Status& peer : peers) {

@@ -20,6 +20,7 @@ constexpr absl::Duration kPulse = absl::Milliseconds(50);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kBoundInterval = absl::Minutes(1);
+constexpr absl::Duration kOriginsInterval = absl::Seconds(5);
 // Of rows that fold, at each look: enough for tens of thousands a second.
 constexpr size_t kSweptKeys = 5000;
 constexpr absl::Duration kRetry = absl::Milliseconds(500);
@@ -29,6 +30,7 @@ constexpr absl::Duration kRetry = absl::Milliseconds(500);
 Watcher::Watcher(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(parts),
+      unpublished_(options_.publish_new_tables),
       sweeper_(parts.database, parts.fold_history, parts.keys) {
   thread_ = std::thread([this] { Run(); });
 }
@@ -81,7 +83,7 @@ absl::Status Watcher::Look() {
       const postgres::Result result,
       connection_->Exec("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8, "
                         "pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), "
-                        "pg_snapshot_xmin(pg_current_snapshot())"));
+                        "pg_snapshot_xmin(s), pg_snapshot_xmax(s) FROM pg_current_snapshot() s"));
   Pulse pulse;
   if (!absl::SimpleAtoi(result.value(0, 0), &pulse.clock_us)) {
     return absl::InternalError("the server's clock is no number");
@@ -89,7 +91,9 @@ absl::Status Watcher::Look() {
   ASSIGN_OR_RETURN(pulse.insert_lsn, ParseLsn(result.value(0, 1)));
   ASSIGN_OR_RETURN(pulse.flush_lsn, ParseLsn(result.value(0, 2)));
   uint64_t xid = 0;  // of 64 bits; a row's xmin has the lower half
-  if (!absl::SimpleAtoi(result.value(0, 3), &xid)) {
+  uint64_t next_xid = 0;
+  if (!absl::SimpleAtoi(result.value(0, 3), &xid) ||
+      !absl::SimpleAtoi(result.value(0, 4), &next_xid)) {
     return absl::InternalError("the server's oldest running xid is no number");
   }
   parts_.stable_xid->Seen(static_cast<uint32_t>(xid), pulse.insert_lsn, pulse.clock_us);
@@ -126,7 +130,12 @@ absl::Status Watcher::Look() {
     last_bound_ = now;
     RETURN_IF_ERROR(BoundConflictLog());
   }
-  return absl::OkStatus();
+  if (now - last_origins_ > kOriginsInterval && pulse.insert_lsn != origins_looked_at_) {
+    last_origins_ = now;
+    origins_looked_at_ = pulse.insert_lsn;
+    RETURN_IF_ERROR(parts_.foreign_origins->Look(connection_.get()));
+  }
+  return unpublished_.Look(connection_.get(), xid, next_xid);
 }
 
 absl::Status Watcher::RestartFlushing() {

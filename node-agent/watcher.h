@@ -1,5 +1,6 @@
 // Looks at the local PostgreSQL all the time, and does what follows from it: positions become
-// durable, what all members have is forgotten, the conflict log stays bounded.
+// durable, what all members have is forgotten, the conflict log stays bounded, and what does not
+// travel is told of.
 #pragma once
 
 #include <atomic>
@@ -15,10 +16,13 @@
 #include "node-agent/capture/capture.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
+#include "node-agent/health.h"
 #include "node-agent/history_sweeper.h"
 #include "node-agent/progress.h"
 #include "node-agent/server_past.h"
 #include "node-agent/stable_xid.h"
+#include "node-agent/upkeep/foreign_origins.h"
+#include "node-agent/upkeep/unpublished_tables.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -31,6 +35,7 @@ class Watcher {
     std::string slot;
     absl::Duration conflict_log_max_age = absl::Hours(24 * 7);
     int64_t conflict_log_max_rows = 1'000'000;
+    bool publish_new_tables = true;
   };
   struct Parts {  // all outlive the Watcher
     Database* database;
@@ -44,6 +49,7 @@ class Watcher {
     KeyTable* keys;
     const conflict::HistoryStore* fold_history;
     ServerPast* server_past;
+    ForeignOrigins* foreign_origins;
   };
   struct Seen {
     bool reachable = false;
@@ -57,6 +63,9 @@ class Watcher {
   ~Watcher();
 
   Seen seen() const;
+  // What does not travel: tables that are not published, what other tools write.
+  Health unpublished() const { return unpublished_.health(); }
+  Health foreign_origins() const { return parts_.foreign_origins->health(); }
 
  private:
   void Run();
@@ -72,6 +81,9 @@ class Watcher {
   absl::Time last_durable_;
   absl::Time last_slot_;
   absl::Time last_bound_;
+  absl::Time last_origins_;
+  Lsn origins_looked_at_;  // where the WAL stood then
+  UnpublishedTables unpublished_;
   HistorySweeper sweeper_;
   Lsn merged_;  // own changes merged again, as written down
 

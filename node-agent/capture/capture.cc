@@ -14,6 +14,7 @@
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
+#include "node-agent/upkeep/foreign_origins.h"
 #include "postgres/connection.h"
 #include "postgres/pgoutput.h"
 
@@ -428,9 +429,10 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
     changes_.clear();
     spilled_.clear();
     spilled_relations_.clear();
-  } else if (std::holds_alternative<postgres::OriginMessage>(message)) {
+  } else if (const auto* origin = std::get_if<postgres::OriginMessage>(&message)) {
     // Applied here on behalf of another origin, ours or another tool's: it is not ours to send on.
     remote_ = true;
+    parts_.foreign_origins->Dropped(origin->name);
   } else if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
     ASSIGN_OR_RETURN(relations_[relation->relation_oid].relation,
                      writer_->Announce(data, *relation));
@@ -584,8 +586,9 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
                                        .end_lsn = commit->end_lsn,
                                        .commit_time_us = commit->commit_time_us});
   }
-  if (std::holds_alternative<postgres::OriginMessage>(message)) {
+  if (const auto* origin = std::get_if<postgres::OriginMessage>(&message)) {
     spool_.MarkRemote(stream_xid_);
+    parts_.foreign_origins->Dropped(origin->name);
     return absl::OkStatus();
   }
   using Kind = Spool::Kind;

@@ -39,6 +39,8 @@
 
 namespace bdr::agent {
 
+class ForeignOrigins;
+
 // The local server's clock and WAL, read together, the clock first.
 struct Pulse {
   int64_t clock_us = 0;
@@ -74,6 +76,7 @@ class Capture {
     const conflict::HistoryStore* fold_history;
     ServerPast* server_past;
     CaptureGaps* gaps;
+    ForeignOrigins* foreign_origins;
   };
   // A transaction that PostgreSQL cannot decode.
   struct Undecodable {

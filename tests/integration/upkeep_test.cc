@@ -1,0 +1,114 @@
+// What stands still, or does not travel, without anybody's fault: it is put right, or told by name.
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "tests/integration/cluster_fixture.h"
+
+namespace bdr::integration {
+namespace {
+
+using ::testing::HasSubstr;
+
+class UpkeepTest : public ClusterTest {
+ protected:
+  static harness::ClusterOptions TwoNodes(const std::string& schema) {
+    harness::ClusterOptions options;
+    // Nobody else commits on an idle server.
+    const harness::NodeOptions idle = {
+        .settings = {{"autovacuum", "off"}, {"checkpoint_timeout", "1h"}}};
+    options.nodes.assign(2, idle);
+    options.schema_sql = schema;
+    return options;
+  }
+
+  std::string Status() {
+    const auto status = cluster_->Bdrctl({"status"});
+    return status.ok() ? status->out : status.status().ToString();
+  }
+  void WaitForStatus(const std::string& text) {
+    ASSERT_OK(harness::WaitFor(
+        absl::StrCat("status says \"", text, "\""), kDeadline,
+        [&]() -> absl::StatusOr<bool> { return absl::StrContains(Status(), text); }));
+  }
+};
+
+TEST_F(UpkeepTest, NewTablesArePublishedAndForeignOriginsToldOf) {
+  BDR_START_CLUSTER(TwoNodes("CREATE TABLE t (id int PRIMARY KEY, v text)"));
+  const auto published = [this](const std::string& tables) {
+    for (const std::string& node : cluster_->names()) {
+      ASSERT_OK(cluster_->WaitForValue(node,
+                                       "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM "
+                                       "pg_publication_tables WHERE schemaname = 'public'",
+                                       tables, kDeadline));
+    }
+  };
+  ASSERT_OK(cluster_->ExecEverywhere(
+      "CREATE TABLE made (id int PRIMARY KEY, v text); CREATE TABLE keyless (v text);"
+      "CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id);"
+      "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);"
+      "CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY); DROP TABLE t;"
+      "CREATE TABLE t (id int PRIMARY KEY, v text)"));
+  ASSERT_NO_FATAL_FAILURE(published("keyless made parted t"));
+  BDR_EXEC("n1", "INSERT INTO made VALUES (1, 'n1'); INSERT INTO keyless VALUES ('n1')");
+  BDR_EXEC("n2", "INSERT INTO t VALUES (1, 'n2'); INSERT INTO parted VALUES (1); TRUNCATE made");
+  BDR_CONVERGE();
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+
+  // Rows from before do not travel. A writer that stays is not waited for without end.
+  ASSERT_OK(cluster_->ExecEverywhere("CREATE TABLE filled AS SELECT 1 AS id"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("held rows already when published"));
+  EXPECT_THAT(Status(), HasSubstr("public.filled"));
+  ASSERT_OK(cluster_->ExecEverywhere("CREATE TABLE written (id int PRIMARY KEY)"));
+  ASSERT_OK_AND_ASSIGN(const auto writer, cluster_->Connect("n1"));
+  // It may have been published before.
+  ASSERT_OK(writer->Exec("BEGIN; INSERT INTO written VALUES (1)"));
+  ASSERT_NO_FATAL_FAILURE(published("filled keyless made parted t written"));
+  ASSERT_OK(writer->Exec("ROLLBACK"));
+  BDR_CONVERGE();
+
+  // Another tool's: here alone.
+  BDR_EXEC("n1",
+           "SELECT pg_replication_origin_create('etl');"
+           "SELECT pg_replication_origin_session_setup('etl'); INSERT INTO t VALUES (7, 'etl')");
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("\"etl\", 1 transactions"));
+  BDR_EXEC("n1", "INSERT INTO t VALUES (8, 'ours')");
+  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT string_agg(id::text, ' ' ORDER BY id) FROM t",
+                                   "1 8", kDeadline));
+}
+
+TEST_F(UpkeepTest, UnpublishedTablesAreNamedWhereThatIsAsked) {
+  harness::ClusterOptions options = TwoNodes("CREATE TABLE t (id int PRIMARY KEY, v text)");
+  options.agent_config = "publish_new_tables: false\n";
+  BDR_START_CLUSTER(std::move(options));
+  ASSERT_OK(cluster_->ExecEverywhere("CREATE TABLE made (id int PRIMARY KEY, v text)"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("nothing of them travels: public.made"));
+  EXPECT_THAT(Status(), HasSubstr("bdr.sync_publications()"));
+  ASSERT_OK(cluster_->ExecEverywhere("SELECT bdr.sync_publications()"));
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  // A table that lost its key is in the wrong one.
+  ASSERT_OK(cluster_->ExecEverywhere("ALTER TABLE made DROP CONSTRAINT made_pkey"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("in the wrong publication"));
+  EXPECT_THAT(Status(), HasSubstr("public.made"));
+
+  // A function that leans on the users' search_path: named, with what mends it.
+  ASSERT_OK(cluster_->ExecEverywhere(
+      "CREATE FUNCTION known(int) RETURNS boolean LANGUAGE sql AS"
+      " 'SELECT NOT EXISTS (SELECT FROM t WHERE id = -$1)';"
+      "ALTER TABLE t ADD CHECK (known(id)); ALTER TABLE made ADD PRIMARY KEY (id);"
+      "SELECT bdr.sync_publications()"));
+  BDR_EXEC("n1", "INSERT INTO t VALUES (1, 'n1')");
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("SQL function \"known\""));
+  EXPECT_THAT(Status(), HasSubstr("ALTER FUNCTION"));
+  ASSERT_OK(cluster_->ExecEverywhere("ALTER FUNCTION known(int) SET search_path = public"));
+  ASSERT_OK(harness::WaitFor("it is applied", kDeadline, [&]() -> absl::StatusOr<bool> {
+    (void)cluster_->Bdrctl({"apply", "retry", "n2"});
+    return Value("n2", "SELECT count(*) FROM t") == "1";
+  }));
+  BDR_CONVERGE();
+}
+
+}  // namespace
+}  // namespace bdr::integration
