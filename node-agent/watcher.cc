@@ -21,6 +21,9 @@ constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kBoundInterval = absl::Minutes(1);
 constexpr absl::Duration kOriginsInterval = absl::Seconds(5);
+// Longer than the WAL writer takes to flush commits that do not wait for it (three rounds of
+// wal_writer_delay, 200 ms by default).
+constexpr absl::Duration kFlushPatience = absl::Seconds(1);
 // Of rows that fold, at each look: enough for tens of thousands a second.
 constexpr size_t kSweptKeys = 5000;
 constexpr absl::Duration kRetry = absl::Milliseconds(500);
@@ -135,7 +138,28 @@ absl::Status Watcher::Look() {
     origins_looked_at_ = pulse.insert_lsn;
     RETURN_IF_ERROR(parts_.foreign_origins->Look(connection_.get()));
   }
-  return unpublished_.Look(connection_.get(), xid, next_xid);
+  RETURN_IF_ERROR(unpublished_.Look(connection_.get(), xid, next_xid));
+  return FlushIfStuck(pulse);
+}
+
+// What an open transaction has written is flushed by nobody until somebody commits. On a server
+// that is idle otherwise capture would never get past it, and neither would this node's promises,
+// which the whole cluster waits for. A small commit flushes it. That commit is flushed itself, so
+// an idle server sees one for each time that something was left behind, not one after the other.
+absl::Status Watcher::FlushIfStuck(const Pulse& pulse) {
+  const absl::Time now = SteadyNow();
+  if (pulse.flush_lsn >= unflushed_) {
+    unflushed_ = pulse.insert_lsn;
+    unflushed_since_ = now;
+    return absl::OkStatus();
+  }
+  if (now - unflushed_since_ < kFlushPatience) return absl::OkStatus();
+  unflushed_ = Lsn();
+  return connection_
+      ->Exec(
+          "BEGIN; SET LOCAL synchronous_commit = local;"
+          "SELECT pg_logical_emit_message(true, 'bdr.flush', ''); COMMIT")
+      .status();
 }
 
 absl::Status Watcher::RestartFlushing() {

@@ -1,6 +1,6 @@
 // Looks at the local PostgreSQL all the time, and does what follows from it: positions become
-// durable, what all members have is forgotten, the conflict log stays bounded, and what does not
-// travel is told of.
+// durable, what all members have is forgotten, the conflict log stays bounded, WAL that nobody
+// flushes gets flushed, and what does not travel is told of.
 #pragma once
 
 #include <atomic>
@@ -70,6 +70,7 @@ class Watcher {
  private:
   void Run();
   absl::Status Look();
+  absl::Status FlushIfStuck(const Pulse& pulse);
   absl::Status LookAtSlot();
   absl::Status RestartFlushing();
   absl::Status Forget();
@@ -83,6 +84,8 @@ class Watcher {
   absl::Time last_bound_;
   absl::Time last_origins_;
   Lsn origins_looked_at_;  // where the WAL stood then
+  Lsn unflushed_;          // what had been written at `unflushed_since_` and is not flushed yet
+  absl::Time unflushed_since_;
   UnpublishedTables unpublished_;
   HistorySweeper sweeper_;
   Lsn merged_;  // own changes merged again, as written down

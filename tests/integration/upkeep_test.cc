@@ -33,7 +33,51 @@ class UpkeepTest : public ClusterTest {
         absl::StrCat("status says \"", text, "\""), kDeadline,
         [&]() -> absl::StatusOr<bool> { return absl::StrContains(Status(), text); }));
   }
+  int64_t StableUs(const std::string& node) {
+    const auto status = cluster_->Bdrctl({"status", "-o", "json"});
+    if (!status.ok()) return 0;
+    const auto json = nlohmann::json::parse(status->out, nullptr, false);
+    for (const auto& each : json["nodes"]) {
+      if (each["name"] == node) return each["stable_us"].get<int64_t>();
+    }
+    return 0;
+  }
+  void WaitForStable(int64_t time_us) {
+    for (const std::string& node : cluster_->names()) {
+      ASSERT_OK(
+          harness::WaitFor(absl::StrCat("the stable time of ", node, " goes on"), kDeadline,
+                           [&]() -> absl::StatusOr<bool> { return StableUs(node) > time_us; }));
+    }
+  }
+  int64_t Number(absl::string_view node, const std::string& sql) {
+    int64_t number = 0;
+    const std::string value = Value(node, sql);
+    EXPECT_TRUE(absl::SimpleAtoi(value, &number)) << value;
+    return number;
+  }
+
+  static constexpr char kNow[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+  static constexpr char kWritten[] = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn";
 };
+
+// What it has written is flushed by nobody else, so the whole cluster would wait for it.
+TEST_F(UpkeepTest, AnOpenTransactionThatHasWrittenHoldsNothingBack) {
+  BDR_START_CLUSTER(TwoNodes("CREATE TABLE t (id int PRIMARY KEY, v text)"));
+  ASSERT_OK_AND_ASSIGN(const auto writer, cluster_->Connect("n1"));
+  ASSERT_OK(writer->Exec("BEGIN; INSERT INTO t VALUES (1, 'open')"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStable(Number("n1", kNow)));
+  ASSERT_OK(writer->Exec("INSERT INTO t VALUES (2, 'open')"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStable(Number("n1", kNow)));
+
+  // Once it is flushed, nothing is written to keep things going.
+  const int64_t before = Number("n1", kWritten);
+  ASSERT_NO_FATAL_FAILURE(WaitForStable(Number("n1", kNow) + 4'000'000));
+  EXPECT_LT(Number("n1", kWritten) - before, 1000);
+
+  ASSERT_OK(writer->Exec("COMMIT"));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM t", "2");
+}
 
 TEST_F(UpkeepTest, NewTablesArePublishedAndForeignOriginsToldOf) {
   BDR_START_CLUSTER(TwoNodes("CREATE TABLE t (id int PRIMARY KEY, v text)"));
