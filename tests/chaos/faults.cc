@@ -332,6 +332,20 @@ absl::Status Faults::BeginDatabase(FaultKind kind, Active* active) {
       };
       return absl::OkStatus();
     }
+    case FaultKind::kOpenWriter: {
+      // It holds back xmin and the slot's restart, and locks no row.
+      ASSIGN_OR_RETURN(std::shared_ptr<postgres::Connection> session, cluster_->Connect(node));
+      RETURN_IF_ERROR(session
+                          ->Exec("BEGIN ISOLATION LEVEL REPEATABLE READ;"
+                                 "SELECT pg_logical_emit_message(true, 'chaos', 'written')")
+                          .status());
+      const bool commits = random_.OneIn(2);
+      active->end = [session, commits] {
+        session->Exec(commits ? "COMMIT" : "ROLLBACK").IgnoreError();
+        return absl::OkStatus();
+      };
+      return absl::OkStatus();
+    }
     default: {
       const TableSpec& table = random_.Pick(plan_.tables);
       return cluster_->Exec(node, absl::StrCat("SET lock_timeout = '1s'; ALTER TABLE ", table.name,

@@ -35,6 +35,7 @@ std::map<FaultKind, int> AllFaults() {
       {FaultKind::kFreeze, 5},
       {FaultKind::kCheckpoints, 3},
       {FaultKind::kRowLocks, 8},
+      {FaultKind::kOpenWriter, 4},
       {FaultKind::kRewrite, 3},
   };
 }
@@ -224,6 +225,8 @@ absl::string_view ToString(FaultKind kind) {
       return "checkpoints";
     case FaultKind::kRowLocks:
       return "user holds locks";
+    case FaultKind::kOpenWriter:
+      return "user has written and goes on reading";
     case FaultKind::kRewrite:
       return "rewrite of a table";
   }

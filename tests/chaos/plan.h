@@ -90,6 +90,7 @@ enum class FaultKind {
   kFreeze,
   kCheckpoints,
   kRowLocks,
+  kOpenWriter,
   kRewrite,
 };
 absl::string_view ToString(FaultKind kind);

@@ -71,8 +71,9 @@ const std::vector<KeyForm>& PlainKeyForms() {
 
 const std::vector<std::string>& ValueTypes() {
   static const auto* const types = new std::vector<std::string>{
-      "int",    "numeric",    "text",        "uuid",  "jsonb",   "int[]",
-      "text[]", "chaos_mood", "timestamptz", "bytea", "boolean", "double precision"};
+      "int",     "numeric",          "text",       "uuid",        "jsonb",
+      "int[]",   "text[]",           "chaos_mood", "timestamptz", "bytea",
+      "boolean", "double precision", "json"};
   return *types;
 }
 
@@ -110,6 +111,12 @@ std::string ValueColumn::RandomValue(Random& random) const {
   if (type == "text") return absl::StrCat("'text ", n, " äß'");
   if (type == "uuid") return absl::StrCat("md5('", n, "')::uuid");
   if (type == "jsonb") return absl::StrCat("'{\"n\": ", n, ", \"a\": [1, null]}'::jsonb");
+  // Which jsonb could not hold, so that the conflict log has to do without.
+  if (type == "json") {
+    return absl::StrCat("'{\"n\": ", n, ", \"a\": ",
+                        random.Pick<std::string>({"\"\\u0000\"", "\"\\ud800\"", "1e300000"}),
+                        "}'::json");
+  }
   if (type == "int[]") return absl::StrCat("'{", n, ",NULL,3}'::int[]");
   if (type == "text[]") return absl::StrCat("ARRAY['x', NULL, '", n, "']");
   if (type == "chaos_mood") {
