@@ -555,7 +555,7 @@ std::string BoundTable::LogConflictSql() const {
       values.push_back(AsJsonbSql(table().columns[column].name, Value(column)));
     }
     remote_row = absl::StrCat("CASE WHEN r.given = 1 THEN bdr.columns_as_jsonb(ARRAY[",
-                              absl::StrJoin(values, ", "), "]) END");
+                              absl::StrJoin(values, ", "), "]::pg_catalog.jsonb[]) END");
   }
   names.push_back("n");
   const auto time = [](absl::string_view us) {
@@ -567,7 +567,8 @@ std::string BoundTable::LogConflictSql() const {
       " local_node, remote_stamp, remote_node, winner, rule, remote_seen, local_lsn,"
       " local_incarnation, remote_lsn, remote_incarnation, remote_absent) SELECT ",
       postgres::QuoteLiteral(table().DisplayName()), ", r.kind, bdr.columns_as_jsonb(ARRAY[",
-      absl::StrJoin(pairs, ", "), "]), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
+      absl::StrJoin(pairs, ", "),
+      "]::pg_catalog.jsonb[]), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
       ", CASE WHEN r.local_us <> 0 THEN ", time("r.local_us"), " END, NULLIF(r.local_node, 0), ",
       time("r.remote_us"), ", ", remote_node,
       "::pg_catalog.int4, r.winner, NULLIF(r.rule, ''), CASE WHEN r.seen_us = ", INT64_MAX,
