@@ -71,6 +71,7 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   AddStatusCommand(app, invocation);
   AddClockCommands(app, invocation);
   AddTableCommands(app, invocation);
+  AddSchemaCommands(app, invocation);
   AddClusterCommands(app, invocation);
   AddConstraintCommands(app, invocation);
   AddDeadLetterCommands(app, invocation);

@@ -126,7 +126,13 @@ absl::Status Agent::Open() {
                        {.node = config_.node,
                         .servers = config_.control,
                         .security = config_.security,
-                        .metrics = &metrics_},
+                        .metrics = &metrics_,
+                        .wanted_schemas =
+                            [this](const v1::ReportResponse& response) {
+                              return data_path_ ? schema_->Wanted(response)
+                                                : std::vector<std::string>();
+                            },
+                        .on_schema = [this](const v1::NodeSchema& told) { schema_->Take(told); }},
                        [this](v1::ReportRequest* report) {
                          report->set_cluster_id(membership().cluster_id);
                          if (!data_path_) return;
@@ -137,6 +143,7 @@ absl::Status Agent::Open() {
                            report->set_settings_active(settings_->active());
                          }
                          FillStatus(report->mutable_status());
+                         schema_->FillReport(report->mutable_schema());
                        },
                        [this](const Membership& changed) { SetMembership(changed); }));
   return absl::OkStatus();
@@ -259,6 +266,11 @@ absl::Status Agent::StartDataPath() {
   tables_ = std::make_unique<TableCache>(sql);
   settings_ = std::make_unique<Settings>();
   RETURN_IF_ERROR(TakeSettings());
+  // What appliers have planned by other shapes is planned anew.
+  schema_ = std::make_unique<SchemaWatch>(SchemaWatch::Options{
+      .conninfo = config_.database, .node = config_.node, .changed = [settings = settings_.get()] {
+        settings->PlanAnew();
+      }});
   keys_ = std::make_unique<KeyTable>();
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
@@ -363,7 +375,12 @@ absl::Status Agent::StartDataPath() {
                  .rows = row_client_.get(),
                  .versions_rebuilt = nullptr,
                  .foreign_keys_queued = [actions = foreign_key_actions_.get()] { actions->Wake(); },
-                 .rewound = nullptr});
+                 .rewound = nullptr,
+                 .generated_at =
+                     [schema = schema_.get()](NodeId node, absl::string_view name,
+                                              absl::string_view table) {
+                       return schema->GeneratedAt(node, name, table);
+                     }});
   repair_ = std::make_unique<RowRepair>(RowRepair::Parts{.conninfo = config_.database,
                                                          .database = database_.get(),
                                                          .versions = versions_.get(),
@@ -542,6 +559,7 @@ void Agent::ShutDown() {
   }
   if (peers_ != nullptr) peers_->Stop();
   foreign_key_actions_.reset();
+  schema_.reset();
   watcher_.reset();
   compactor_.reset();
   if (capture_ != nullptr) capture_->Stop();
@@ -628,7 +646,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .foreign_key_actions = foreign_key_actions_.get(),
                      .peers = peers_.get(),
                      .own_changes = own_changes_.get(),
-                     .gaps = gaps_.get()},
+                     .gaps = gaps_.get(),
+                     .schema = schema_.get()},
                     status);
 }
 
@@ -699,6 +718,17 @@ std::vector<pg_setup::PolicyWish> Agent::TablePolicies() {
                       .function = policy.function});
   }
   return wishes;
+}
+
+std::vector<pg_setup::Finding> Agent::SchemaFindings() {
+  std::vector<pg_setup::Finding> findings;
+  if (!data_path_) return findings;
+  for (const SchemaWatch::Difference& difference : schema_->Differences()) {
+    findings.push_back({.level = pg_setup::Finding::Level::kWarning,
+                        .what = difference.text,
+                        .remedy = difference.statement});
+  }
+  return findings;
 }
 
 absl::StatusOr<std::vector<NodeId>> Agent::RetryApply(NodeId node) {

@@ -42,6 +42,7 @@
 #include "node-agent/repair/row_repair.h"
 #include "node-agent/rows/row_client.h"
 #include "node-agent/rows/row_service.h"
+#include "node-agent/schema/schema_watch.h"
 #include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
@@ -80,6 +81,7 @@ class Agent : public AgentBackend {
   absl::Status CloseGaps(const v1::CloseGapsRequest& request,
                          v1::CloseGapsResponse* response) override;
   std::vector<pg_setup::PolicyWish> TablePolicies() override;
+  std::vector<pg_setup::Finding> SchemaFindings() override;
 
  private:
   absl::Status Open();
@@ -131,6 +133,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<DeadLetters> dead_letters_;
   std::unique_ptr<ForeignKeyActions> foreign_key_actions_;
   std::unique_ptr<TableCache> tables_;
+  std::unique_ptr<SchemaWatch> schema_;
   std::unique_ptr<KeyTable> keys_;
   StableXid stable_xid_;
   ForeignOrigins foreign_origins_;

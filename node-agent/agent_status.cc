@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "bdr/v1/control.pb.h"
 
@@ -141,6 +143,26 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   }
   take(parts.watcher->unpublished(), "publications");
   take(parts.watcher->foreign_origins(), "other tools");
+
+  const std::vector<SchemaWatch::Difference> differences = parts.schema->Differences();
+  if (!differences.empty()) {
+    constexpr size_t kNamed = 3;
+    std::vector<std::string> named;
+    absl::Time since = differences.front().since;
+    for (const SchemaWatch::Difference& difference : differences) {
+      if (named.size() < kNamed) named.push_back(difference.text);
+      since = std::min(since, difference.since);
+    }
+    take({.level = Health::Level::kWarning,
+          .state = "schema_differs",
+          .reason = absl::StrCat(absl::StrJoin(named, "; "),
+                                 differences.size() > kNamed
+                                     ? absl::StrCat(" (and ", differences.size() - kNamed, " more)")
+                                     : "",
+                                 "; see \"bdrctl schema diff\""),
+          .since = since},
+         "schema");
+  }
 
   const std::vector<Peers::Status> peers = parts.peers->status();
   const auto name_of = [&peers](NodeId node) -> std::string {

@@ -14,6 +14,7 @@
 #include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
+#include "node-agent/schema/schema_watch.h"
 #include "node-agent/watcher.h"
 
 namespace bdr::v1 {
@@ -37,6 +38,7 @@ struct StatusParts {
   const Peers* peers;
   const OwnChanges* own_changes;
   const CaptureGaps* gaps;
+  const SchemaWatch* schema;
 };
 
 void FillHealth(const Health& from, v1::Health* to);

@@ -97,8 +97,9 @@ class Settings {
   // This node's tables are as was said up to `version`. What was captured under the old names is
   // stamped at or before `unstable_until_us`.
   void MarkDone(uint64_t version, int64_t unstable_until_us);
-  // Changes with every Take(), MarkDone() and RaiseActive(): what was planned before must be
-  // planned anew.
+  // Changes with every Take(), MarkDone(), RaiseActive() and PlanAnew(): what was planned before
+  // must be planned anew.
+  void PlanAnew() { generation_.fetch_add(1); }
   uint64_t generation() const { return generation_.load(std::memory_order_acquire); }
 
  private:

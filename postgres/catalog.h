@@ -106,9 +106,16 @@ struct ConstraintInfo {
   // Quoted and qualified: the only partition that has it; empty: the whole table.
   std::string partition;
   std::string predicate;  // SQL: rows for which it is not true hold nothing; empty: all do
+  // That of the index alone: `predicate` holds the partition's bounds as well, which for a hash
+  // partition have an OID in them.
+  std::string own_predicate;
   std::vector<Part> parts;
   // All that the index is made of, also what it only includes: indexes into TableInfo::columns.
   std::vector<int> columns;
+
+  // What it says, for people and for comparing it with another node's: the same where the same
+  // rows may stand beside each other. Without its name, and whether it is deferrable.
+  std::string Meaning() const;
 };
 
 struct TableInfo {

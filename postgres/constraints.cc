@@ -9,34 +9,13 @@
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "postgres/catalog.h"
+#include "postgres/constraint_parts.h"
 
 namespace bdr::postgres {
 namespace {
 
-// One row for each part of each constraint. What index expressions call is named in full because
-// nothing but pg_catalog is in the search path when it runs.
-constexpr char kConstraintsSql[] = R"(
-SELECT i.indexrelid, x.relname, i.indisexclusion, NOT i.indimmediate, i.indnullsnotdistinct,
-       CASE WHEN i.indrelid <> t.oid THEN
-         (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
-            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE c.oid = i.indrelid) ELSE '' END,
-       COALESCE(pg_get_expr(i.indpred, i.indrelid), ''),
-       CASE WHEN i.indrelid <> t.oid
-            THEN COALESCE(pg_get_partition_constraintdef(i.indrelid), '') ELSE '' END,
-       COALESCE(a.attname, ''), pg_get_indexdef(i.indexrelid, e.place::int4, false),
-       COALESCE((SELECT quote_ident(s.nspname) FROM pg_namespace s WHERE s.oid = l.collnamespace)
-                || '.' || quote_ident(l.collname), ''),
-       COALESCE(l.collisdeterministic, true),
-       (SELECT 'OPERATOR(' || quote_ident(s.nspname) || '.' || o.oprname || ')'
-          FROM pg_operator o JOIN pg_namespace s ON s.oid = o.oprnamespace
-         WHERE o.oid = CASE WHEN i.indisexclusion
-           THEN (SELECT k.conexclop[e.place] FROM pg_constraint k
-                  WHERE k.conindid = i.indexrelid AND k.contype = 'x')
-           ELSE (SELECT m.amopopr FROM pg_amop m
-                  WHERE m.amopfamily = c.opcfamily AND m.amopstrategy = 3
-                    AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype) END),
-       c.opcdefault OR c.opcname LIKE '%\_pattern\_ops',
+std::string ConstraintsSql() {
+  return absl::StrCat("SELECT", kConstraintPartColumns, R"(,
        (SELECT array_to_string(array_agg(DISTINCT u.attname), E'\n') FROM pg_attribute u
          WHERE u.attrelid = i.indrelid
            AND (u.attnum = ANY (i.indkey::int2[])
@@ -49,13 +28,9 @@ SELECT i.indexrelid, x.relname, i.indisexclusion, NOT i.indimmediate, i.indnulls
   JOIN pg_class x ON x.oid = i.indexrelid
    AND (i.indrelid = t.oid
         OR NOT x.relispartition AND i.indrelid IN (SELECT p.relid FROM pg_partition_tree(t.oid) p))
- CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[])
-       WITH ORDINALITY AS e (attnum, coll, opclass, place)
-  JOIN pg_opclass c ON c.oid = e.opclass
-  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = e.attnum AND e.attnum > 0
-  LEFT JOIN pg_collation l ON l.oid = e.coll
- WHERE e.place <= i.indnkeyatts
- ORDER BY x.relname, i.indexrelid, e.place)";
+)",
+                      kConstraintPartJoins, " ORDER BY x.relname, i.indexrelid, e.place");
+}
 
 constexpr char kKeyIndexSql[] = R"(
 SELECT COALESCE((SELECT k.indexrelid FROM pg_catalog.pg_index k
@@ -149,6 +124,48 @@ bool IsCanonical(const TableInfo& table, const ConstraintInfo& constraint) {
 
 }  // namespace
 
+ConstraintInfo ReadConstraint(const Result& result, int row) {
+  const auto is_true = [&](int column) { return result.value(row, column) == "t"; };
+  ConstraintInfo constraint;
+  constraint.name = std::string(result.value(row, kConstraintName));
+  constraint.exclusion = is_true(kConstraintExclusion);
+  constraint.deferrable = is_true(kConstraintDeferrable);
+  constraint.nulls_not_distinct = is_true(kConstraintNullsNotDistinct);
+  constraint.partition = std::string(result.value(row, kConstraintPartition));
+  std::vector<std::string> conditions;
+  for (const int column : {kConstraintPredicate, kConstraintPartitionPredicate}) {
+    if (result.value(row, column).empty()) continue;
+    conditions.push_back(absl::StrCat("(", result.value(row, column), ")"));
+  }
+  constraint.predicate = absl::StrJoin(conditions, " AND ");
+  constraint.own_predicate = std::string(result.value(row, kConstraintPredicate));
+  return constraint;
+}
+
+ConstraintInfo::Part ReadPart(const Result& result, int row) {
+  ConstraintInfo::Part part;
+  part.expression = std::string(result.value(row, kPartExpression));
+  part.collation = std::string(result.value(row, kPartCollation));
+  part.op = std::string(result.value(row, kPartOperator));
+  return part;
+}
+
+std::string ConstraintInfo::Meaning() const {
+  std::vector<std::string> all;
+  for (const Part& part : parts) {
+    std::string text = part.expression;
+    if (!part.collation.empty() && part.collation != "pg_catalog.\"default\"") {
+      absl::StrAppend(&text, " COLLATE ", part.collation);
+    }
+    if (part.op != "OPERATOR(pg_catalog.=)") absl::StrAppend(&text, " WITH ", part.op);
+    all.push_back(std::move(text));
+  }
+  return absl::StrCat(exclusion ? "EXCLUDE (" : "UNIQUE (", absl::StrJoin(all, ", "), ")",
+                      nulls_not_distinct ? " NULLS NOT DISTINCT" : "",
+                      partition.empty() ? "" : absl::StrCat(" of partition ", partition),
+                      own_predicate.empty() ? "" : absl::StrCat(" WHERE ", own_predicate));
+}
+
 absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
   table->constraints.clear();
   if (table->other_unique_constraints == 0) return absl::OkStatus();
@@ -168,7 +185,7 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
   }
   ASSIGN_OR_RETURN(
       const Result result,
-      connection.ExecParams(kConstraintsSql, {Param{.data = oid}, Param{.data = key_index}}));
+      connection.ExecParams(ConstraintsSql(), {Param{.data = oid}, Param{.data = key_index}}));
 
   std::string last;
   // Of each constraint: its parts are equal as their types' defaults say, and under collations
@@ -179,41 +196,30 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
     const auto is_true = [&](int column) { return result.value(row, column) == "t"; };
     if (result.value(row, 0) != last) {
       last = std::string(result.value(row, 0));
-      ConstraintInfo& constraint = table->constraints.emplace_back();
-      constraint.name = std::string(result.value(row, 1));
-      constraint.exclusion = is_true(2);
-      constraint.deferrable = is_true(3);
-      constraint.nulls_not_distinct = is_true(4);
-      constraint.partition = std::string(result.value(row, 5));
-      std::vector<std::string> conditions;
-      for (const int column : {6, 7}) {
-        if (result.value(row, column).empty()) continue;
-        conditions.push_back(absl::StrCat("(", result.value(row, column), ")"));
-      }
-      constraint.predicate = absl::StrJoin(conditions, " AND ");
+      ConstraintInfo& constraint = table->constraints.emplace_back(ReadConstraint(result, row));
       plain.push_back(true);
       deterministic.push_back(true);
-      const std::vector<absl::string_view> used = absl::StrSplit(result.value(row, 14), '\n');
+      const std::vector<absl::string_view> used =
+          absl::StrSplit(result.value(row, kConstraintFields), '\n');
       for (size_t i = 0; i < table->columns.size(); ++i) {
         if (std::find(used.begin(), used.end(), table->columns[i].name) == used.end()) continue;
         constraint.columns.push_back(static_cast<int>(i));
       }
     }
     ConstraintInfo& constraint = table->constraints.back();
-    ConstraintInfo::Part part;
+    ConstraintInfo::Part part = ReadPart(result, row);
     for (size_t i = 0; i < table->columns.size(); ++i) {
-      if (table->columns[i].name == result.value(row, 8)) part.column = static_cast<int>(i);
+      if (table->columns[i].name == result.value(row, kPartColumn)) {
+        part.column = static_cast<int>(i);
+      }
     }
-    part.expression = std::string(result.value(row, 9));
-    part.collation = std::string(result.value(row, 10));
-    part.op = std::string(result.value(row, 12));
     if (part.op.empty()) {
       return absl::FailedPreconditionError(
           absl::StrCat("index \"", constraint.name, "\" of table \"", table->DisplayName(),
                        "\" has no operator that says when two rows are the same"));
     }
-    plain.back() = plain.back() && is_true(13);
-    deterministic.back() = deterministic.back() && is_true(11);
+    plain.back() = plain.back() && is_true(kPartPlain);
+    deterministic.back() = deterministic.back() && is_true(kPartDeterministic);
     constraint.parts.push_back(std::move(part));
   }
 

@@ -48,8 +48,8 @@ void LogChange(const ClusterState& before, const ClusterState& after) {
 
 class ControlService::Impl : public v1::ControlPlane::CallbackService {
  public:
-  Impl(Cluster* cluster, StatusCache* statuses, Metrics* metrics)
-      : cluster_(cluster), statuses_(statuses), metrics_(metrics) {}
+  Impl(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas, Metrics* metrics)
+      : cluster_(cluster), statuses_(statuses), schemas_(schemas), metrics_(metrics) {}
 
   grpc::ServerUnaryReactor* InitCluster(grpc::CallbackServerContext* context,
                                         const v1::InitClusterRequest* request,
@@ -98,8 +98,24 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                     : nullptr,
                       .received_us = NowUs()});
       ToProto(*state, response->mutable_membership());
+      TakeSchema(*request, response);
     }
     return Finish(context, "Report", state.status());
+  }
+
+  grpc::ServerUnaryReactor* GetSchema(grpc::CallbackServerContext* context,
+                                      const v1::GetSchemaRequest* request,
+                                      v1::GetSchemaResponse* response) override {
+    const std::shared_ptr<const v1::NodeSchema> schema = schemas_->Find(request->node());
+    if (schema == nullptr) {
+      return Finish(
+          context, "GetSchema",
+          absl::NotFoundError(absl::StrCat("node \"", request->node(),
+                                           "\" has told nothing of its tables yet: is its "
+                                           "agent running?")));
+    }
+    *response->mutable_schema() = *schema;
+    return Finish(context, "GetSchema", absl::OkStatus());
   }
 
   grpc::ServerUnaryReactor* SetSetting(grpc::CallbackServerContext* context,
@@ -153,6 +169,22 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   }
 
  private:
+  // A schema that cannot be kept is sent again with the next report.
+  void TakeSchema(const v1::ReportRequest& request, v1::ReportResponse* response) {
+    if (request.has_schema() && !request.schema().packed().empty()) {
+      v1::NodeSchema schema = request.schema();
+      schema.set_node(request.name());
+      const absl::Status kept = schemas_->Set(schema, NowUs());
+      if (!kept.ok()) LogWarning("schema", {{"node", request.name()}}, kept.message());
+    }
+    for (const std::shared_ptr<const v1::NodeSchema>& schema : schemas_->All()) {
+      v1::NodeSchema* told = response->add_schemas();
+      told->set_node(schema->node());
+      told->set_hash(schema->hash());
+      told->set_received_us(schema->received_us());
+    }
+  }
+
   absl::StatusOr<ClusterState> Change(const Cluster::ChangeFunction& change) {
     ClusterState before;
     auto after = cluster_->Change([&](ClusterState present) {
@@ -186,11 +218,13 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
 
   Cluster* const cluster_;
   StatusCache* const statuses_;
+  SchemaCache* const schemas_;
   Metrics* const metrics_;
 };
 
-ControlService::ControlService(Cluster* cluster, StatusCache* statuses, Metrics* metrics)
-    : impl_(std::make_unique<Impl>(cluster, statuses, metrics)) {}
+ControlService::ControlService(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas,
+                               Metrics* metrics)
+    : impl_(std::make_unique<Impl>(cluster, statuses, schemas, metrics)) {}
 ControlService::~ControlService() = default;
 absl::Status ControlService::FillClusterStatus(v1::ClusterStatusResponse* response) const {
   return impl_->Fill(response);

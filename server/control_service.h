@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "base/metrics.h"
 #include "server/cluster.h"
+#include "server/schema_cache.h"
 #include "server/status_cache.h"
 
 namespace grpc {
@@ -20,7 +21,7 @@ namespace bdr::server {
 class ControlService {
  public:
   // All must outlive the service; `metrics` declares ServerMetrics().
-  ControlService(Cluster* cluster, StatusCache* statuses, Metrics* metrics);
+  ControlService(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas, Metrics* metrics);
   ~ControlService();
   ControlService(const ControlService&) = delete;
   ControlService& operator=(const ControlService&) = delete;

@@ -39,7 +39,10 @@ class ControlServiceTest : public ::testing::Test {
     cluster_ = std::make_unique<Cluster>(store_.get());
     statuses_ = std::make_unique<StatusCache>();
     metrics_ = std::make_unique<Metrics>(ServerMetrics());
-    service_ = std::make_unique<ControlService>(cluster_.get(), statuses_.get(), metrics_.get());
+    schemas_ = std::make_unique<SchemaCache>(store_.get());
+    ASSERT_OK(schemas_->Load());
+    service_ = std::make_unique<ControlService>(cluster_.get(), statuses_.get(), schemas_.get(),
+                                                metrics_.get());
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -81,6 +84,7 @@ class ControlServiceTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<StatusCache> statuses_;
+  std::unique_ptr<SchemaCache> schemas_;
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<ControlService> service_;
   std::unique_ptr<grpc::Server> server_;

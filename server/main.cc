@@ -22,6 +22,7 @@
 #include "bdr/v1/control.pb.h"
 #include "server/cluster.h"
 #include "server/control_service.h"
+#include "server/schema_cache.h"
 #include "server/server_config.h"
 #include "server/server_metrics.h"
 #include "server/status_cache.h"
@@ -91,8 +92,10 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   Cluster cluster(store.get());
   RETURN_IF_ERROR(cluster.Read().status());
   StatusCache statuses;
+  SchemaCache schemas(store.get());
+  RETURN_IF_ERROR(schemas.Load());
   Metrics metrics(ServerMetrics());
-  ControlService service(&cluster, &statuses, &metrics);
+  ControlService service(&cluster, &statuses, &schemas, &metrics);
   metrics.OnScrape([&] { RefreshMetrics(service, metrics); });
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server, Listen(config, service));
 

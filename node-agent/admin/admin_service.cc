@@ -292,7 +292,11 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                       const v1::CheckNodeRequest*,
                                       v1::CheckNodeResponse* response) override {
     return Queue(context, [this, response](postgres::Connection& connection) {
-      return AnswerCheck(connection, backend->TablePolicies(), response);
+      RETURN_IF_ERROR(AnswerCheck(connection, backend->TablePolicies(), response));
+      for (const pg_setup::Finding& finding : backend->SchemaFindings()) {
+        AddFinding(finding, "", response);
+      }
+      return absl::OkStatus();
     });
   }
 

@@ -43,6 +43,7 @@ class FakeBackend : public AgentBackend {
     return absl::UnimplementedError("not asked for here");
   }
   std::vector<pg_setup::PolicyWish> TablePolicies() override { return {}; }
+  std::vector<pg_setup::Finding> SchemaFindings() override { return {}; }
   absl::StatusOr<std::vector<NodeId>> RetryApply(NodeId node) override {
     if (node == 9) return absl::NotFoundError("node 9 is no origin of this agent");
     return std::vector<NodeId>{2, 3};

@@ -43,6 +43,8 @@ class AgentBackend {
 
   // The tables that are merged by a policy other than the last update. Must not block.
   virtual std::vector<pg_setup::PolicyWish> TablePolicies() = 0;
+  // What differs between this node's tables and the other nodes'. Must not block.
+  virtual std::vector<pg_setup::Finding> SchemaFindings() = 0;
 
   // Called on gRPC's threads: must not block. Lets apply of an origin that has stopped try again;
   // 0: all that have. Gives the nodes that were stopped. kNotFound if `node` is no origin of this

@@ -439,7 +439,43 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> Applier::Bind(const RemoteRela
   const std::shared_ptr<const PolicyHistory> policies =
       parts_.settings->Policies(relation.message.schema, relation.message.name);
   RemoteRelation renamed{.raw = relation.raw, .message = message, .types = relation.types};
-  return BoundTable::Make(renamed, *table, policies, parts_.settings->active());
+  ASSIGN_OR_RETURN(std::shared_ptr<const BoundTable> bound,
+                   BoundTable::Make(renamed, *table, policies, parts_.settings->active()));
+  RETURN_IF_ERROR(CheckGeneratedThere(relation, *bound));
+  return bound;
+}
+
+// A generated column does not come with the changes: where it is a plain one it would stay as it
+// is, or null.
+absl::Status Applier::CheckGeneratedThere(const RemoteRelation& relation, const BoundTable& table) {
+  if (parts_.generated_at == nullptr || merges_own()) return absl::OkStatus();
+  const postgres::TableInfo& info = table.table();
+  std::vector<std::string> generated =
+      parts_.generated_at(origin_.node, relation.message.schema, relation.message.name);
+  const std::string& raw = relation.raw;
+  if (const auto known = without_generated_.find(raw); known != without_generated_.end()) {
+    generated.insert(generated.end(), known->second.begin(), known->second.end());
+  }
+  for (const std::string& name : generated) {
+    for (size_t local = 0; local < info.columns.size(); ++local) {
+      const postgres::ColumnInfo& column = info.columns[local];
+      if (column.name != name || column.generated ||
+          table.columns().remote_of_local()[local] >= 0) {
+        continue;
+      }
+      if (std::vector<std::string>& known = without_generated_[raw];
+          std::find(known.begin(), known.end(), name) == known.end()) {
+        known.push_back(name);
+      }
+      parts_.tables->Forget(info.schema, info.name);
+      return absl::FailedPreconditionError(absl::StrCat(
+          "column \"", name, "\" of table \"", info.DisplayName(),
+          "\" is a plain one here and generated on the node where the change comes from, which "
+          "sends no values of it; make it generated here, as it is there, and run \"bdrctl apply "
+          "retry\" (once that has come, it may be made a plain one on every node)"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Applier::Loop() {

@@ -112,6 +112,10 @@ struct ApplyParts {
   std::function<void()> foreign_keys_queued;
   // PostgreSQL has lost commits of this origin: its applier must begin again.
   std::function<void(OriginId origin)> rewound;
+  // The columns that a node generates in a table, as far as is known. Null: nothing is.
+  std::function<std::vector<std::string>(NodeId node, absl::string_view schema,
+                                         absl::string_view table)>
+      generated_at = nullptr;
 };
 
 struct ApplierStatus {
@@ -203,6 +207,7 @@ class Applier {
                             KeyTable::Registration* registration);
   absl::Status RecordDead(const GroupExecutor& executor);
   void RefreshSettings();
+  absl::Status CheckGeneratedThere(const RemoteRelation& relation, const BoundTable& table);
   absl::Status QueueBegin(int64_t newest_us);
   // Ends the local transaction: with `moves_progress` the origin's, up to `last`.
   absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration,
@@ -268,6 +273,9 @@ class Applier {
   };
   absl::flat_hash_map<std::string, std::vector<BoundRelation>> bound_;
   absl::flat_hash_set<std::string> gone_told_;  // was logged
+  // Relations whose origin generated columns that are plain ones here. It may have become a plain
+  // one there since: what was sent before is without its values all the same.
+  absl::flat_hash_map<std::string, std::vector<std::string>> without_generated_;
   GroupVersions versions_;
   // What versions_ told of the transactions in pending_, over all attempts at them.
   GroupVersions::Versions before_;

@@ -101,6 +101,7 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
   ASSIGN_OR_RETURN(ColumnMap columns, ColumnMap::Make(relation.message, std::move(table),
                                                       /*every_column=*/true, relation.types));
   auto bound = std::shared_ptr<BoundTable>(new BoundTable(std::move(columns)));
+  RETURN_IF_ERROR(bound->CheckGenerated());
   bound->id_ = next_id++;
   bound->fold_ = FoldBinding(std::move(policies), settings_active, bound->table());
   if (!bound->fold_.folds()) bound->FindUnspoken();
@@ -161,6 +162,21 @@ void BoundTable::FindUnspoken() {
     }
     unspoken_.emplace_back(static_cast<int>(i), value);
   }
+}
+
+// What comes for a generated column cannot be written: it would be lost in silence.
+absl::Status BoundTable::CheckGenerated() const {
+  for (const int local : columns_.local_of_remote()) {
+    if (local < 0 || !table().columns[local].generated) continue;
+    const std::string& name = table().columns[local].name;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "column \"", name, "\" of table \"", table().DisplayName(),
+        "\" is generated here and a plain one where the change comes from, so its values would be "
+        "lost; make it the same on every node (ALTER TABLE ",
+        table().QualifiedName(), " ALTER COLUMN ", QuoteIdentifier(name),
+        " DROP EXPRESSION, say) and run \"bdrctl apply retry\""));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<LocalRow> BoundTable::ToLocal(const postgres::Tuple& tuple,

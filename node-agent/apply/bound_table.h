@@ -32,7 +32,8 @@ using LocalRow = std::vector<postgres::ColumnValue>;
 
 class BoundTable {
  public:
-  // kFailedPrecondition, naming table and column, if a column is missing here or its type differs.
+  // kFailedPrecondition, naming table and column, if a column is missing or generated here, or its
+  // type differs.
   static absl::StatusOr<std::shared_ptr<const BoundTable>> Make(
       const RemoteRelation& relation, std::shared_ptr<const postgres::TableInfo> table,
       std::shared_ptr<const PolicyHistory> policies = nullptr, uint64_t settings_active = 0);
@@ -133,6 +134,7 @@ class BoundTable {
  private:
   explicit BoundTable(ColumnMap columns) : columns_(std::move(columns)) {}
   void FindUnspoken();
+  absl::Status CheckGenerated() const;
   std::string FindShowingSql(bool lock, absl::string_view shown) const;
   std::string RowsFrom(bool with_times, int first_beside) const;
   void AppendBeside(int first, std::vector<std::string>* arrays,

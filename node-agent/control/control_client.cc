@@ -98,6 +98,29 @@ struct ControlClient::Impl {
   }
 
   absl::StatusOr<Membership> Report(Server& server, const v1::ReportRequest& request) {
+    v1::ReportResponse response;
+    RETURN_IF_ERROR(Call(server, &v1::ControlPlane::Stub::Report, request, &response));
+    FetchSchemas(server, response);
+    return ParseMembership(response.membership().SerializeAsString());
+  }
+
+  // What cannot be had now is asked for again after the next report.
+  void FetchSchemas(Server& server, const v1::ReportResponse& response) {
+    if (options.wanted_schemas == nullptr) return;
+    for (const std::string& node : options.wanted_schemas(response)) {
+      v1::GetSchemaRequest wanted;
+      wanted.set_node(node);
+      v1::GetSchemaResponse schema;
+      if (!Call(server, &v1::ControlPlane::Stub::GetSchema, wanted, &schema).ok()) return;
+      options.on_schema(schema.schema());
+    }
+  }
+
+  template <typename Request, typename Response>
+  absl::Status Call(Server& server,
+                    grpc::Status (v1::ControlPlane::Stub::*method)(grpc::ClientContext*,
+                                                                   const Request&, Response*),
+                    const Request& request, Response* response) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + options.call_timeout));
     {
@@ -105,18 +128,15 @@ struct ControlClient::Impl {
       if (stop) return absl::CancelledError("stopping");
       call = &context;
     }
-    v1::ReportResponse response;
-    const grpc::Status status = server.stub->Report(&context, request, &response);
+    const grpc::Status status = (server.stub.get()->*method)(&context, request, response);
     {
       MutexLock lock(&mu);
       call = nullptr;
     }
-    if (!status.ok()) {
-      const absl::Status error = FromGrpcStatus(status);
-      return absl::Status(error.code(),
-                          absl::StrCat("bdr-server \"", server.address, "\": ", error.message()));
-    }
-    return ParseMembership(response.membership().SerializeAsString());
+    if (status.ok()) return absl::OkStatus();
+    const absl::Status error = FromGrpcStatus(status);
+    return absl::Status(error.code(),
+                        absl::StrCat("bdr-server \"", server.address, "\": ", error.message()));
   }
 
   // Says what has changed, once; errors that stay the same are only counted.

@@ -20,7 +20,9 @@
 #include "node-agent/membership.h"
 
 namespace bdr::v1 {
+class NodeSchema;
 class ReportRequest;
+class ReportResponse;
 }  // namespace bdr::v1
 
 namespace bdr::agent {
@@ -32,6 +34,10 @@ struct ControlOptions {
   absl::Duration interval = absl::Seconds(1);
   absl::Duration call_timeout = absl::Seconds(3);
   Metrics* metrics = nullptr;  // counts bdr_errors_total{part="control"}; null: nothing does
+  // Told every answer to a report; returns the nodes whose tables' shapes are to be fetched, which
+  // are then given to `on_schema`. Both on the client's thread; must not block. Null: none are.
+  std::function<std::vector<std::string>(const v1::ReportResponse&)> wanted_schemas = nullptr;
+  std::function<void(const v1::NodeSchema&)> on_schema = nullptr;
 };
 
 class ControlClient {

@@ -11,6 +11,14 @@ namespace {
 
 void CheckTable(const postgres::TableInfo& table, Findings& findings) {
   for (const postgres::ColumnInfo& column : table.columns) {
+    if (column.key_position >= 0 && column.generated) {
+      findings.Warning(
+          absl::StrCat("key column \"", column.name, "\" of table ", table.QualifiedName(),
+                       " is generated, and PostgreSQL sends no values of generated columns: "
+                       "changes of the table stop at every other node"),
+          absl::StrCat("ALTER TABLE ", table.QualifiedName(), " ALTER COLUMN ",
+                       postgres::QuoteIdentifier(column.name), " DROP EXPRESSION"));
+    }
     if (column.key_position >= 0 && !column.key_canonical) {
       findings.Error(absl::StrCat(
           "key column \"", column.name, "\" of table ", table.QualifiedName(), " has type ",

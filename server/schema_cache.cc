@@ -1,0 +1,69 @@
+#include "server/schema_cache.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "bdr/v1/control.pb.h"
+
+namespace bdr::server {
+namespace {
+
+constexpr absl::string_view kPrefix = "schema/";
+
+}  // namespace
+
+SchemaCache::SchemaCache(Store* store) : store_(store) {}
+SchemaCache::~SchemaCache() = default;
+
+absl::Status SchemaCache::Load() {
+  ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kPrefix));
+  MutexLock lock(&mu_);
+  for (const StoreEntry& entry : entries) {
+    auto schema = std::make_shared<v1::NodeSchema>();
+    if (!schema->ParseFromString(entry.value)) {
+      return absl::DataLossError(absl::StrCat("the store's entry \"", entry.key,
+                                              "\" is damaged; restore the store from a backup"));
+    }
+    std::string node = schema->node();
+    by_node_[std::move(node)] = {.schema = std::move(schema), .revision = entry.revision};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SchemaCache::Set(const v1::NodeSchema& schema, int64_t now_us) {
+  uint64_t revision = 0;
+  {
+    MutexLock lock(&mu_);
+    if (const auto known = by_node_.find(schema.node()); known != by_node_.end()) {
+      if (known->second.schema->hash() == schema.hash()) return absl::OkStatus();
+      revision = known->second.revision;
+    }
+  }
+  auto kept = std::make_shared<v1::NodeSchema>(schema);
+  kept->set_received_us(now_us);
+  const absl::StatusOr<uint64_t> written =
+      store_->Put(absl::StrCat(kPrefix, schema.node()), kept->SerializeAsString(), revision);
+  // Another server's write: the next try goes by it.
+  if (absl::IsAborted(written.status())) RETURN_IF_ERROR(Load());
+  RETURN_IF_ERROR(written.status());
+  MutexLock lock(&mu_);
+  Kept& present = by_node_[schema.node()];
+  if (present.revision < *written) present = {.schema = std::move(kept), .revision = *written};
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const v1::NodeSchema> SchemaCache::Find(absl::string_view node) const {
+  MutexLock lock(&mu_);
+  const auto found = by_node_.find(node);
+  return found == by_node_.end() ? nullptr : found->second.schema;
+}
+
+std::vector<std::shared_ptr<const v1::NodeSchema>> SchemaCache::All() const {
+  std::vector<std::shared_ptr<const v1::NodeSchema>> all;
+  MutexLock lock(&mu_);
+  for (const auto& [node, kept] : by_node_) all.push_back(kept.schema);
+  return all;
+}
+
+}  // namespace bdr::server

@@ -1,0 +1,50 @@
+// The shapes of every node's tables, as the nodes last told them. Kept in the store as well, so
+// that what a node that is away told before is known after a restart of this server.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "base/mutex.h"
+#include "server/store/store.h"
+
+namespace bdr::v1 {
+class NodeSchema;
+}
+
+namespace bdr::server {
+
+// Thread-safe.
+class SchemaCache {
+ public:
+  // `store` outlives it.
+  explicit SchemaCache(Store* store);
+  ~SchemaCache();
+
+  // What was kept. kDataLoss if it is damaged.
+  absl::Status Load();
+
+  // Durable once it returns. Telling the same again is harmless. kAborted if somebody else wrote
+  // the node's schema at the same time: the node will tell it again.
+  absl::Status Set(const v1::NodeSchema& schema, int64_t now_us);
+  // Null if the node has told nothing yet.
+  std::shared_ptr<const v1::NodeSchema> Find(absl::string_view node) const;
+  std::vector<std::shared_ptr<const v1::NodeSchema>> All() const;
+
+ private:
+  struct Kept {
+    std::shared_ptr<const v1::NodeSchema> schema;
+    uint64_t revision = 0;
+  };
+
+  Store* const store_;
+  mutable Mutex mu_;
+  std::map<std::string, Kept, std::less<>> by_node_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace bdr::server
