@@ -267,10 +267,14 @@ absl::Status Agent::StartDataPath() {
   settings_ = std::make_unique<Settings>();
   RETURN_IF_ERROR(TakeSettings());
   // What appliers have planned by other shapes is planned anew.
-  schema_ = std::make_unique<SchemaWatch>(SchemaWatch::Options{
-      .conninfo = config_.database, .node = config_.node, .changed = [settings = settings_.get()] {
-        settings->PlanAnew();
-      }});
+  ASSIGN_OR_RETURN(
+      schema_, SchemaWatch::Start({.conninfo = config_.database,
+                                   .node = config_.node,
+                                   .database = database_.get(),
+                                   .changed = [tables = tables_.get(), settings = settings_.get()] {
+                                     tables->ForgetAll();
+                                     settings->PlanAnew();
+                                   }}));
   keys_ = std::make_unique<KeyTable>();
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
@@ -380,6 +384,12 @@ absl::Status Agent::StartDataPath() {
                      [schema = schema_.get()](NodeId node, absl::string_view name,
                                               absl::string_view table) {
                        return schema->GeneratedAt(node, name, table);
+                     },
+                 .uncounted =
+                     [schema = schema_.get()](const postgres::TableInfo& table,
+                                              const postgres::ConstraintInfo& constraint,
+                                              int64_t stamp_us) {
+                       return schema->Uncounted(table, constraint, stamp_us);
                      }});
   repair_ = std::make_unique<RowRepair>(RowRepair::Parts{.conninfo = config_.database,
                                                          .database = database_.get(),

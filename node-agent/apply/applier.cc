@@ -1179,6 +1179,7 @@ void Applier::RefreshSettings() {
     // What is said of tables tells that they have changed.
     if (!parts_.settings->TableChanges()->empty()) parts_.tables->ForgetAll();
   }
+  executor_options_.uncounted = parts_.uncounted;
   executor_options_.fold = {.database = parts_.database,
                             .history = parts_.fold_history,
                             .log = parts_.log,

@@ -116,6 +116,7 @@ struct ApplyParts {
   std::function<std::vector<std::string>(NodeId node, absl::string_view schema,
                                          absl::string_view table)>
       generated_at = nullptr;
+  Uncounted uncounted = nullptr;  // null: every claim counts
 };
 
 struct ApplierStatus {

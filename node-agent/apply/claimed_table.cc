@@ -128,7 +128,7 @@ absl::Status ClaimedTable::Decide() {
   }
   RETURN_IF_ERROR(FindVersions());
   if (!must_wait_.empty()) return absl::OkStatus();
-  JudgeClaims();
+  RETURN_IF_ERROR(JudgeClaims());
   return Targets();
 }
 
@@ -245,26 +245,46 @@ void ClaimedTable::Judge(Key* key) {
   losses_.push_back(std::move(loss));
 }
 
-void ClaimedTable::JudgeClaims() {
-  const auto judge = [this](size_t version, size_t constraint, Key* key) {
+// Where not every node has the constraint, this one alone would take a row away. What of an own
+// change stands already is not taken back for it: it stands on the other nodes as well.
+absl::StatusOr<bool> ClaimedTable::Counts(size_t constraint, const Stamp& claim) const {
+  if (context_.uncounted == nullptr || *context_.uncounted == nullptr) return true;
+  const postgres::TableInfo& table = ops_->table->table();
+  const ConstraintInfo& info = table.constraints[constraint];
+  const std::string why = (*context_.uncounted)(table, info, claim.time_us);
+  if (why.empty()) return true;
+  if (context_.merges_own) return false;
+  return absl::FailedPreconditionError(absl::StrCat(
+      "unique violation: two rows of table \"", table.DisplayName(), "\" hold the same by \"",
+      info.name, "\", ", info.Meaning(), ", and ", why,
+      ", so none may lose its place for it; drop \"", info.name,
+      "\" on this node, settle which row keeps the value, and then make the constraint on every "
+      "node"));
+}
+
+absl::Status ClaimedTable::JudgeClaims() {
+  const auto judge = [this](size_t version, size_t constraint, Key* key) -> absl::Status {
     const RowOp& op = *claims_->versions[version];
     const conflict::Claim* later =
         conflict::LaterClaim(claims_->claimants[version][constraint], op.version_key, op.stamp);
-    if (later != nullptr && !key->dies) Lose(key, *later);
+    if (later == nullptr || key->dies) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const bool counts, Counts(constraint, later->stamp));
+    if (counts) Lose(key, *later);
+    return absl::OkStatus();
   };
   // Versions that are about to stand: has another key claimed one of their values?
   for (size_t i = 0; i < claims_->versions.size(); ++i) {
     const RowOp& op = *claims_->versions[i];
     Key& key = keys_[op.version_key];
     if (key.op != &op || !key.fresh) continue;
-    for (size_t c = 0; c < claims_->claims[i].size(); ++c) judge(i, c, &key);
+    for (size_t c = 0; c < claims_->claims[i].size(); ++c) RETURN_IF_ERROR(judge(i, c, &key));
   }
   // Own rows that stand already. The change that is merged again may not be the last that its
   // transaction made of the row: what the row does not hold any more cannot be taken from it.
   for (const Holding& kept : kept_) {
     Key& key = keys_[kept.key];
     if (key.op == claims_->versions[kept.version] && key.settled) {
-      judge(kept.version, kept.constraint, &key);
+      RETURN_IF_ERROR(judge(kept.version, kept.constraint, &key));
     }
   }
   // Rows that the group does not replace: has one of its versions claimed theirs? A row that stands
@@ -273,23 +293,25 @@ void ClaimedTable::JudgeClaims() {
     const RowOp& op = *claims_->versions[holding.version];
     Key& holder = keys_[holding.key];
     if (holder.standing == nullptr || holder.fresh) continue;
-    if (holder.version.unknown) {
-      // It has claimed what it holds. Unless that was the later claim, it is the older row.
+    if (holder.version.unknown || op.stamp > holder.version.stamp) {
+      // Of an unknown version: it has claimed what it holds. Unless that was the later claim, it is
+      // the older row.
       const conflict::Claimants& claimants =
           claims_->claimants[holding.version][holding.constraint];
-      const bool later = conflict::ClaimedLater(claimants, op.version_key, op.stamp);
-      if (!later && !holder.dies) Die(&holder, op);
-      continue;
-    }
-    if (op.stamp > holder.version.stamp) {
-      if (!holder.dies) Die(&holder, op);
+      const bool later =
+          holder.version.unknown && conflict::ClaimedLater(claimants, op.version_key, op.stamp);
+      if (later || holder.dies) continue;
+      ASSIGN_OR_RETURN(const bool counts, Counts(holding.constraint, op.stamp));
+      if (counts) Die(&holder, op);
       continue;
     }
     Key& key = keys_[op.version_key];
     if (key.op == &op && key.fresh && !key.dies && holder.version.stamp > op.stamp) {
-      Lose(&key, {.stamp = holder.version.stamp, .key = holding.key});
+      ASSIGN_OR_RETURN(const bool counts, Counts(holding.constraint, holder.version.stamp));
+      if (counts) Lose(&key, {.stamp = holder.version.stamp, .key = holding.key});
     }
   }
+  return absl::OkStatus();
 }
 
 // `key`'s standing row loses its place to `by`.

@@ -26,6 +26,12 @@
 
 namespace bdr::agent {
 
+// Why a claim with this stamp may not unseat a row of another key, since not every node has (or
+// had) the constraint; "" if it may.
+using Uncounted =
+    std::function<std::string(const postgres::TableInfo& table,
+                              const postgres::ConstraintInfo& constraint, int64_t stamp_us)>;
+
 // What a table's run needs of its group. Everything outlives it.
 struct ClaimedContext {
   Pipe* pipe;
@@ -50,6 +56,7 @@ struct ClaimedContext {
   const absl::flat_hash_set<std::string>* registered;
   // Whether values that the change does not carry may be kept as they stand in the row.
   std::function<bool(const RowOp&, const StandingRow&)> may_keep;
+  const Uncounted* uncounted = nullptr;  // null, or holding none: every claim counts
 };
 
 // For the conflict log.
@@ -73,7 +80,8 @@ class ClaimedTable {
   absl::Status QueueHolders();
   absl::Status QueueLock();
   // After OK see must_wait() and unregistered(): if either holds something, nothing was decided.
-  // kAborted: a row changed between finding and locking it.
+  // kAborted: a row changed between finding and locking it. kFailedPrecondition: a row would be
+  // unseated by a claim that does not count.
   absl::Status Decide();
   absl::Status QueueWrites();
 
@@ -118,7 +126,8 @@ class ClaimedTable {
   std::optional<conflict::Version> NewestOf(const std::string& name, const RowOp* op,
                                             const std::optional<conflict::Version>& now) const;
   void Judge(Key* key);
-  void JudgeClaims();
+  absl::Status JudgeClaims();
+  absl::StatusOr<bool> Counts(size_t constraint, const conflict::Stamp& claim) const;
   void Die(Key* key, const RowOp& by);
   void Lose(Key* key, const conflict::Claim& to);
   absl::Status Targets();

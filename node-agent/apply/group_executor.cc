@@ -64,12 +64,14 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
                       .before = before_,
                       .found_before = found_before_,
                       .registered = registered_,
-                      .may_keep = [this](const RowOp& op, const StandingRow& row) {
-                        Found found;
-                        found.time_us = row.time_us;
-                        found.roident = row.roident;
-                        return MayKeep(op, found);
-                      }};
+                      .may_keep =
+                          [this](const RowOp& op, const StandingRow& row) {
+                            Found found;
+                            found.time_us = row.time_us;
+                            found.roident = row.roident;
+                            return MayKeep(op, found);
+                          },
+                      .uncounted = &options_.uncounted};
   for (Segment& segment : plan.segments()) {
     RETURN_IF_ERROR(RunSegment(plan, segment));
     if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {

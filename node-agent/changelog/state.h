@@ -33,6 +33,7 @@ inline constexpr absl::string_view kStateSetBack = "set_back";      // server_pa
 inline constexpr absl::string_view kStateVersions = "versions/";    // appliers: Lsn per origin
 inline constexpr absl::string_view kStateGap = "gap/";              // capture/gaps.h
 inline constexpr absl::string_view kStateBefore = "before/";        // apply/group_versions.h
+inline constexpr absl::string_view kStateUnsettled = "unsettled";   // schema/schema_watch.h
 
 // Stateless; thread-safe.
 class State {

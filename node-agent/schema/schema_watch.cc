@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/logging.h"
@@ -10,6 +11,7 @@
 #include "base/steady_clock.h"
 #include "bdr/v1/control.pb.h"
 #include "bdr/v1/schema.pb.h"
+#include "node-agent/changelog/state.h"
 #include "postgres/shapes/packed_schema.h"
 #include "postgres/shapes/read_schema.h"
 #include "postgres/shapes/schema_diff.h"
@@ -27,8 +29,17 @@ constexpr size_t kMaxPackedBytes = 3u << 20;
 
 }  // namespace
 
-SchemaWatch::SchemaWatch(Options options) : options_(std::move(options)) {
-  thread_ = std::thread([this] { Run(); });
+absl::StatusOr<std::unique_ptr<SchemaWatch>> SchemaWatch::Start(Options options) {
+  ASSIGN_OR_RETURN(const auto kept, State(options.database).Get(kStateUnsettled));
+  std::unique_ptr<SchemaWatch> watch(new SchemaWatch(std::move(options)));
+  if (kept.has_value()) {
+    ASSIGN_OR_RETURN(UnsettledConstraints unsettled, ParseUnsettled(*kept));
+    watch->kept_ = unsettled;
+    MutexLock lock(&watch->mu_);
+    watch->unsettled_ = std::move(unsettled);
+  }
+  watch->thread_ = std::thread([raw = watch.get()] { raw->Run(); });
+  return watch;
 }
 
 SchemaWatch::~SchemaWatch() {
@@ -37,7 +48,7 @@ SchemaWatch::~SchemaWatch() {
     stopping_ = true;
     woken_.NotifyAll();
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void SchemaWatch::Run() {
@@ -65,6 +76,12 @@ void SchemaWatch::Run() {
       if (stopping_) return;
       std::swap(changed, changed_);
     }
+    if (!changed && !keep_again_) continue;
+    const absl::Status settled = SettleConstraints();
+    if (!settled.ok() && !keep_again_) {
+      LogWarning("schema", {{"node", options_.node}}, settled.message());
+    }
+    keep_again_ = !settled.ok();
     if (changed) Compare();
   }
 }
@@ -82,6 +99,13 @@ absl::Status SchemaWatch::Look() {
   if (fingerprint != fingerprint_) {
     auto schema = std::make_shared<v1::Schema>();
     RETURN_IF_ERROR(postgres::ReadSchema(*connection_, schema.get()));
+    ASSIGN_OR_RETURN(
+        const std::string clock,
+        connection_->QueryValue("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8"));
+    int64_t read_us = 0;
+    if (!absl::SimpleAtoi(clock, &read_us)) {
+      return absl::InternalError("the server's clock is no number");
+    }
     postgres::PackedSchema packed = postgres::PackSchema(*schema);
     if (packed.bytes.size() > kMaxPackedBytes) {
       return absl::ResourceExhaustedError(absl::StrCat(
@@ -91,7 +115,7 @@ absl::Status SchemaWatch::Look() {
     fingerprint_ = std::move(fingerprint);
     MutexLock lock(&mu_);
     if (own_.hash != packed.hash) {
-      own_ = {.hash = std::move(packed.hash), .schema = std::move(schema)};
+      own_ = {.hash = std::move(packed.hash), .schema = std::move(schema), .read_us = read_us};
       packed_ = std::move(packed.bytes);
       told_ = false;
       changed_ = true;
@@ -105,6 +129,7 @@ void SchemaWatch::FillReport(v1::NodeSchema* report) const {
   MutexLock lock(&mu_);
   if (own_.hash.empty()) return;
   report->set_hash(own_.hash);
+  report->set_read_us(own_.read_us);
   if (!told_) report->set_packed(packed_);
 }
 
@@ -144,8 +169,42 @@ void SchemaWatch::Take(const v1::NodeSchema& schema) {
   Known& known = others_[schema.node()];
   known.hash = schema.hash();
   known.schema = std::move(shapes);
+  known.read_us = schema.read_us();
   changed_ = true;
   woken_.NotifyAll();
+}
+
+absl::Status SchemaWatch::SettleConstraints() {
+  Known own;
+  std::map<std::string, Known> others;
+  UnsettledConstraints before;
+  {
+    MutexLock lock(&mu_);
+    own = own_;
+    others = others_;
+    before = unsettled_;
+  }
+  if (own.schema == nullptr) return absl::OkStatus();
+  std::vector<KnownSchema> known;
+  for (const auto& [node, other] : others) {
+    if (other.schema == nullptr) continue;
+    known.push_back({.node = node, .schema = other.schema.get(), .read_us = other.read_us});
+  }
+  UnsettledConstraints now =
+      Settle(before, settled_.get(),
+             {.node = options_.node, .schema = own.schema.get(), .read_us = own.read_us}, known,
+             !others.empty() && known.size() == others.size());
+  settled_ = own.schema;
+  // From now on it stops what it has to. It must do so after a crash as well; if that cannot be
+  // written down now, it is tried again with the next look.
+  {
+    MutexLock lock(&mu_);
+    unsettled_ = now;
+  }
+  if (now == kept_) return absl::OkStatus();
+  RETURN_IF_ERROR(State(options_.database).Put(kStateUnsettled, Serialize(now), /*sync=*/true));
+  kept_ = std::move(now);
+  return absl::OkStatus();
 }
 
 void SchemaWatch::Compare() {
@@ -213,6 +272,29 @@ std::vector<std::string> SchemaWatch::GeneratedAt(NodeId node, absl::string_view
     if (!column.generated_as().empty()) columns.push_back(column.name());
   }
   return columns;
+}
+
+std::string SchemaWatch::Uncounted(const postgres::TableInfo& table,
+                                   const postgres::ConstraintInfo& constraint,
+                                   int64_t stamp_us) const {
+  const std::string meaning = constraint.Meaning();
+  MutexLock lock(&mu_);
+  const v1::TableShape* shape =
+      own_.schema == nullptr ? nullptr
+                             : postgres::FindTableShape(*own_.schema, table.schema, table.name);
+  if (shape != nullptr &&
+      std::none_of(shape->unique().begin(), shape->unique().end(),
+                   [&](const v1::ConstraintShape& known) { return known.meaning() == meaning; })) {
+    return "that index is not valid, or was made just now: whether all nodes have it will be known "
+           "in some seconds";
+  }
+  const auto found = unsettled_.find({table.schema, table.name, meaning});
+  if (found == unsettled_.end()) return "";
+  if (!found->second.lacked_by.empty()) {
+    return absl::StrCat("node \"", found->second.lacked_by, "\" does not have that constraint");
+  }
+  if (stamp_us > found->second.until_us) return "";
+  return "one of them is from before every node had that constraint";
 }
 
 }  // namespace bdr::agent

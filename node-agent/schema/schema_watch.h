@@ -14,10 +14,14 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/origin.h"
+#include "node-agent/changelog/database.h"
+#include "node-agent/schema/unsettled.h"
+#include "postgres/catalog.h"
 #include "postgres/connection.h"
 
 namespace bdr::v1 {
@@ -34,7 +38,8 @@ class SchemaWatch {
  public:
   struct Options {
     std::string conninfo;
-    std::string node;  // this node's name
+    std::string node;              // this node's name
+    Database* database = nullptr;  // outlives the watch
     // Called on the watch's thread once other shapes than before are known. Null: nothing is.
     std::function<void()> changed = nullptr;
   };
@@ -44,7 +49,8 @@ class SchemaWatch {
     absl::Time since;       // wall clock
   };
 
-  explicit SchemaWatch(Options options);
+  // kDataLoss if what was written down is damaged.
+  static absl::StatusOr<std::unique_ptr<SchemaWatch>> Start(Options options);
   ~SchemaWatch();
   SchemaWatch(const SchemaWatch&) = delete;
   SchemaWatch& operator=(const SchemaWatch&) = delete;
@@ -63,16 +69,25 @@ class SchemaWatch {
   std::vector<std::string> GeneratedAt(NodeId node, absl::string_view schema,
                                        absl::string_view table) const;
 
+  // Why a claim with this stamp, by this constraint of a local table, may not unseat a row of
+  // another key (unsettled.h); "" if it may.
+  std::string Uncounted(const postgres::TableInfo& table,
+                        const postgres::ConstraintInfo& constraint, int64_t stamp_us) const;
+
  private:
   struct Known {
     NodeId id = 0;
     std::string hash;
     std::shared_ptr<const v1::Schema> schema;  // null: nothing was heard, or it was damaged
+    int64_t read_us = 0;                       // NodeSchema
   };
+
+  explicit SchemaWatch(Options options) : options_(std::move(options)) {}
 
   void Run();
   absl::Status Look();
-  // Compares anew what has changed since it was compared last.
+  // Both look anew at what has changed since they did last.
+  absl::Status SettleConstraints();
   void Compare();
 
   const Options options_;
@@ -82,6 +97,9 @@ class SchemaWatch {
   std::string fingerprint_;
   absl::Time next_look_;  // steady
   std::string error_;
+  std::shared_ptr<const v1::Schema> settled_;  // this node's tables when constraints were settled
+  UnsettledConstraints kept_;                  // as written down
+  bool keep_again_ = false;                    // that failed
 
   mutable Mutex mu_;
   CondVar woken_;
@@ -97,6 +115,7 @@ class SchemaWatch {
     std::string statement;
   };
   std::map<std::string, Seen> differences_ ABSL_GUARDED_BY(mu_);
+  UnsettledConstraints unsettled_ ABSL_GUARDED_BY(mu_);
   std::thread thread_;
 };
 

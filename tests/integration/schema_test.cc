@@ -143,5 +143,55 @@ TEST_F(SchemaTest, WhatWouldLoseValuesStopsAndIsNamedBefore) {
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
+// A unique index that not every node has unseats nobody: what collides stops there, with the cause,
+// and goes on once the index is dropped. What was written before all had it never counts, however
+// late a node learns of that; what is written after it does.
+TEST_F(SchemaTest, AUniqueIndexCountsOnlyWhereEveryNodeHasIt) {
+  BDR_START_CLUSTER(3, "CREATE TABLE t (id int PRIMARY KEY, v text)");
+  constexpr char kIndex[] = "CREATE UNIQUE INDEX t_v ON t (v)";
+  constexpr char kRows[] = "SELECT string_agg(id || v, ',' ORDER BY id) FROM t";
+  BDR_EXEC("n1", kIndex);
+  ASSERT_NO_FATAL_FAILURE(
+      ExpectWarning("n1", "table public.t: UNIQUE (v) (index t_v) is here and not on n2"));
+  BDR_EXEC("n2", "INSERT INTO t VALUES (1, 'a')");
+  BDR_CONVERGE();
+  BDR_EXEC("n2", "INSERT INTO t VALUES (2, 'a')");
+  ASSERT_NO_FATAL_FAILURE(ExpectWarning("n1", "unique violation: two rows of table"));
+  ASSERT_OK(cluster_->WaitForValue("n3", kRows, "1a,2a", kDeadline));
+  EXPECT_EQ(Value("n1", kRows), "1a");
+
+  // The index cannot be made elsewhere; the newer row goes, and then it can. To n1 that is still to
+  // come, and the row that the others have kept must not go for it.
+  EXPECT_FALSE(cluster_->Exec("n2", kIndex).ok());
+  BDR_EXEC("n2", "DELETE FROM t WHERE id = 2");
+  ASSERT_OK(cluster_->WaitForValue("n3", kRows, "1a", kDeadline));
+  BDR_EXEC("n2", kIndex);
+  BDR_EXEC("n3", kIndex);
+  ASSERT_OK(harness::WaitFor("n1 knows", kDeadline, [&]() -> absl::StatusOr<bool> {
+    RETURN_IF_ERROR(cluster_->Bdrctl({"apply", "retry", "n1"}).status());
+    return absl::StrContains(Reason("n1"), "from before every node had that constraint");
+  }));
+  EXPECT_EQ(Value("n1", kRows), "1a");
+  BDR_EXEC("n1", "DROP INDEX t_v");
+  ASSERT_OK(harness::WaitFor("apply goes on", kDeadline, [&]() -> absl::StatusOr<bool> {
+    RETURN_IF_ERROR(cluster_->Bdrctl({"apply", "retry", "n1"}).status());
+    return !absl::StrContains(Reason("n1"), "unique violation");
+  }));
+  BDR_CONVERGE();
+  ExpectEverywhere(kRows, "1a");
+
+  // All have it now: of two rows with one value, that nodes wrote without knowing of each other,
+  // the later stays.
+  BDR_EXEC("n1", kIndex);
+  ASSERT_NO_FATAL_FAILURE(ExpectDiff(0));
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  ASSERT_OK(cluster_->agent("n2").Terminate());
+  BDR_EXEC("n2", "INSERT INTO t VALUES (5, 'b')");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (6, 'b')");
+  ASSERT_OK(cluster_->StartAgent("n2"));
+  BDR_CONVERGE();
+  ExpectEverywhere(kRows, "1a,6b");
+}
+
 }  // namespace
 }  // namespace bdr::integration
