@@ -3,7 +3,8 @@
 // A section of the page is a recipe. Comments in it, which no reader sees, say what the test needs:
 // `<!-- table: SQL -->` makes the tables on every node, `<!-- load: SQL -->` is what users run all
 // the while ({} is a number of their own), `<!-- check: SQL -->` must be true on every node at the
-// end. Its blocks are the steps: ```sql n1, ```sql n2, ```sql every node, and ```sh with bdrctl.
+// end, `<!-- wait: SQL -->` has to become true on every node before the next step. Its blocks are
+// the steps: ```sql n1, ```sql n2, ```sql every node, and ```sh with bdrctl.
 #include <atomic>
 #include <fstream>
 #include <sstream>
@@ -19,7 +20,7 @@ namespace bdr::integration {
 namespace {
 
 struct Step {
-  std::string where;  // n1, n2, every node; empty: bdrctl
+  std::string where;  // n1, n2, every node; "wait" for something; empty: bdrctl
   std::string what;
 };
 
@@ -62,9 +63,14 @@ std::vector<Recipe> ReadPage() {
       step = &recipe->steps.emplace_back();
       if (absl::ConsumePrefix(&line, "sql ")) step->where = std::string(line);
     } else {
+      if (absl::StartsWith(line, "<!-- wait: ")) {
+        recipe->steps.push_back({.where = "wait", .what = ""});
+      }
+      std::string none;
+      std::string* wait = recipe->steps.empty() ? &none : &recipe->steps.back().what;
       for (const auto& [mark, text] :
            {std::pair{"<!-- table: ", &recipe->table}, std::pair{"<!-- load: ", &recipe->load},
-            std::pair{"<!-- check: ", &recipe->check}}) {
+            std::pair{"<!-- check: ", &recipe->check}, std::pair{"<!-- wait: ", wait}}) {
         if (!absl::ConsumePrefix(&line, mark)) continue;
         const bool last = absl::ConsumeSuffix(&line, "-->");
         add(line, text);
@@ -139,6 +145,12 @@ class SchemaChangesTest : public ClusterTest {
  protected:
   absl::Status Run(const Step& step) {
     if (step.where == "every node") return cluster_->ExecEverywhere(step.what);
+    if (step.where == "wait") {
+      for (const std::string& node : cluster_->names()) {
+        RETURN_IF_ERROR(cluster_->WaitForValue(node, step.what, "t", kDeadline));
+      }
+      return absl::OkStatus();
+    }
     if (!step.where.empty()) return cluster_->Exec(step.where, step.what);
     for (absl::string_view line : absl::StrSplit(step.what, '\n')) {
       std::vector<std::string> words = absl::StrSplit(line, ' ');

@@ -203,6 +203,7 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
   ASSERT_OK(cluster_->Bdrctl({"apply", "retry", "n1"}));
   ASSERT_OK(cluster_->WaitForValue("n1", "SELECT v FROM u_old", "before", kDeadline));
   BDR_EXEC("n1", "ALTER TABLE u_aside RENAME TO u");
+  ASSERT_NO_FATAL_FAILURE(WaitUntilInForce());
   BDR_EXEC("n2", "INSERT INTO t VALUES (2, 'new'); INSERT INTO u VALUES (2, 'new')");
   BDR_CONVERGE();
   ExpectEverywhere("SELECT v FROM t", "new");
@@ -244,7 +245,9 @@ TEST_F(TableChangesTest, WhatWasSaidIsListedAndTakenBack) {
   ASSERT_OK_AND_ASSIGN(changes, cluster_->Bdrctl({"table", "forget-change", "1"}));
   EXPECT_EQ(changes.exit_code, 4);
   // It holds back no setting any more.
-  Say({"set-policy", "public.t", "first_update_wins", "--wait", "0"});
+  Say({"set-policy", "public.t", "first_update_wins", "--wait", "60"});
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult list, cluster_->Bdrctl({"table", "list"}));
+  EXPECT_THAT(list.out, HasSubstr("in force"));
 }
 
 }  // namespace
