@@ -58,7 +58,9 @@ absl::StatusOr<ColumnMap> ColumnMap::Make(const postgres::RelationMessage& relat
       return absl::FailedPreconditionError(
           absl::StrCat("table \"", table->DisplayName(), "\" has no column \"", name,
                        "\" here; add it (ALTER TABLE ", table->QualifiedName(), " ADD COLUMN ",
-                       postgres::QuoteIdentifier(name), " ...) and run \"bdrctl apply retry\""));
+                       postgres::QuoteIdentifier(name),
+                       " ...) and run \"bdrctl apply retry\", or say what became of it: \"bdrctl "
+                       "table column-dropped\" or \"bdrctl table column-renamed\""));
     }
   }
   for (const int key : table->key) {
