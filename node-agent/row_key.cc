@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "postgres/type_names.h"
 
 namespace bdr::agent {
 
@@ -35,7 +36,7 @@ absl::StatusOr<std::string> Canonical(const postgres::TableInfo& table,
 std::string LocalType(const postgres::ColumnInfo& column) {
   const postgres::TypeInfo& type = *column.type;
   return postgres::SpellType(type.base_oid, column.modifier())
-      .value_or(absl::StrCat(type.base_schema, ".", type.base_name));
+      .value_or(postgres::TypeNameForPeople(type.base_oid, type.base_schema, type.base_name));
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ absl::Status ColumnMap::CompareTypes(const postgres::RelationMessage& relation,
     const postgres::TypeInfo& local = *column.type;
     postgres::RemoteType type{.oid = there.type_oid, .modifier = there.type_modifier};
     std::string name = postgres::SpellType(type.oid, there.type_modifier)
-                           .value_or(absl::StrCat("type ", type.oid));
+                           .value_or(postgres::TypeNameForPeople(type.oid, "", ""));
     bool known = true;
     if (there.type_oid >= postgres::kFirstUserOid) {
       // pgoutput gives a domain's OID together with the name of the type that it stands on, and
@@ -99,7 +100,7 @@ absl::Status ColumnMap::CompareTypes(const postgres::RelationMessage& relation,
       const auto named = types.find(there.type_oid);
       type = {.oid = 0, .modifier = std::nullopt};
       if (named != types.end()) {
-        name = absl::StrCat(named->second.schema, ".", named->second.name);
+        name = postgres::TypeNameForPeople(0, named->second.schema, named->second.name);
         known = named->second.schema == local.base_schema && named->second.name == local.base_name;
         if (!known && named->second.schema == "pg_catalog") {
           type.oid = postgres::ConvertibleType(named->second.name);

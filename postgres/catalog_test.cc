@@ -10,8 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
+#include "postgres/type_names.h"
 #include "postgres/wire.h"
 #include "tests/harness/postgres_test.h"
 
@@ -454,6 +456,27 @@ TEST_F(CatalogTest, TranslatedValuesOfAnotherServerMeanTheSame) {
                          {Param{.data = translated, .binary = true, .type_oid = type.oid}}));
     EXPECT_EQ(result.value(0, 0), "t") << result.value(0, 1);
   }
+}
+
+TEST_F(CatalogTest, EveryBuiltInTypeIsCalledByItsSqlName) {
+  ASSERT_OK_AND_ASSIGN(
+      const Result types,
+      connection_->Exec(
+          "SELECT oid, format_type(oid, NULL) FROM pg_type t WHERE oid < 10000 AND"
+          " typtype IN ('b', 'r', 'm') AND NOT EXISTS (SELECT FROM pg_class c"
+          " JOIN pg_type e ON e.oid = c.reltype WHERE t.oid IN (e.oid, e.typarray))"));
+  ASSERT_GT(types.rows(), 150);
+  for (int row = 0; row < types.rows(); ++row) {
+    uint32_t oid = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(types.value(row, 0), &oid));
+    EXPECT_EQ(BuiltinTypeName(oid), types.value(row, 1)) << oid;
+  }
+  EXPECT_EQ(BuiltinTypeName(16400), "");
+  const TableInfo table = Load("Every Type");
+  EXPECT_EQ(TypeNameForPeople(*Column(table, "ms").type), "app.mood[]");
+  EXPECT_EQ(TypeNameForPeople(*Column(table, "s").type), "app.small");
+  EXPECT_EQ(TypeNameForPeople(*Column(table, "ints").type), "integer[]");
+  EXPECT_EQ(TypeNameForPeople(0, "app", "_mood"), "app.mood[]");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "postgres/builtin_types.h"
 #include "postgres/catalog.h"
+#include "postgres/type_names.h"
 #include "postgres/wire.h"
 
 namespace bdr::postgres {
@@ -25,7 +26,7 @@ constexpr uint8_t kRangeUpperNull = 0x40;
 
 absl::Status Malformed(const TypeInfo& type, absl::string_view why) {
   return absl::InvalidArgumentError(
-      absl::StrCat("a value of type \"", type.schema, ".", type.name, "\" ", why,
+      absl::StrCat("a value of type ", TypeNameForPeople(type), " ", why,
                    "; does the type have the same definition on both nodes?"));
 }
 
@@ -133,9 +134,8 @@ class Translator {
     if (!reader->ok()) return Malformed(whole, "is cut off");
     const bool stable = std::min(there, part.oid) < builtin::kFirstUnstableOid;
     if (stable && there != part.oid) {
-      return Malformed(
-          whole, absl::StrCat("has a part of the type with OID ", there,
-                              ", where the type here has \"", part.schema, ".", part.name, "\""));
+      return Malformed(whole, absl::StrCat("has a part of type ", TypeNameForPeople(there, "", ""),
+                                           ", where the type here has ", TypeNameForPeople(part)));
     }
     std::string bytes;
     AppendNumber<uint32_t>(&bytes, part.oid);
