@@ -141,7 +141,7 @@ std::vector<postgres::ColumnValue> ToColumnValues(const conflict::FoldRow& row,
         break;
       case FoldValue::Kind::kValue:
         values[i] = {
-            .kind = table.columns[i].type->has_binary ? ColumnKind::kBinary : ColumnKind::kText,
+            .kind = table.columns[i].binary ? ColumnKind::kBinary : ColumnKind::kText,
             .data = row[i].data};
         break;
       case FoldValue::Kind::kUnchanged:

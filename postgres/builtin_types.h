@@ -12,6 +12,7 @@ inline constexpr uint32_t kName = 19;
 inline constexpr uint32_t kInt8 = 20;
 inline constexpr uint32_t kInt2 = 21;
 inline constexpr uint32_t kInt4 = 23;
+inline constexpr uint32_t kRegproc = 24;
 inline constexpr uint32_t kText = 25;
 inline constexpr uint32_t kOid = 26;
 inline constexpr uint32_t kCidr = 650;
@@ -30,8 +31,19 @@ inline constexpr uint32_t kTimestamptz = 1184;
 inline constexpr uint32_t kBit = 1560;
 inline constexpr uint32_t kVarbit = 1562;
 inline constexpr uint32_t kNumeric = 1700;
+inline constexpr uint32_t kRegprocedure = 2202;
+inline constexpr uint32_t kRegoper = 2203;
+inline constexpr uint32_t kRegoperator = 2204;
+inline constexpr uint32_t kRegclass = 2205;
+inline constexpr uint32_t kRegtype = 2206;
 inline constexpr uint32_t kUuid = 2950;
 inline constexpr uint32_t kPgLsn = 3220;
+inline constexpr uint32_t kTsquery = 3615;
+inline constexpr uint32_t kRegconfig = 3734;
+inline constexpr uint32_t kRegdictionary = 3769;
+inline constexpr uint32_t kRegnamespace = 4089;
+inline constexpr uint32_t kRegrole = 4096;
+inline constexpr uint32_t kRegcollation = 4191;
 
 // OIDs from here on are given out by each server for itself (by initdb up to 16383, which differs
 // between versions); below they are written down in PostgreSQL's source.

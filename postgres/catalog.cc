@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "postgres/type_info.h"
+#include "postgres/value_form.h"
 
 namespace bdr::postgres {
 namespace {
@@ -137,9 +138,10 @@ absl::StatusOr<FoundTable> FindTable(Connection& connection, absl::string_view s
 }
 
 // A value given as text, as pgoutput would send it.
-absl::StatusOr<std::string> ToWireForm(Connection& connection, const TypeInfo& type,
+absl::StatusOr<std::string> ToWireForm(Connection& connection, const ColumnInfo& column,
                                        absl::string_view text) {
-  if (!type.has_binary) return std::string(text);
+  if (!column.binary) return std::string(text);
+  const TypeInfo& type = *column.type;
   ASSIGN_OR_RETURN(const Result result,
                    connection.ExecParams(
                        absl::StrCat("SELECT $1::pg_catalog.text::", QuoteIdentifier(type.schema),
@@ -159,11 +161,10 @@ absl::Status AddDefaults(Connection& connection, const std::vector<std::string>&
     std::vector<std::string> values;
     for (const size_t i : columns) {
       const TypeInfo& type = *table->columns[i].type;
-      values.push_back(absl::StrCat("(", expressions[i], ")::",
-                                    type.has_binary
-                                        ? absl::StrCat(QuoteIdentifier(type.base_schema), ".",
-                                                       QuoteIdentifier(type.base_name))
-                                        : "pg_catalog.text"));
+      const std::string value =
+          absl::StrCat("(", expressions[i], ")::", QuoteIdentifier(type.base_schema), ".",
+                       QuoteIdentifier(type.base_name));
+      values.push_back(table->columns[i].binary ? value : TextOfSql(type, value));
     }
     ASSIGN_OR_RETURN(const Result result,
                      connection.ExecParams(absl::StrCat("SELECT ", absl::StrJoin(values, ", ")), {},
@@ -214,11 +215,19 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     column.collation = std::string(result.value(row, 8));
     ASSIGN_OR_RETURN(column.type_modifier, ParseNumber<int32_t>(result, row, 9));
     column.has_default = ParseBool(result, row, 10);
-    if (!result.is_null(row, 11)) {
-      ASSIGN_OR_RETURN(column.missing, ToWireForm(connection, *column.type, result.value(row, 11)));
-    }
-    defaults.push_back(column.missing.has_value() ? "" : std::string(result.value(row, 12)));
+    defaults.push_back(result.is_null(row, 11) ? std::string(result.value(row, 12)) : "");
     table->columns.push_back(std::move(column));
+  }
+  std::vector<const TypeInfo*> sent;
+  for (const ColumnInfo& column : table->columns) {
+    if (!column.generated) sent.push_back(column.type.get());
+  }
+  const bool by_column = TravelsByColumn(sent);
+  for (int row = 0; row < result.rows(); ++row) {
+    ColumnInfo& column = table->columns[static_cast<size_t>(row)];
+    column.binary = TravelsInBinary(*column.type, by_column);
+    if (result.is_null(row, 11)) continue;
+    ASSIGN_OR_RETURN(column.missing, ToWireForm(connection, column, result.value(row, 11)));
   }
   return AddDefaults(connection, defaults, table);
 }

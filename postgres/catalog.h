@@ -28,9 +28,13 @@ struct TypeInfo {
   std::string base_name;
   int32_t base_modifier = -1;  // of a domain: the modifier of what it stands on
   Kind kind = Kind::kPlain;    // of the base type
-  // It and all it is made of have both a send and a receive function. A value of such a type is
-  // in binary form on the wire. Beware: an array or composite with a part that has none makes
-  // PostgreSQL's walsender fail, as the array itself claims to have one.
+  // It and all it is made of have both a send and a receive function. Beware: an array or composite
+  // with a part that has none makes PostgreSQL's walsender fail, as the array itself claims to have
+  // one.
+  bool receives = true;
+  // Its binary form means the same to every server, and can be read back: it receives, and nothing
+  // in it is an OID of the catalog (regclass and the like), or of a type whose receive function
+  // refuses what its send function gives (tsquery). Other values travel as text.
   bool has_binary = true;
   // kArray: the element type. kRange: the subtype. kMultirange: the range. Else null.
   std::shared_ptr<const TypeInfo> element;
@@ -75,6 +79,8 @@ struct ColumnInfo {
   // Of the key's index if it is part of the key, else of the column: quoted and qualified, for SQL.
   // Empty if the type has none.
   std::string collation;
+  // Its values travel in binary form and not as text (TravelsInBinary() of postgres/value_form.h).
+  bool binary = true;
   // Equal values have equal bytes, with CanonicalKeyValue() or as they are; by type, and by the
   // collation of the key (of the column, if it is not part of the key).
   bool key_canonical = true;

@@ -35,7 +35,7 @@ std::string StartCommand(const StartOptions& options, int server_version) {
       absl::StrCat("START_REPLICATION SLOT ", QuoteIdentifier(options.slot), " LOGICAL ",
                    ToString(options.start), " (proto_version '", ProtocolVersion(server_version),
                    "', publication_names ", ReplicationLiteral(publications),
-                   ", binary 'true', messages 'true'");
+                   options.binary ? ", binary 'true'" : "", ", messages 'true'");
   if (options.streaming) absl::StrAppend(&command, ", streaming 'on'");
   if (server_version >= 160000) absl::StrAppend(&command, ", origin 'none'");
   absl::StrAppend(&command, ")");

@@ -41,6 +41,8 @@ struct StartOptions {
   std::string slot;
   Lsn start;
   std::vector<std::string> publications;
+  // Values in binary where their type can; else all as text (see Start()).
+  bool binary = true;
   // Transactions that need more are streamed while in progress (logical_decoding_work_mem); 0: as
   // the server has it.
   int decoding_memory_kb = 0;
@@ -77,9 +79,11 @@ class ReplicationConnection {
   absl::StatusOr<CreatedSlot> CreateSlot(const CreateSlotOptions& options);
 
   // START_REPLICATION with pgoutput, the highest protocol version of the server that we know,
-  // binary 'true', messages 'true', streaming 'on' unless it is switched off, and from PostgreSQL
-  // 16 origin 'none'.
+  // binary 'true' unless it is not wanted, messages 'true', streaming 'on' unless it is switched
+  // off, and from PostgreSQL 16 origin 'none'.
   // kUnavailable if the slot is in use, kFailedPrecondition if it is lost or missing.
+  // In binary a value that has no such form, though its type claims one (an array of aclitem), ends
+  // the stream with SQLSTATE 42883, and each later one that comes to it.
   absl::Status Start(const StartOptions& options);
 
   // The next item; nullopt if none came within `timeout` (zero: only what is already here).

@@ -123,6 +123,29 @@ TypeInfo::Kind KindOf(const TypeRow& row) {
   }
 }
 
+// A type whose binary form another server takes for another value, or for none.
+bool MeansAnotherElsewhere(uint32_t oid) {
+  switch (oid) {
+    // OIDs of the sender's catalog.
+    case builtin::kRegproc:
+    case builtin::kRegprocedure:
+    case builtin::kRegoper:
+    case builtin::kRegoperator:
+    case builtin::kRegclass:
+    case builtin::kRegtype:
+    case builtin::kRegconfig:
+    case builtin::kRegdictionary:
+    case builtin::kRegnamespace:
+    case builtin::kRegrole:
+    case builtin::kRegcollation:
+    // An empty one is refused.
+    case builtin::kTsquery:
+      return true;
+    default:
+      return false;
+  }
+}
+
 class TypeBuilder {
  public:
   explicit TypeBuilder(const RowMap& rows) : rows_(rows) {}
@@ -143,14 +166,17 @@ class TypeBuilder {
     info->base_schema = row->schema;
     info->base_name = row->name;
     info->kind = KindOf(*row);
-    info->has_binary = row->has_binary;
+    info->receives = row->has_binary;
+    info->has_binary = row->has_binary && !MeansAnotherElsewhere(row->oid);
     const uint32_t element = row->element != 0 ? row->element : row->part;
     if (element != 0 && info->kind != TypeInfo::Kind::kPlain) {
       ASSIGN_OR_RETURN(info->element, Build(element));
+      info->receives = info->receives && info->element->receives;
       info->has_binary = info->has_binary && info->element->has_binary;
     }
     for (const uint32_t field_oid : row->fields) {
       ASSIGN_OR_RETURN(std::shared_ptr<const TypeInfo> field, Build(field_oid));
+      info->receives = info->receives && field->receives;
       info->has_binary = info->has_binary && field->has_binary;
       info->fields.push_back(std::move(field));
     }

@@ -10,11 +10,14 @@
 #include "base/test_hooks.h"
 #include "node-agent/stable_xid.h"
 #include "postgres/connection.h"
+#include "postgres/type_names.h"
+#include "postgres/value_form.h"
 
 namespace bdr::agent {
 namespace {
 
 using postgres::ColumnKind;
+using postgres::QualifiedTypeName;
 using postgres::QuoteIdentifier;
 
 constexpr uint32_t kTextOid = 25;
@@ -81,8 +84,10 @@ void AppendSized(std::string* out, absl::string_view data) {
   out->append(data.data(), data.size());
 }
 
-std::string TypeName(const postgres::TypeInfo& type) {
-  return absl::StrCat(QuoteIdentifier(type.schema), ".", QuoteIdentifier(type.name));
+// A column of the row t, as it travels.
+std::string Shown(const postgres::ColumnInfo& column) {
+  const std::string value = absl::StrCat("t.", QuoteIdentifier(column.name));
+  return column.binary ? value : postgres::TextOfSql(*column.type, value);
 }
 
 // Of an INSERT. SQL has no empty list; without any, what is selected names the columns, which may
@@ -113,7 +118,6 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     const postgres::ColumnInfo& column = bound->table().columns[local];
     if (column.generated) continue;
     bound->written_.push_back(local);
-    if (!column.type->has_binary) bound->by_column_ = true;
     if (column.identity_always && column.key_position < 0) bound->identities_.push_back(local);
   }
   bool domains = false;
@@ -123,18 +127,17 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> BoundTable::Make(
     domains |= type.oid != type.base_oid;
     arrays |= type.kind == postgres::TypeInfo::Kind::kArray;
   }
+  std::vector<const postgres::TypeInfo*> types;
+  for (const postgres::ColumnInfo& column : bound->table().columns) {
+    types.push_back(column.type.get());
+  }
+  bound->by_column_ = postgres::TravelsByColumn(types);
   // A domain that takes no null would refuse the place of a value that does not come along.
   if (domains && !arrays) bound->by_column_ = true;
-  if (bound->by_column_) {
-    for (const int local : bound->written_) {
-      const postgres::ColumnInfo& column = bound->table().columns[local];
-      if (column.type->kind != postgres::TypeInfo::Kind::kArray) continue;
-      return absl::FailedPreconditionError(
-          absl::StrCat("table \"", bound->table().DisplayName(),
-                       "\" has a column of a type without a binary form and an array, \"",
-                       column.name, "\": rows of such tables cannot be written; use other types"));
+  for (const int local : bound->written_) {
+    if (bound->by_column_ || !bound->table().columns[local].binary) {
+      bound->columns_beside_.push_back(local);
     }
-    bound->columns_beside_ = bound->written_;
   }
   std::vector<std::string> shape;
   bool cuts = bound->by_column_;  // nor would a new column be noticed then
@@ -157,7 +160,7 @@ void BoundTable::FindUnspoken() {
     if (columns_.remote_of_local()[i] >= 0 || !columns[i].before_known()) continue;
     postgres::ColumnValue value;
     if (const std::optional<std::string>& before = columns[i].before(); before.has_value()) {
-      value = {.kind = columns[i].type->has_binary ? ColumnKind::kBinary : ColumnKind::kText,
+      value = {.kind = columns[i].binary ? ColumnKind::kBinary : ColumnKind::kText,
                .data = *before};
     }
     unspoken_.emplace_back(static_cast<int>(i), value);
@@ -224,14 +227,20 @@ std::string BoundTable::Only() const {
   return absl::StrCat(table().kind == 'r' ? "ONLY " : "", table().QualifiedName());
 }
 
-std::string BoundTable::Value(int column) const {
-  const postgres::TypeInfo& type = *table().columns[column].type;
-  return type.has_binary ? absl::StrCat("r.c", column)
-                         : absl::StrCat("r.c", column, "::", TypeName(type));
+bool BoundTable::IsWritten(int column) const {
+  return std::find(written_.begin(), written_.end(), column) != written_.end();
 }
 
-// FROM unnest(...) AS r(c0, c1, ..., [s,] n), or with an array for each column
-// AS r(given, [s,] c0, c1, ..., n)
+// Of a written column; of another one null.
+std::string BoundTable::Value(int column) const {
+  const postgres::ColumnInfo& info = table().columns[column];
+  if (info.binary) return absl::StrCat("r.c", column);
+  if (!IsWritten(column)) return absl::StrCat("NULL::", QualifiedTypeName(*info.type));
+  return postgres::FromTextSql(*info.type, absl::StrCat("r.x", column));
+}
+
+// FROM unnest(...) AS r(c0, c1, ..., [s,] [x3, ...,] n), or with an array for each column
+// AS r(given, [s,] c0, x1, ..., n); x are texts.
 std::string BoundTable::RowsFrom(bool with_times, int first_beside) const {
   std::vector<std::string> arrays;
   std::vector<std::string> names;
@@ -256,13 +265,13 @@ std::string BoundTable::RowsFrom(bool with_times, int first_beside) const {
 void BoundTable::AppendBeside(int first, std::vector<std::string>* arrays,
                               std::vector<std::string>* names) const {
   for (size_t i = 0; i < columns_beside_.size(); ++i) {
-    const postgres::TypeInfo& type = *table().columns[columns_beside_[i]].type;
-    const std::string name = type.has_binary ? absl::StrCat(QuoteIdentifier(type.base_schema), ".",
-                                                            QuoteIdentifier(type.base_name))
-                                             : "pg_catalog.text";
+    const postgres::ColumnInfo& info = table().columns[columns_beside_[i]];
+    const std::string name = info.binary ? absl::StrCat(QuoteIdentifier(info.type->base_schema),
+                                                        ".", QuoteIdentifier(info.type->base_name))
+                                         : "pg_catalog.text";
     arrays->push_back(
         absl::StrCat("pg_catalog.unnest($", first + static_cast<int>(i), "::", name, "[])"));
-    names->push_back(absl::StrCat("c", columns_beside_[i]));
+    names->push_back(absl::StrCat(info.binary ? "c" : "x", columns_beside_[i]));
   }
 }
 
@@ -272,7 +281,7 @@ std::string BoundTable::KeysFrom(bool with_times) const {
   for (size_t i = 0; i < table().key.size(); ++i) {
     const int column = table().key[i];
     arrays.push_back(absl::StrCat("pg_catalog.unnest($", i + 1,
-                                  "::", TypeName(*table().columns[column].type), "[])"));
+                                  "::", QualifiedTypeName(*table().columns[column].type), "[])"));
     names.push_back(absl::StrCat("c", column));
   }
   if (with_times) {
@@ -462,8 +471,8 @@ std::string BoundTable::RowsSql() const {
     if (column.generated) {
       generated.push_back(absl::StrCat(
           "(", column.generated_as.empty() ? "NULL" : column.generated_as, ") AS ", name));
-    } else if (by_column_ && std::find(written_.begin(), written_.end(), index) == written_.end()) {
-      plain.push_back(absl::StrCat("NULL::", TypeName(*column.type), " AS ", name));
+    } else if (by_column_ && !IsWritten(index)) {
+      plain.push_back(absl::StrCat("NULL::", QualifiedTypeName(*column.type), " AS ", name));
     } else {
       plain.push_back(absl::StrCat(Value(index), " AS ", name));
     }
@@ -511,8 +520,7 @@ std::string BoundTable::FindWholeSql() const {
   std::vector<std::string> columns;
   for (const int column : fold_columns()) {
     const postgres::ColumnInfo& info = table().columns[column];
-    columns.push_back(absl::StrCat("t.", QuoteIdentifier(info.name),
-                                   info.type->has_binary ? "" : "::pg_catalog.text"));
+    columns.push_back(Shown(info));
   }
   return FindShowingSql(/*lock=*/true, absl::StrCat("bdr.row_as_jsonb(t.*)::pg_catalog.text, ",
                                                     absl::StrJoin(columns, ", ")));
@@ -522,8 +530,7 @@ std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
   std::vector<std::string> names;
   for (const int column : columns) {
     const postgres::ColumnInfo& info = table().columns[column];
-    names.push_back(absl::StrCat("t.", QuoteIdentifier(info.name),
-                                 info.type->has_binary ? "" : "::pg_catalog.text"));
+    names.push_back(Shown(info));
   }
   return absl::StrCat(
       "SELECT (t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid)::pg_catalog.text,"
@@ -543,7 +550,8 @@ std::string BoundTable::LogConflictSql() const {
   };
   for (size_t i = 0; i < table().key.size(); ++i) {
     const postgres::ColumnInfo& info = table().columns[table().key[i]];
-    arrays.push_back(absl::StrCat("pg_catalog.unnest($", i + 1, "::", TypeName(*info.type), "[])"));
+    arrays.push_back(
+        absl::StrCat("pg_catalog.unnest($", i + 1, "::", QualifiedTypeName(*info.type), "[])"));
     names.push_back(absl::StrCat("k", i));
     pairs.push_back(AsJsonbSql(info.name, absl::StrCat("r.k", i)));
   }
@@ -572,6 +580,15 @@ std::string BoundTable::LogConflictSql() const {
     }
     remote_row = absl::StrCat("CASE WHEN r.given = 1 THEN bdr.columns_as_jsonb(ARRAY[",
                               absl::StrJoin(values, ", "), "]::pg_catalog.jsonb[]) END");
+  } else if (!columns_beside_.empty()) {
+    AppendBeside(static_cast<int>(table().key.size() + offset), &arrays, &names);
+    std::vector<std::string> values;
+    for (const int column : columns_beside_) {
+      values.push_back(AsJsonbSql(table().columns[column].name, Value(column)));
+    }
+    remote_row =
+        absl::StrCat("pg_catalog.jsonb_concat(", remote_row, ", bdr.columns_as_jsonb(ARRAY[",
+                     absl::StrJoin(values, ", "), "]::pg_catalog.jsonb[]))");
   }
   names.push_back("n");
   const auto time = [](absl::string_view us) {
@@ -607,6 +624,23 @@ std::string BoundTable::AbsentColumns(const LocalRow& row) const {
   return names.empty() ? "" : absl::StrCat("{", absl::StrJoin(names, ","), "}");
 }
 
+// Whether there is a value to send. Never null in place of a value: capture gives each in the form
+// that its column's type has everywhere, and one in the other form comes from a node that sees the
+// type otherwise.
+absl::StatusOr<bool> BoundTable::IsSent(const postgres::ColumnInfo& column,
+                                        const postgres::ColumnValue& value) const {
+  if (value.kind == ColumnKind::kNull) return false;
+  // A filler comes in the form that belongs here: it was read here.
+  if (value.kind == ColumnKind::kUnchangedToast) return !value.data.empty();
+  if (value.kind == (column.binary ? ColumnKind::kBinary : ColumnKind::kText)) return true;
+  return absl::FailedPreconditionError(
+      absl::StrCat("a value of column \"", column.name, "\" of table \"", table().DisplayName(),
+                   "\" comes ", column.binary ? "as text" : "in binary form", ", and type ",
+                   postgres::TypeNameForPeople(*column.type), " travels ",
+                   column.binary ? "in binary form" : "as text",
+                   " here; give the table the same columns and types on every node"));
+}
+
 absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* const> rows) const {
   if (by_column_) {
     std::vector<int32_t> given;
@@ -628,8 +662,12 @@ absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* co
     for (size_t i = 0; i < columns.size(); ++i) {
       AppendInt32(&out, columns[i].type->oid);
       const postgres::ColumnValue& value = (*row)[i];
-      const bool filler = value.kind == ColumnKind::kUnchangedToast && !value.data.empty();
-      if ((value.kind != ColumnKind::kBinary && !filler) || columns[i].generated) {
+      if (columns[i].generated || !columns[i].binary) {  // computed, or sent beside
+        AppendInt32(&out, UINT32_MAX);
+        continue;
+      }
+      ASSIGN_OR_RETURN(const bool sent, IsSent(columns[i], value));
+      if (!sent) {
         AppendInt32(&out, UINT32_MAX);
       } else if (columns[i].type->carries_user_oids()) {
         ASSIGN_OR_RETURN(const std::string translated,
@@ -647,14 +685,16 @@ absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* co
 
 absl::StatusOr<std::string> BoundTable::EncodeColumn(int column,
                                                      absl::Span<const LocalRow* const> rows) const {
-  const postgres::TypeInfo& type = *table().columns[column].type;
+  const postgres::ColumnInfo& info = table().columns[column];
+  const postgres::TypeInfo& type = *info.type;
   std::string out =
-      ArrayHeader(type.has_binary ? type.base_oid : kTextOid, rows.size(), /*has_nulls=*/true);
+      ArrayHeader(info.binary ? type.base_oid : kTextOid, rows.size(), /*has_nulls=*/true);
   for (const LocalRow* row : rows) {
     const postgres::ColumnValue value = row == nullptr ? postgres::ColumnValue{} : (*row)[column];
-    if (value.kind != (type.has_binary ? ColumnKind::kBinary : ColumnKind::kText)) {
+    ASSIGN_OR_RETURN(const bool sent, IsSent(info, value));
+    if (!sent) {
       AppendInt32(&out, UINT32_MAX);
-    } else if (type.has_binary && type.carries_user_oids()) {
+    } else if (info.binary && type.carries_user_oids()) {
       ASSIGN_OR_RETURN(const std::string translated, postgres::TranslateBinary(type, value.data));
       AppendSized(&out, translated);
     } else {

@@ -3,8 +3,10 @@
 //
 // Rows travel to the server as one array of the table's own row type, in binary, so that columns of
 // any type (arrays too) go through their type's receive function and nothing is parsed or formatted
-// on the way. Keys travel as one array for each key column. So do whole rows where a column's type
-// has no receive function: the row type has none then either, even for rows in which it is null.
+// on the way. Columns whose values travel as text (postgres/value_form.h) are null in these rows
+// and come beside them, as one array of texts for each. Keys travel as one array for each key
+// column. So do whole rows where a column's type has no receive function: the row type has none
+// then either, even for rows in which it is null.
 #pragma once
 
 #include <atomic>
@@ -112,7 +114,8 @@ class BoundTable {
   // had in binary (as text where their type has no such form).
   std::string FetchColumnsSql(const std::vector<int>& columns) const;
 
-  // Columns that are sent beside the rows, all or none: all where one has no binary form.
+  // Columns that are sent beside the rows: those that travel as text; all where the row type cannot
+  // be received.
   const std::vector<int>& columns_beside() const { return columns_beside_; }
   // The row leaves out a value of a domain, which may take no null: it has to be filled in before
   // the row can be encoded. A value that is kUnchangedToast and has data only fills the place: it
@@ -123,7 +126,8 @@ class BoundTable {
   std::string Only() const;
   size_t key_columns() const { return table().key.size(); }
 
-  // Parameters in binary. A null entry is an absent row.
+  // Parameters in binary. A null entry is an absent row. kFailedPrecondition, naming the column, if
+  // a value comes in another form than the one that it has here.
   absl::StatusOr<std::string> EncodeRows(absl::Span<const LocalRow* const> rows) const;
   // One of columns_beside(): as text if its type has no binary form.
   absl::StatusOr<std::string> EncodeColumn(int column,
@@ -143,6 +147,9 @@ class BoundTable {
   std::string KeyEquals() const;
   std::string Touch() const;
   std::string Value(int column) const;
+  bool IsWritten(int column) const;
+  absl::StatusOr<bool> IsSent(const postgres::ColumnInfo& column,
+                              const postgres::ColumnValue& value) const;
 
   ColumnMap columns_;
   FoldBinding fold_;

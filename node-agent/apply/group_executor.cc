@@ -238,7 +238,7 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
               if (result.is_null(0, place)) continue;
               value.data = plan.Own(std::string(result.value(0, place)));
               if (moved) {
-                const bool binary = table.table().columns[columns[i]].type->has_binary;
+                const bool binary = table.table().columns[columns[i]].binary;
                 value.kind = binary ? ColumnKind::kBinary : ColumnKind::kText;
               }
             }

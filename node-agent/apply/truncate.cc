@@ -287,7 +287,7 @@ absl::Status Truncater::JudgeRest(const TruncateOp& truncate, const BoundTable& 
   for (const int column : table.table().key) {
     const postgres::ColumnInfo& info = table.table().columns[column];
     absl::StrAppend(&columns, "t.", postgres::QuoteIdentifier(info.name),
-                    info.type->has_binary ? "" : "::pg_catalog.text", ", ");
+                    info.binary ? "" : "::pg_catalog.text", ", ");
   }
   // Transactions before that one had ended when capture was last waited for. A row that was frozen
   // long ago may show an xid of another age; such are waited for one by one.
@@ -329,7 +329,7 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
   for (int i = 0; i < rows.rows(); ++i) {
     LocalRow row(table.table().columns.size());
     for (int k = 0; k < after_key; ++k) {
-      const bool binary = table.table().columns[key[k]].type->has_binary;
+      const bool binary = table.table().columns[key[k]].binary;
       row[key[k]] = {.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
                      .data = rows.value(i, k)};
     }

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "node-agent/apply/local_relation.h"
+#include "node-agent/capture/tuple_bytes.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/fold_changes.h"
 
@@ -29,14 +30,7 @@ bool HasDeferrableConstraint(const postgres::TableInfo& table) {
 // row. (PostgreSQL manual, "Logical Replication Message Formats".)
 std::string DeleteOfOldRow(const postgres::UpdateMessage& update, absl::string_view change) {
   constexpr size_t kBeforeRow = 1 + 4 + 1;
-  size_t row_bytes = 2;
-  for (const postgres::ColumnValue& value : update.old_row.columns) {
-    row_bytes += 1;
-    if (value.kind == postgres::ColumnKind::kText || value.kind == postgres::ColumnKind::kBinary) {
-      row_bytes += 4 + value.data.size();
-    }
-  }
-  std::string out(change.substr(0, kBeforeRow + row_bytes));
+  std::string out(change.substr(0, kBeforeRow + TupleBytes(update.old_row)));
   out[0] = 'D';
   return out;
 }
@@ -80,6 +74,7 @@ BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
       explicit_values_(
           {.conninfo = options.connect.conninfo, .application_name = "bdr capture values"},
           versions),
+      forms_({.conninfo = options.connect.conninfo, .application_name = "bdr capture forms"}),
       own_claims_(options.connect, claims),
       folding_(folding),
       builder_(options.own),
@@ -95,6 +90,7 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   relation->message = std::move(message);
   relation->replicated = relation->message.schema != "bdr";
   if (!relation->replicated) return relation;
+  ASSIGN_OR_RETURN(relation->forms, forms_.Describe(relation->message));
 
   // Announced for the first time, or because its shape has changed. The catalog is today's, the
   // relation is from when the row was written: the OID tells which table it is.

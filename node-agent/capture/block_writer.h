@@ -20,6 +20,7 @@
 #include "node-agent/capture/captured_relation.h"
 #include "node-agent/capture/explicit_values.h"
 #include "node-agent/capture/own_claims.h"
+#include "node-agent/capture/wire_forms.h"
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
@@ -69,6 +70,9 @@ class BlockWriter {
   absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(
       absl::string_view raw, postgres::RelationMessage message);
   void AnnounceType(uint32_t oid, absl::string_view raw);
+
+  // Gives values the forms in which they travel; to be done before they are added.
+  WireForms& forms() { return forms_; }
 
   // One transaction at a time: Begin, its changes, End. `expected_bytes` (0: not known) keeps a
   // transaction that will not fit from sharing a block.
@@ -132,6 +136,7 @@ class BlockWriter {
   const KeyTable* const keys_;
   OwnChanges* const own_changes_;
   ExplicitValues explicit_values_;
+  WireForms forms_;
 
   OwnClaims own_claims_;
   const Folding folding_;

@@ -60,6 +60,21 @@ Lsn BehindCommit(Lsn lsn) {
   return Lsn{lsn.value + 1 + (lsn.value % kPage == 0 ? kLongHeader : 0)};
 }
 
+// Reading as text costs much, and each change of the reading a new start of the stream. So where
+// such values keep coming, it stays longer each time.
+constexpr absl::Duration kSoonAgain = absl::Minutes(1);
+constexpr absl::Duration kMaxStay = absl::Minutes(1);
+// A transaction that was rolled back may never show which it was.
+constexpr absl::Duration kStayWithoutSight = absl::Minutes(1);
+// How long the server may need to let go of the slot of a session that ended.
+constexpr absl::Duration kLettingGo = absl::Seconds(5);
+// What the server says where a type has no binary output function.
+constexpr absl::string_view kNoSuchFunction = "42883";
+constexpr absl::string_view kSlotInUse = "55006";
+// Changes whose values are converted together.
+constexpr size_t kConvertBytes = 1 << 20;
+constexpr size_t kConvertChanges = 1000;
+
 constexpr absl::string_view kStateCreatingSlot = "creating_slot";
 
 // An error that the server raised over what it decodes, and not over itself: connections (08),
@@ -87,6 +102,11 @@ class Capture::Session {
   bool failed_to_decode() const { return failed_to_decode_; }
   const std::optional<Undecodable>& undecodable() const { return undecodable_; }
 
+  // After Run(): what the next session must do differently.
+  bool needs_text() const { return needs_text_; }
+  bool may_return() const { return may_return_; }
+  Lsn decoded() const { return decoded_; }
+
  private:
   using Relation = std::shared_ptr<const CapturedRelation>;
   struct PendingChange {
@@ -102,12 +122,25 @@ class Capture::Session {
   absl::Status AfterFailure(const absl::Status& failure);
   absl::StatusOr<std::string> MissingPublication();
   void NoteStreaming(bool proven);
+
+  bool as_text() const { return capture_->reading_.as_text; }
+  // Nothing is left of what made it read as text.
+  bool HasPassed() const;
+  void ShowStreaming();
+  // Whether a change of the relation may hold values that come in another form than they travel in.
+  bool NeedsForms(const CapturedRelation& relation) const {
+    return as_text() || relation.forms.any_text;
+  }
+  absl::Status Convert(absl::Span<WireForms::Change> changes);
   absl::Status WaitForRoom();
   absl::Status Handle(const postgres::StreamItem& item);
   absl::Status HandleMessage(absl::string_view data);
   absl::Status HandleStreamed(absl::string_view data, const postgres::Message& message);
+  absl::StatusOr<Relation> Announce(absl::string_view raw,
+                                    const postgres::RelationMessage& message);
   absl::Status AddPending(absl::string_view data, std::vector<uint32_t> oids, bool truncate);
   absl::Status Commit(const postgres::CommitMessage& commit);
+  absl::Status WritePending();
   absl::Status SpillPending();
   absl::Status LookUpRelationsAgain();
   absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit);
@@ -173,6 +206,13 @@ class Capture::Session {
   std::vector<Relation> spilled_relations_;
   // The streamed transaction between Stream Start and Stream Stop; 0 outside.
   uint32_t stream_xid_ = 0;
+
+  absl::Time begun_ = SteadyNow();
+  bool needs_text_ = false;
+  bool may_return_ = false;
+  // A relation with a type that has no binary form has come by: since the server describes one
+  // before its first change, what could not be sent is that, or comes behind it.
+  bool sighted_ = false;
 };
 
 absl::Status Capture::Session::Run() {
@@ -185,6 +225,7 @@ absl::Status Capture::Session::Run() {
       {.slot = options_.slot,
        .start = start_,
        .publications = {"bdr_keyed", "bdr_insert_only"},
+       .binary = !as_text(),
        .decoding_memory_kb = static_cast<int>(options_.decoding_memory_bytes >> 10),
        .streaming = capture_->streaming_}));
   decoded_ = confirmed_ = start_;
@@ -201,7 +242,7 @@ absl::Status Capture::Session::Run() {
 // get any further.
 absl::Status Capture::Session::AfterFailure(const absl::Status& failure) {
   if (writer_->has_unpublished() || decoded_ > confirmed_) RETURN_IF_ERROR(Publish());
-  if (!IsDecodingError(failure)) return failure;
+  if (needs_text_ || !IsDecodingError(failure)) return failure;
   failed_to_decode_ = true;
   if (capture_->streaming_) return failure;
   const absl::StatusOr<Lsn> commit = connection_->ReadPosition();
@@ -238,10 +279,36 @@ void Capture::Session::NoteStreaming(bool proven) {
     MutexLock lock(&capture_->mu_);
     capture_->undecodable_.reset();
   }
-  if (capture_->health_.Set(Health::Level::kOk, "streaming")) {
-    LogInfo("capture",
-            {{"state", "streaming"}, {"slot", options_.slot}, {"lsn", ToString(start_)}});
+  ShowStreaming();
+}
+
+void Capture::Session::ShowStreaming() {
+  const bool changed =
+      as_text() ? capture_->health_.Set(
+                      Health::Level::kWarning, "streaming_text",
+                      absl::StrCat("all values are read as text, which is slow, until the "
+                                   "transaction has passed of which PostgreSQL cannot send a value "
+                                   "in binary form: ",
+                                   capture_->reading_.why))
+                : capture_->health_.Set(Health::Level::kOk, "streaming");
+  if (changed) {
+    LogInfo("capture", {{"state", as_text() ? "streaming_text" : "streaming"},
+                        {"slot", options_.slot},
+                        {"lsn", ToString(start_)}});
   }
+}
+
+bool Capture::Session::HasPassed() const {
+  if (in_transaction_ || stream_xid_ != 0 || spool_.open_transactions() > 0) return false;
+  const absl::Duration stayed = SteadyNow() - begun_;
+  return stayed >= capture_->reading_.stay && (sighted_ || stayed >= kStayWithoutSight);
+}
+
+absl::Status Capture::Session::Convert(absl::Span<WireForms::Change> changes) {
+  const absl::Status status = writer_->forms().Convert(changes);
+  // What a receive function refuses, an output function may still give.
+  needs_text_ = absl::IsFailedPrecondition(status) && !as_text();
+  return status;
 }
 
 // Where to go on: never before what the log holds, never behind what the slot has let go.
@@ -353,10 +420,19 @@ absl::Status Capture::Session::Stream() {
   while (!capture_->stopping_) {
     RETURN_IF_ERROR(WaitForRoom());
     const bool unpublished = writer_->has_unpublished();
+    if (as_text() && HasPassed()) {
+      // Everything is durable here, so that the next session does not begin before it.
+      RETURN_IF_ERROR(Publish());
+      may_return_ = true;
+      return absl::OkStatus();
+    }
     const absl::StatusOr<std::optional<postgres::StreamItem>> received =
         connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration() : kIdleWait);
     receive_failed_ = !received.ok();
-    if (!received.ok()) return received.status();
+    if (!received.ok()) {
+      needs_text_ = !as_text() && postgres::Sqlstate(received.status()) == kNoSuchFunction;
+      return received.status();
+    }
     const std::optional<postgres::StreamItem>& item = *received;
     if (item.has_value()) {
       RETURN_IF_ERROR(Handle(*item));
@@ -399,7 +475,7 @@ absl::Status Capture::Session::WaitForRoom() {
     capture_->moved_.WaitFor(&capture_->mu_, absl::Seconds(1));
   }
   LogInfo("capture", {{"state", "paused->streaming"}});
-  capture_->health_.Set(Health::Level::kOk, "streaming");
+  ShowStreaming();
   return absl::OkStatus();
 }
 
@@ -434,8 +510,7 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
     remote_ = true;
     parts_.foreign_origins->Dropped(origin->name);
   } else if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
-    ASSIGN_OR_RETURN(relations_[relation->relation_oid].relation,
-                     writer_->Announce(data, *relation));
+    ASSIGN_OR_RETURN(relations_[relation->relation_oid].relation, Announce(data, *relation));
     relations_[relation->relation_oid].arrival = ++arrivals_;
   } else if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
     writer_->AnnounceType(type->type_oid, data);
@@ -454,6 +529,13 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
   }
   // Logical messages ask for nothing yet; that they arrive moves the position.
   return absl::OkStatus();
+}
+
+absl::StatusOr<Capture::Session::Relation> Capture::Session::Announce(
+    absl::string_view raw, const postgres::RelationMessage& message) {
+  ASSIGN_OR_RETURN(Relation announced, writer_->Announce(raw, message));
+  sighted_ = sighted_ || announced->forms.any_text || announced->forms.any_gone;
+  return announced;
 }
 
 absl::Status Capture::Session::AddPending(absl::string_view data, std::vector<uint32_t> oids,
@@ -553,18 +635,37 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
     RETURN_IF_ERROR(
         writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
                        {.xid = begin_.xid, .commit_us = commit.commit_time_us}, pending_.size()));
-    for (const PendingChange& change : changes_) {
-      const absl::string_view bytes =
-          absl::string_view(pending_).substr(change.offset, change.length);
-      RETURN_IF_ERROR(change.truncate ? writer_->AddTruncate(change.relations, bytes)
-                                      : writer_->Add(change.relations.front(), bytes));
-    }
+    RETURN_IF_ERROR(WritePending());
     RETURN_IF_ERROR(writer_->End());
   }
   pending_.clear();
   if (pending_.capacity() > (1 << 20)) pending_.shrink_to_fit();
   changes_.clear();
   return AfterTransaction(commit.end_lsn);
+}
+
+absl::Status Capture::Session::WritePending() {
+  const auto bytes_of = [this](const PendingChange& change) {
+    return absl::string_view(pending_).substr(change.offset, change.length);
+  };
+  std::vector<WireForms::Change> conversions;
+  for (const PendingChange& change : changes_) {
+    if (change.truncate || !NeedsForms(*change.relations.front())) continue;
+    conversions.push_back(
+        {.relation = change.relations.front().get(), .bytes = bytes_of(change), .converted = {}});
+  }
+  RETURN_IF_ERROR(Convert(absl::MakeSpan(conversions)));
+  size_t next = 0;
+  for (const PendingChange& change : changes_) {
+    absl::string_view bytes = bytes_of(change);
+    if (next < conversions.size() && conversions[next].bytes.data() == bytes.data()) {
+      const std::optional<std::string>& converted = conversions[next++].converted;
+      if (converted.has_value()) bytes = *converted;
+    }
+    RETURN_IF_ERROR(change.truncate ? writer_->AddTruncate(change.relations, bytes)
+                                    : writer_->Add(change.relations.front(), bytes));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Capture::Session::HandleStreamed(absl::string_view data,
@@ -578,7 +679,10 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
     return absl::OkStatus();
   }
   if (const auto* abort = std::get_if<postgres::StreamAbortMessage>(&message)) {
-    if (abort->xid == abort->subxid) streamed_relations_.erase(abort->xid);
+    if (abort->xid == abort->subxid) {
+      streamed_relations_.erase(abort->xid);
+      sighted_ = true;  // perhaps; if not, we are back soon
+    }
     return spool_.Abort(abort->xid, abort->subxid);
   }
   if (const auto* commit = std::get_if<postgres::StreamCommitMessage>(&message)) {
@@ -654,9 +758,8 @@ absl::Status Capture::Session::TakeStreamedRelations(uint32_t xid) {
     Known& known = relations_[oid];
     if (known.arrival > announced.arrival) continue;  // announced anew by another transaction
     ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(announced.raw));
-    ASSIGN_OR_RETURN(
-        known.relation,
-        writer_->Announce(announced.raw, std::get<postgres::RelationMessage>(message)));
+    ASSIGN_OR_RETURN(known.relation,
+                     Announce(announced.raw, std::get<postgres::RelationMessage>(message)));
     known.arrival = announced.arrival;
   }
   return absl::OkStatus();
@@ -666,6 +769,29 @@ absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
                                             const TransactionHeader& header) {
   std::map<uint32_t, Relation> relations;  // as this transaction saw them
   bool begun = false;
+  // Changes that wait to be converted together.
+  struct Waiting {
+    Relation relation;
+    std::string bytes;
+  };
+  std::vector<Waiting> waiting;
+  size_t waiting_bytes = 0;
+  const auto write_waiting = [&]() -> absl::Status {
+    std::vector<WireForms::Change> conversions;
+    for (const Waiting& change : waiting) {
+      conversions.push_back(
+          {.relation = change.relation.get(), .bytes = change.bytes, .converted = {}});
+    }
+    RETURN_IF_ERROR(Convert(absl::MakeSpan(conversions)));
+    for (size_t i = 0; i < waiting.size(); ++i) {
+      const std::optional<std::string>& converted = conversions[i].converted;
+      RETURN_IF_ERROR(
+          writer_->Add(waiting[i].relation, converted.has_value() ? *converted : waiting[i].bytes));
+    }
+    waiting.clear();
+    waiting_bytes = 0;
+    return absl::OkStatus();
+  };
   const auto write = [&](Spool::Kind, absl::string_view bytes) -> absl::Status {
     // Copying millions of rows takes longer than the server waits for a sign of life.
     if (SteadyNow() - last_feedback_ > kFeedbackInterval) {
@@ -673,7 +799,7 @@ absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
     }
     ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode(bytes));
     if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
-      ASSIGN_OR_RETURN(relations[relation->relation_oid], writer_->Announce(bytes, *relation));
+      ASSIGN_OR_RETURN(relations[relation->relation_oid], Announce(bytes, *relation));
       return absl::OkStatus();
     }
     if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
@@ -695,10 +821,18 @@ absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
     if (touched.empty()) return absl::OkStatus();
     if (!begun) RETURN_IF_ERROR(writer_->Begin(header, committed, /*expected_bytes=*/0));
     begun = true;
+    if (truncate == nullptr && NeedsForms(*touched.front())) {
+      waiting.push_back({.relation = touched.front(), .bytes = std::string(bytes)});
+      waiting_bytes += bytes.size();
+      return waiting_bytes < kConvertBytes && waiting.size() < kConvertChanges ? absl::OkStatus()
+                                                                               : write_waiting();
+    }
+    RETURN_IF_ERROR(write_waiting());
     return truncate != nullptr ? writer_->AddTruncate(touched, bytes)
                                : writer_->Add(touched.front(), bytes);
   };
   RETURN_IF_ERROR(spool_.ForEach(committed.xid, write));
+  RETURN_IF_ERROR(write_waiting());
   return begun ? writer_->End() : absl::OkStatus();
 }
 
@@ -815,18 +949,50 @@ void Capture::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+bool Capture::ChangeReading(const Session& session, const absl::Status& status) {
+  if (!session.needs_text() && !session.may_return()) return false;
+  const absl::Time now = SteadyNow();
+  const bool soon = now - reading_.changed < kSoonAgain;
+  reading_.as_text = session.needs_text();
+  reading_.changed = now;
+  if (reading_.as_text) {
+    reading_.why = std::string(status.message());
+    reading_.stay =
+        soon ? std::clamp(reading_.stay * 2, absl::Seconds(1), kMaxStay) : absl::ZeroDuration();
+    LogWarning("capture",
+               {{"state", "streaming->streaming_text"},
+                {"slot", options_.slot},
+                {"lsn", ToString(session.decoded())}},
+               reading_.why);
+  } else {
+    LogInfo("capture", {{"state", "streaming_text->streaming"},
+                        {"slot", options_.slot},
+                        {"lsn", ToString(session.decoded())}});
+  }
+  return true;
+}
+
 void Capture::Run() {
   absl::Duration backoff = absl::Milliseconds(100);
   while (!stopping_) {
     const absl::Time begun = SteadyNow();
-    Session session(this, options_, parts_);
-    absl::Status status = session.Run();
+    auto session = std::make_unique<Session>(this, options_, parts_);
+    absl::Status status = session->Run();
     if (stopping_) break;
+    if (ChangeReading(*session, status)) continue;
+    const bool failed_to_decode = session->failed_to_decode();
+    const std::optional<Undecodable> undecodable = session->undecodable();
+    session.reset();  // lets go of the slot
+    if (postgres::Sqlstate(status) == kSlotInUse && begun - reading_.changed < kLettingGo) {
+      MutexLock lock(&mu_);
+      if (!stopping_) moved_.WaitFor(&mu_, absl::Milliseconds(20));
+      continue;  // by our own session, which has just ended
+    }
     const bool lasted = SteadyNow() - begun > absl::Seconds(10);
     if (lasted) backoff = absl::Milliseconds(100);
-    if (session.failed_to_decode() && std::exchange(streaming_, false)) continue;
-    if (session.undecodable().has_value()) {
-      const absl::StatusOr<bool> passed = PassUndecodable(*session.undecodable());
+    if (failed_to_decode && std::exchange(streaming_, false)) continue;
+    if (undecodable.has_value()) {
+      const absl::StatusOr<bool> passed = PassUndecodable(*undecodable);
       if (passed.ok() && *passed) continue;
       if (!passed.ok()) status = passed.status();
     } else {

@@ -8,6 +8,10 @@
 // time. The next session, without streaming of running transactions, gets to know which commit
 // record that is; then capture is
 //   stopped: tried again from time to time, until Skip() passes that transaction
+// A value that PostgreSQL cannot send in binary, though its type claims to have that form (an array
+// of aclitem), would end every session. So the next one reads all values as texts until the
+// transaction has passed, then a new one goes on in binary. Nothing of this is kept: an agent that
+// was killed meets the value again, and goes the same way.
 #pragma once
 
 #include <atomic>
@@ -134,6 +138,15 @@ class Capture {
   absl::Status Pass(const Undecodable& undecodable, bool extends);
   void EndSkipping(const absl::Status& status);
   bool InDoubt();
+  // How the next session reads values.
+  struct Reading {
+    bool as_text = false;
+    std::string why;                             // if so: what PostgreSQL said
+    absl::Duration stay = absl::ZeroDuration();  // as text, at least
+    absl::Time changed = absl::InfinitePast();   // when, by SteadyNow()
+  };
+  // Takes up what a session found out. False if it ended for another reason.
+  bool ChangeReading(const Session& session, const absl::Status& status);
   void PublishThrough(Lsn through);
   void SetWaiting(postgres::ReplicationConnection* connection);
 
@@ -155,6 +168,8 @@ class Capture {
   // The thread's: whether running transactions are streamed. Without, sessions meet what cannot be
   // decoded at its commit record.
   bool streaming_ = true;
+  // Belongs to the thread.
+  Reading reading_;
 
   std::atomic<bool> stopping_{false};
   std::thread thread_;

@@ -5,30 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "postgres/wire.h"
+#include "node-agent/capture/tuple_bytes.h"
+#include "postgres/value_form.h"
 
 namespace bdr::agent {
-namespace {
 
 using postgres::ColumnKind;
 using postgres::ColumnValue;
-
-bool HasData(const ColumnValue& value) {
-  return value.kind == ColumnKind::kText || value.kind == ColumnKind::kBinary;
-}
-
-// As pgoutput writes it: number of columns, then for each its kind and, if it has one, its value.
-void AppendTuple(std::string* out, const postgres::Tuple& tuple) {
-  postgres::AppendNumber(out, static_cast<uint16_t>(tuple.columns.size()));
-  for (const ColumnValue& value : tuple.columns) {
-    out->push_back(static_cast<char>(value.kind));
-    if (!HasData(value)) continue;
-    postgres::AppendNumber(out, static_cast<uint32_t>(value.data.size()));
-    out->append(value.data.data(), value.data.size());
-  }
-}
-
-}  // namespace
 
 absl::StatusOr<std::optional<std::string>> ExplicitValues::Rewrite(
     const ColumnMap& columns, const postgres::UpdateMessage& update, absl::string_view change) {
@@ -56,7 +39,7 @@ absl::StatusOr<std::optional<std::string>> ExplicitValues::Rewrite(
     const int local = columns.local_of_remote()[remote];
     if (row.columns[remote].kind != ColumnKind::kUnchangedToast || local < 0) continue;
     ColumnValue& value = row.columns[remote];
-    const bool binary = columns.table().columns[local].type->has_binary;
+    const bool binary = columns.table().columns[local].binary;
     value = {};
     if (!result.is_null(0, place)) {
       value = {.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
@@ -96,8 +79,8 @@ absl::StatusOr<postgres::Result> ExplicitValues::Read(const ColumnMap& columns,
     const int local = columns.local_of_remote()[remote];
     if (update.row.columns[remote].kind != ColumnKind::kUnchangedToast || local < 0) continue;
     const postgres::ColumnInfo& info = table.columns[local];
-    names.push_back(absl::StrCat("t.", postgres::QuoteIdentifier(info.name),
-                                 info.type->has_binary ? "" : "::pg_catalog.text"));
+    const std::string value = absl::StrCat("t.", postgres::QuoteIdentifier(info.name));
+    names.push_back(info.binary ? value : postgres::TextOfSql(*info.type, value));
   }
   std::string sql = "SELECT ";
   for (const std::string& name : names) absl::StrAppend(&sql, &name == &names[0] ? "" : ", ", name);

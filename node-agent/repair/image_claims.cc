@@ -10,6 +10,7 @@
 #include "bdr/v1/admin.pb.h"
 #include "conflict/claim_rule.h"
 #include "node-agent/row_sql.h"
+#include "postgres/value_form.h"
 
 namespace bdr::agent {
 namespace {
@@ -48,15 +49,16 @@ absl::StatusOr<LocalRow> ToLocalRow(postgres::Connection& connection, const Tabl
     if (local == table.columns.end() || local->generated || column.null()) continue;
     places.push_back(static_cast<size_t>(local - table.columns.begin()));
     params.push_back({.data = column.text()});
-    values.push_back(absl::StrCat("$", params.size(), "::text::", TypeSql(*local),
-                                  local->type->has_binary ? "" : "::text"));
+    const std::string value =
+        postgres::FromTextSql(*local->type, absl::StrCat("$", params.size(), "::text"));
+    values.push_back(local->binary ? value : postgres::TextOfSql(*local->type, value));
   }
   ASSIGN_OR_RETURN(const postgres::Result result,
                    connection.ExecParams(absl::StrCat("SELECT ", absl::StrJoin(values, ", ")),
                                          params, /*binary_result=*/true));
   for (size_t i = 0; i < places.size(); ++i) {
     kept->push_back(std::string(result.value(0, static_cast<int>(i))));
-    const bool binary = table.columns[places[i]].type->has_binary;
+    const bool binary = table.columns[places[i]].binary;
     row[places[i]] = {.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
                       .data = kept->back()};
   }

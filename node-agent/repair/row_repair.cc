@@ -14,6 +14,7 @@
 #include "node-agent/applied_position.h"
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
+#include "postgres/value_form.h"
 
 namespace bdr::agent {
 namespace {
@@ -382,7 +383,8 @@ absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsReques
       if (local->generated) continue;
       names.push_back(QuoteIdentifier(column.name()));
       columns.push_back(AsTextSql(column.name()));
-      values.push_back(absl::StrCat("$", params.size() + 1, "::text::", TypeSql(*local)));
+      values.push_back(
+          postgres::FromTextSql(*local->type, absl::StrCat("$", params.size() + 1, "::text")));
       params.push_back(column.null() ? postgres::Param{} : postgres::Param{.data = column.text()});
     }
     ASSIGN_OR_RETURN(

@@ -18,6 +18,7 @@
 #include "node-agent/apply/row_source.h"
 #include "node-agent/row_key.h"
 #include "postgres/catalog.h"
+#include "postgres/value_form.h"
 
 namespace bdr::agent {
 namespace {
@@ -53,8 +54,8 @@ std::string SelectSql(const Bound& bound) {
   std::string sql = "SELECT ";
   for (const int column : bound.columns) {
     const postgres::ColumnInfo& info = table.columns[column];
-    absl::StrAppend(&sql, "t.", postgres::QuoteIdentifier(info.name),
-                    info.type->has_binary ? "" : "::pg_catalog.text", ", ");
+    const std::string value = absl::StrCat("t.", postgres::QuoteIdentifier(info.name));
+    absl::StrAppend(&sql, info.binary ? value : postgres::TextOfSql(*info.type, value), ", ");
   }
   absl::StrAppend(
       &sql,
@@ -150,7 +151,7 @@ absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const Bound& boun
     v1::ColumnData& out = row.values.emplace_back();
     if (result.is_null(0, i)) {
       out.set_null(true);
-    } else if (bound.table->columns[bound.columns[i]].type->has_binary) {
+    } else if (bound.table->columns[bound.columns[i]].binary) {
       out.set_binary(std::string(result.value(0, i)));
     } else {
       out.set_text(std::string(result.value(0, i)));

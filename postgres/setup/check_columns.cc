@@ -5,6 +5,7 @@
 #include "postgres/catalog.h"
 #include "postgres/setup/checks.h"
 #include "postgres/setup/published_tables_sql.h"
+#include "postgres/type_names.h"
 
 namespace bdr::pg_setup {
 namespace {
@@ -22,7 +23,7 @@ void CheckTable(const postgres::TableInfo& table, Findings& findings) {
     if (column.key_position >= 0 && !column.key_canonical) {
       findings.Error(absl::StrCat(
           "key column \"", column.name, "\" of table ", table.QualifiedName(), " has type ",
-          column.type->schema, ".", column.type->name,
+          postgres::TypeNameForPeople(*column.type),
           ", of which equal values can differ in their bytes: take another type for the key, or "
           "another key"));
     }
@@ -32,13 +33,14 @@ void CheckTable(const postgres::TableInfo& table, Findings& findings) {
           " is generated, and does not travel with changes: no other node could tell which row "
           "they are of; take an ordinary column for the key"));
     }
-    if (!column.type->has_binary) {
-      findings.Warning(
-          absl::StrCat("column \"", column.name, "\" of table ", table.QualifiedName(),
-                       " has type ", column.type->schema, ".", column.type->name,
-                       " without a binary form: rows of the table are written more slowly, and "
-                       "cannot be if it has an array as well"));
-    }
+    if (column.type->receives) continue;
+    const bool compound = column.type->kind != postgres::TypeInfo::Kind::kPlain;
+    findings.Warning(absl::StrCat(
+        "column \"", column.name, "\" of table ", table.QualifiedName(), " has type ",
+        postgres::TypeNameForPeople(*column.type), " without a binary form: ",
+        compound ? "PostgreSQL cannot send such values in binary, so for each transaction that "
+                   "has one the stream is started anew, and all values are read as text"
+                 : "rows of the table are written more slowly"));
   }
 }
 

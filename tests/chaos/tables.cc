@@ -77,6 +77,13 @@ const std::vector<std::string>& ValueTypes() {
   return *types;
 }
 
+// Values that travel as text; those of the last type make capture read all others as text as well.
+const std::vector<std::string>& TextTypes() {
+  static const auto* const types =
+      new std::vector<std::string>{"tsquery", "regclass", "regclass[]", "aclitem", "aclitem[]"};
+  return *types;
+}
+
 // Adds the columns that reference a parent's key, and what becomes of them when it goes.
 void AddReference(Random& random, const TableSpec& parent, TableSpec* table,
                   std::vector<std::string>* columns) {
@@ -126,6 +133,12 @@ std::string ValueColumn::RandomValue(Random& random) const {
   if (type == "bytea") return absl::StrCat("decode(md5('", n, "'), 'hex')");
   if (type == "boolean") return n % 2 == 0 ? "true" : "false";
   if (type == "double precision") return absl::StrCat(n, " / 3.0::float8");
+  if (type == "tsquery")
+    return n % 3 == 0 ? "''::tsquery" : absl::StrCat("'a & b", n, "'::tsquery");
+  if (type == "regclass") return n % 2 == 0 ? "'pg_class'::regclass" : "'-'::regclass";
+  if (type == "regclass[]") return "'{pg_class,NULL,-}'::regclass[]";
+  if (type == "aclitem") return "'postgres=r/postgres'::aclitem";
+  if (type == "aclitem[]") return "'{postgres=r/postgres,NULL}'::aclitem[]";
   // Few values, which many rows want.
   if (type == "claimed") return absl::StrCat(random.Below(8));
   if (type == "int4range") {
@@ -175,6 +188,11 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
   for (int64_t i = 0; i < values; ++i) {
     table.values.push_back({.name = absl::StrCat("v", i), .type = random.Pick(ValueTypes())});
     columns.push_back(absl::StrCat("v", i, " ", table.values.back().type));
+  }
+  // The function of a custom policy is not given such rows.
+  if (kind != TableKind::kFolded && kind != TableKind::kCounter && random.Percent(25)) {
+    table.values.push_back({.name = "txt", .type = random.Pick(TextTypes())});
+    columns.push_back(absl::StrCat("txt ", table.values.back().type));
   }
   const bool large = random.Percent(40);
   if (large) {
