@@ -40,8 +40,12 @@ struct TypeInfo {
   std::shared_ptr<const TypeInfo> element;
   // kComposite: its live columns, in order. Else empty.
   std::vector<std::shared_ptr<const TypeInfo>> fields;
+  // kComposite: how many of them each value has. Those behind were added after the type was made,
+  // and a value from before has none of them. As far as the catalog tells: all, if it was restored.
+  size_t first_fields = 0;
 
-  // True if a value may hold OIDs of user types, so that it must go through TranslateBinary().
+  // True if a value may hold OIDs of user types or composites, whose types may have more attributes
+  // here: so that it must go through TranslateBinary().
   bool carries_user_oids() const;
 };
 
@@ -167,8 +171,11 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> PublishedTables
     Connection& connection);
 
 // Rewrites the OIDs inside a value in binary form to those of the local type: `value` came from a
-// server where the same types have other OIDs. kInvalidArgument if the value does not have the
-// type's structure; nothing is read past its end.
+// server where the same types have other OIDs. A composite without the attributes that were added
+// to its type since gets nulls for them, as PostgreSQL shows them in rows from before.
+// kInvalidArgument if the value does not have the type's structure; kFailedPrecondition if a
+// composite has more attributes than its type here, or lacks one that the type always had. Nothing
+// is read past its end.
 absl::StatusOr<std::string> TranslateBinary(const TypeInfo& local_type, absl::string_view value);
 
 // True if CanonicalKeyValue() knows the type. For strings it holds only under a deterministic

@@ -62,6 +62,7 @@ std::shared_ptr<TypeInfo> CompositeHere() {
   const auto mood = Make(TypeInfo::Kind::kEnum, kHere);
   composite->fields = {Make(TypeInfo::Kind::kPlain, builtin::kInt4), mood,
                        ArrayOf(mood, kHere + 1)};
+  composite->first_fields = composite->fields.size();
   return composite;
 }
 
@@ -114,7 +115,6 @@ TEST(TranslateBinaryTest, EveryCutAndEveryExtraByteIsRefused) {
 
 TEST(TranslateBinaryTest, OtherStructureIsRefused) {
   const auto composite = CompositeHere();
-  EXPECT_FALSE(TranslateBinary(*composite, Int(2)).ok());
   std::string other = CompositeValue(kThere);
   other.replace(4, 4, Int(20));  // int8 where we have int4
   EXPECT_FALSE(TranslateBinary(*composite, other).ok());
@@ -126,6 +126,30 @@ TEST(TranslateBinaryTest, OtherStructureIsRefused) {
   EXPECT_FALSE(TranslateBinary(*array, Int(7) + Int(0) + Int(kThere)).ok());
   EXPECT_FALSE(TranslateBinary(*array, Int(-1) + Int(0) + Int(kThere)).ok());
   EXPECT_OK(TranslateBinary(*array, Int(0) + Int(0) + Int(kThere)));
+}
+
+// A value from before its type got another attribute, also deep inside of others.
+TEST(TranslateBinaryTest, AttributesThatWereAddedSinceAreNull) {
+  auto grown = CompositeHere();
+  grown->fields.push_back(Make(TypeInfo::Kind::kEnum, kHere));
+  grown->first_fields = 3;
+  auto range = Make(TypeInfo::Kind::kRange, kHere + 5);
+  range->element = ArrayOf(grown, kHere + 3);
+  const auto value = [](uint32_t base, const std::string& composite) {
+    return std::string("\x12", 1) + Part(ArrayValue(base + 2, {Part(composite), Int(-1)}));
+  };
+  std::string here = CompositeValue(kHere);
+  here.replace(0, 4, Int(4));
+  here += Int(kHere) + Int(-1);
+  EXPECT_EQ(*TranslateBinary(*range, value(kThere, CompositeValue(kThere))), value(kHere, here));
+  // As it is where all have it.
+  EXPECT_EQ(*TranslateBinary(*range, value(kHere, here)), value(kHere, here));
+  // One that the type always had, and one that is not known here.
+  grown->first_fields = 4;
+  EXPECT_EQ(TranslateBinary(*grown, CompositeValue(kThere)).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(TranslateBinary(*CompositeHere(), here).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(TranslateBinaryTest, DamagedValuesNeverReadPastTheEnd) {

@@ -26,7 +26,15 @@ SELECT t.oid, n.nspname, t.typname, t.typtype,
               SELECT a.atttypid FROM pg_catalog.pg_attribute a
                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
                ORDER BY a.attnum), ',') ELSE '' END,
-       t.typtypmod
+       t.typtypmod,
+       CASE WHEN t.typtype = 'c' THEN (
+         SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            AND a.attnum <= (
+                SELECT pg_catalog.max(o.attnum) FROM pg_catalog.pg_attribute o
+                 WHERE o.attrelid = t.typrelid AND o.attnum > 0 AND NOT o.attisdropped
+                   AND o.xmin = (SELECT f.xmin FROM pg_catalog.pg_attribute f
+                                  WHERE f.attrelid = t.typrelid AND f.attnum = 1))) ELSE 0 END
   FROM pg_catalog.pg_type t
   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
   LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid
@@ -39,12 +47,13 @@ struct TypeRow {
   std::string schema;
   std::string name;
   char typtype = 'b';
-  uint32_t base = 0;     // of a domain: what it stands on
+  uint32_t base = 0;      // of a domain: what it stands on
   int32_t modifier = -1;  // likewise: of that
-  uint32_t element = 0;  // of an array
-  uint32_t part = 0;     // of a range its subtype, of a multirange its range
+  uint32_t element = 0;   // of an array
+  uint32_t part = 0;      // of a range its subtype, of a multirange its range
   bool has_binary = true;
   std::vector<uint32_t> fields;  // of a composite
+  uint32_t first_fields = 0;     // those that share the xmin of the first
 
   std::vector<uint32_t> Parts() const {
     std::vector<uint32_t> parts = fields;
@@ -81,6 +90,7 @@ absl::StatusOr<TypeRow> ParseRow(const Result& result, int row) {
   if (!absl::SimpleAtoi(result.value(row, 9), &type.modifier)) {
     return absl::InternalError("pg_type gave no number for a modifier");
   }
+  ASSIGN_OR_RETURN(type.first_fields, ParseOid(result.value(row, 10)));
   return type;
 }
 
@@ -168,6 +178,7 @@ class TypeBuilder {
     info->kind = KindOf(*row);
     info->receives = row->has_binary;
     info->has_binary = row->has_binary && !MeansAnotherElsewhere(row->oid);
+    info->first_fields = row->first_fields;
     const uint32_t element = row->element != 0 ? row->element : row->part;
     if (element != 0 && info->kind != TypeInfo::Kind::kPlain) {
       ASSIGN_OR_RETURN(info->element, Build(element));
@@ -213,10 +224,7 @@ bool TypeInfo::carries_user_oids() const {
     case Kind::kArray:
       return IsUnstable(*element) || element->carries_user_oids();
     case Kind::kComposite:
-      for (const auto& field : fields) {
-        if (IsUnstable(*field) || field->carries_user_oids()) return true;
-      }
-      return false;
+      return true;
   }
   return false;
 }

@@ -62,12 +62,14 @@ std::shared_ptr<const TypeInfo> NestedType() {
   moods->element = mood;
   const auto inner = Make(TypeInfo::Kind::kComposite, 20003);
   inner->fields = {Make(TypeInfo::Kind::kPlain, builtin::kInt4), mood, moods};
+  inner->first_fields = inner->fields.size();
   const auto range = Make(TypeInfo::Kind::kRange, 20004);
   range->element = inner;
   const auto multirange = Make(TypeInfo::Kind::kMultirange, 20005);
   multirange->element = range;
   const auto outer = Make(TypeInfo::Kind::kComposite, 20006);
   outer->fields = {inner, multirange};
+  outer->first_fields = outer->fields.size();
   const auto array = Make(TypeInfo::Kind::kArray, 20007);
   array->element = outer;
   return array;

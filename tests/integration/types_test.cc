@@ -1,4 +1,5 @@
 // A value of every type arrives as it was, also where the nodes number their own types differently.
+#include "absl/strings/match.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -176,6 +177,44 @@ TEST_F(TypesTest, LargeValuesAndWideRows) {
   ExpectEverywhere("SELECT title || length(body) || ' ' || length(raw) FROM doc WHERE id = 3",
                    "renamed by n13200004 1000000");
   ExpectEverywhere("SELECT title || length(body) FROM doc_full", "renamed by n23200000");
+}
+
+// An attribute is added to a composite type on one node after the other, under traffic from both.
+// What was written before has none, wherever it arrives; what has one waits until the type does.
+TEST_F(TypesTest, CompositeTypesMayGrowOnOneNodeFirst) {
+  BDR_START_CLUSTER(
+      2,
+      "CREATE TYPE pair AS (a int, b text); CREATE TYPE nested AS (p pair, ps pair[]);"
+      "CREATE TYPE pair_range AS RANGE (subtype = pair);"
+      "CREATE TABLE t (id int PRIMARY KEY, p pair, ps pair[], n nested, r pair_range);");
+  const auto insert = [](int id, absl::string_view pair) {
+    return absl::StrCat("INSERT INTO t VALUES (", id, ", ", pair, ", ARRAY[", pair, ", NULL], ROW(",
+                        pair, ", ARRAY[", pair, "]), pair_range(", pair, ", NULL))");
+  };
+  BDR_EXEC("n1", insert(1, "ROW(1, 'x')::pair"));
+  BDR_CONVERGE();
+  BDR_EXEC("n1", "ALTER TYPE pair ADD ATTRIBUTE c int");
+  // From the node without it, to the one that has it.
+  BDR_EXEC("n2", insert(2, "ROW(2, 'x')::pair"));
+  BDR_EXEC("n2", "UPDATE t SET p = ROW(3, 'y') WHERE id = 1");
+  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT count(*) FROM t", "2", kDeadline));
+  EXPECT_EQ(
+      Value("n1", "SELECT t::text FROM t WHERE id = 2"),
+      R"x((2,"(2,x,)","{""(2,x,)"",NULL}","(""(2,x,)"",""{""""(2,x,)""""}"")","[""(2,x,)"",)"))x");
+  // And the other way: it waits, saying for what, and goes on by itself.
+  BDR_EXEC("n1", insert(3, "ROW(3, 'x', 4)::pair"));
+  ASSERT_OK(harness::WaitFor("status names the type", kDeadline, [&]() -> absl::StatusOr<bool> {
+    const auto status = cluster_->Bdrctl({"status"});
+    if (!status.ok()) return status.status();
+    return absl::StrContains(status->out, "3 attributes, but the type here has 2");
+  }));
+  BDR_EXEC("n2", insert(4, "ROW(4, 'x')::pair"));
+  BDR_EXEC("n2", "ALTER TYPE pair ADD ATTRIBUTE c int");
+  BDR_EXEC("n2", insert(5, "ROW(5, 'x', 6)::pair"));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT string_agg(p::text, ' ' ORDER BY id) FROM t",
+                   "(3,y,) (2,x,) (3,x,4) (4,x,) (5,x,6)");
+  ExpectEverywhere("SELECT count(DISTINCT (n::text, r::text, ps::text)) FROM t", "5");
 }
 
 TEST_F(TypesTest, ColumnsAreMatchedByName) {
