@@ -128,6 +128,14 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
         "apply");
   }
 
+  if (!seen.left_out.empty()) {
+    take({.level = Health::Level::kWarning,
+          .state = "left_out",
+          .reason = absl::StrJoin(seen.left_out, "; "),
+          .since = absl::Now()},
+         "tables");
+  }
+
   if (const std::string failing = parts.foreign_key_actions->failing(); !failing.empty()) {
     take({.level = Health::Level::kWarning,
           .state = "foreign_keys",

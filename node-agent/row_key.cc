@@ -190,12 +190,17 @@ absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
   return key;
 }
 
+std::string KeyOperator(const postgres::ColumnInfo& column) {
+  return column.key_operator.empty() ? "=" : column.key_operator;
+}
+
 std::string KeyCondition(const postgres::TableInfo& table, const std::vector<int>& key) {
   std::string sql;
   for (size_t i = 0; i < key.size(); ++i) {
     const postgres::ColumnInfo& info = table.columns[key[i]];
-    absl::StrAppend(&sql, i == 0 ? "" : " AND ", "t.", postgres::QuoteIdentifier(info.name), " = $",
-                    i + 1, "::", postgres::QuoteIdentifier(info.type->schema), ".",
+    absl::StrAppend(&sql, i == 0 ? "" : " AND ", "t.", postgres::QuoteIdentifier(info.name), " ",
+                    KeyOperator(info), " $", i + 1,
+                    "::", postgres::QuoteIdentifier(info.type->schema), ".",
                     postgres::QuoteIdentifier(info.type->name),
                     info.collation.empty() ? "" : " COLLATE ", info.collation);
   }

@@ -70,6 +70,8 @@ class ColumnMap {
 // The same for a row by the local table's columns.
 absl::StatusOr<std::string> LocalKey(const postgres::TableInfo& table,
                                      const std::vector<postgres::ColumnValue>& row);
+// The operator by which the key's index compares the column.
+std::string KeyOperator(const postgres::ColumnInfo& column);
 // "t.a = $1::type AND ...": the row of alias t whose key columns (indexes into `table.columns`)
 // have the values of the parameters.
 std::string KeyCondition(const postgres::TableInfo& table, const std::vector<int>& key);

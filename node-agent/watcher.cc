@@ -12,6 +12,7 @@
 #include "base/test_hooks.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
+#include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::agent {
 namespace {
@@ -19,6 +20,7 @@ namespace {
 constexpr absl::Duration kPulse = absl::Milliseconds(50);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
+constexpr absl::Duration kTablesInterval = absl::Seconds(30);
 constexpr absl::Duration kBoundInterval = absl::Minutes(1);
 constexpr absl::Duration kOriginsInterval = absl::Seconds(5);
 // Longer than the WAL writer takes to flush commits that do not wait for it (three rounds of
@@ -74,7 +76,8 @@ absl::Status Watcher::Look() {
     ASSIGN_OR_RETURN(connection_,
                      postgres::Connection::Connect(
                          {.conninfo = options_.conninfo, .application_name = "bdr watcher"}));
-    RETURN_IF_ERROR(connection_->Exec("SET synchronous_commit = off").status());
+    RETURN_IF_ERROR(
+        connection_->Exec("SET synchronous_commit = off; SET search_path = pg_catalog").status());
     RETURN_IF_ERROR(RestartFlushing());
     ASSIGN_OR_RETURN(const std::string version, connection_->QueryValue("SHOW server_version"));
     MutexLock lock(&mu_);
@@ -128,6 +131,10 @@ absl::Status Watcher::Look() {
   if (now - last_slot_ > kSlotInterval) {
     last_slot_ = now;
     RETURN_IF_ERROR(LookAtSlot());
+  }
+  if (now - last_tables_ > kTablesInterval) {
+    last_tables_ = now;
+    RETURN_IF_ERROR(LookAtTables());
   }
   if (now - last_bound_ > kBoundInterval) {
     last_bound_ = now;
@@ -204,6 +211,27 @@ absl::Status Watcher::LookAtSlot() {
   }
   MutexLock lock(&mu_);
   seen_.slot_retained_bytes = static_cast<uint64_t>(std::max<int64_t>(retained, 0));
+  return absl::OkStatus();
+}
+
+absl::Status Watcher::LookAtTables() {
+  ASSIGN_OR_RETURN(
+      const postgres::Result result,
+      connection_->Exec(absl::StrCat("WITH ", pg_setup::kPublishedTablesCtes,
+                                     " SELECT format('%I.%I', nspname, relname), why, remedy"
+                                     " FROM left_out ORDER BY 1")));
+  std::vector<std::string> left_out;
+  for (int i = 0; i < result.rows(); ++i) {
+    left_out.push_back(absl::StrCat("table ", result.value(i, 0), " does not replicate: ",
+                                    result.value(i, 1), "; ", result.value(i, 2)));
+  }
+  MutexLock lock(&mu_);
+  for (const std::string& table : left_out) {
+    if (std::find(seen_.left_out.begin(), seen_.left_out.end(), table) == seen_.left_out.end()) {
+      LogWarning("watcher", {{"state", "left_out"}}, table);
+    }
+  }
+  seen_.left_out = std::move(left_out);
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -57,6 +58,8 @@ class Watcher {
     std::string server_version;
     Lsn insert_lsn;
     uint64_t slot_retained_bytes = 0;
+    // Tables that do not replicate because of their key, with the cause and the remedy.
+    std::vector<std::string> left_out;
   };
 
   Watcher(Options options, Parts parts);
@@ -72,6 +75,7 @@ class Watcher {
   absl::Status Look();
   absl::Status FlushIfStuck(const Pulse& pulse);
   absl::Status LookAtSlot();
+  absl::Status LookAtTables();
   absl::Status RestartFlushing();
   absl::Status Forget();
   absl::Status BoundConflictLog();
@@ -81,6 +85,7 @@ class Watcher {
   std::unique_ptr<postgres::Connection> connection_;  // the thread's
   absl::Time last_durable_;
   absl::Time last_slot_;
+  absl::Time last_tables_;
   absl::Time last_bound_;
   absl::Time last_origins_;
   Lsn origins_looked_at_;  // where the WAL stood then

@@ -2,14 +2,22 @@
 //
 // The version store and the keys in flight find a row by these bytes. Two forms for one key would
 // make one row look like two, and a change would miss the version that it has to lose against.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 
+#include "absl/numeric/int128.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
 #include "postgres/builtin_types.h"
 #include "postgres/catalog.h"
+#include "postgres/letter_case.h"
+#include "postgres/range_flags.h"
 #include "postgres/wire.h"
 
 namespace bdr::postgres {
@@ -29,6 +37,7 @@ size_t FixedSize(uint32_t base_oid) {
     case builtin::kDate:
       return 4;
     case builtin::kMacaddr:
+    case builtin::kTid:
       return 6;
     case builtin::kMacaddr8:
     case builtin::kMoney:
@@ -36,7 +45,10 @@ size_t FixedSize(uint32_t base_oid) {
     case builtin::kTimestamp:
     case builtin::kTimestamptz:
     case builtin::kPgLsn:
+    case builtin::kXid8:
       return 8;
+    case builtin::kTimetz:  // equal if both the moment and the zone are
+      return 12;
     case builtin::kUuid:
       return 16;
     default:
@@ -158,16 +170,67 @@ absl::StatusOr<std::string> CanonicalBits(const TypeInfo& type, absl::string_vie
   return out;
 }
 
+// An interval counts as its whole length, a month as 30 days and a day as 24 hours.
+absl::StatusOr<std::string> CanonicalInterval(const TypeInfo& type, absl::string_view value) {
+  constexpr int64_t kDaysPerMonth = 30;
+  constexpr int64_t kMicrosecondsPerDay = int64_t{24} * 60 * 60 * 1000 * 1000;
+  WireReader reader(value);
+  const int64_t time_us = reader.Int64();
+  const int64_t days = reader.Int32();
+  const int64_t months = reader.Int32();
+  if (!reader.done()) return MalformedKey(type, "wrong size");
+  const absl::int128 length =
+      absl::int128(time_us) + absl::int128(months * kDaysPerMonth + days) * kMicrosecondsPerDay;
+  std::string out;
+  AppendNumber<int64_t>(&out, absl::Int128High64(length));
+  AppendNumber<uint64_t>(&out, absl::Int128Low64(length));
+  return out;
+}
+
+// A version, then text in which PostgreSQL has put everything into one form but for the zeros at
+// the end of a number's fraction. It writes no exponents.
+absl::StatusOr<std::string> CanonicalJsonb(const TypeInfo& type, absl::string_view value) {
+  if (value.empty() || value[0] != 1) return MalformedKey(type, "an unknown version of jsonb");
+  const absl::string_view text = value.substr(1);
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    size_t end = i + 1;
+    if (text[i] == '"') {
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      if (end >= text.size()) return MalformedKey(type, "a string has no end");
+      ++end;
+      out.append(text.data() + i, end - i);
+    } else if (absl::ascii_isdigit(static_cast<unsigned char>(text[i]))) {
+      end = std::min(text.find_first_not_of("0123456789.", i), text.size());
+      absl::string_view number = text.substr(i, end - i);
+      if (number.find('.') != absl::string_view::npos) {
+        number = number.substr(0, number.find_last_not_of('0') + 1);
+        absl::ConsumeSuffix(&number, ".");
+      }
+      out.append(number.data(), number.size());
+    } else {
+      out.push_back(text[i]);
+    }
+    i = end;
+  }
+  return out;
+}
+
 std::string WithoutTrailingBlanks(absl::string_view value) {
   const size_t last = value.find_last_not_of(' ');
   return std::string(value.substr(0, last == absl::string_view::npos ? 0 : last + 1));
 }
 
-}  // namespace
+// Extensions whose one type of the same name is equal only if its bytes are: its own form is the
+// canonical one.
+bool IsPlainExtensionType(const TypeInfo& type) {
+  return type.extension == type.base_name &&
+         (type.extension == "hstore" || type.extension == "ltree");
+}
 
-bool HasCanonicalForm(const TypeInfo& type) {
-  if (type.kind == TypeInfo::Kind::kEnum) return true;
-  if (type.kind != TypeInfo::Kind::kPlain) return false;
+bool HasPlainCanonicalForm(const TypeInfo& type) {
+  if (type.letter_case != nullptr || IsPlainExtensionType(type)) return true;
   if (FixedSize(type.base_oid) != 0 || IsInteger(type.base_oid)) return true;
   switch (type.base_oid) {
     case builtin::kBool:
@@ -183,23 +246,21 @@ bool HasCanonicalForm(const TypeInfo& type) {
     case builtin::kVarchar:
     case builtin::kName:
     case builtin::kBytea:
+    case builtin::kInterval:
+    case builtin::kJsonb:
+    case builtin::kTsvector:
+    case builtin::kOidvector:
       return true;
     default:
       return false;
   }
 }
 
-bool SameCanonicalForm(uint32_t base_oid, uint32_t other_base_oid) {
-  return base_oid == other_base_oid || (IsInteger(base_oid) && IsInteger(other_base_oid)) ||
-         (IsString(base_oid) && IsString(other_base_oid));
-}
-
-absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string_view value) {
-  if (!HasCanonicalForm(type)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("values of type \"", type.schema, ".", type.name,
-                     "\" have no canonical form: a key cannot contain them; run \"bdrctl node "
-                     "check\" for the tables concerned"));
+absl::StatusOr<std::string> CanonicalPlain(const TypeInfo& type, absl::string_view value) {
+  if (type.letter_case != nullptr) {
+    std::optional<std::string> lower = type.letter_case->Lower(value);
+    if (!lower.has_value()) return MalformedKey(type, "not UTF-8");
+    return *std::move(lower);
   }
   if (const size_t size = FixedSize(type.base_oid); size != 0) {
     if (value.size() != size) return MalformedKey(type, absl::StrCat("not ", size, " bytes"));
@@ -221,12 +282,174 @@ absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string
     case builtin::kBit:
     case builtin::kVarbit:
       return CanonicalBits(type, value);
+    case builtin::kInterval:
+      return CanonicalInterval(type, value);
+    case builtin::kJsonb:
+      return CanonicalJsonb(type, value);
     case builtin::kBpchar:
       return WithoutTrailingBlanks(value);
     default:
       // Strings under a deterministic collation are equal if their bytes are; an enum is sent as
       // its label.
       return std::string(value);
+  }
+}
+
+// --- What is made of other values: equal if its parts are, nulls being equal to each other. ---
+
+constexpr uint32_t kNull = UINT32_MAX;
+
+// A length (-1: null) and that many bytes, as they stand in the value; canonical in `out`.
+absl::Status AppendPart(const TypeInfo& whole, const TypeInfo& part, WireReader* reader,
+                        std::string* out) {
+  const int32_t length = reader->Int32();
+  if (length == -1 && reader->ok()) {
+    AppendNumber(out, kNull);
+    return absl::OkStatus();
+  }
+  if (length < 0) return MalformedKey(whole, "a part of negative length");
+  const absl::string_view bytes = reader->Bytes(static_cast<size_t>(length));
+  if (!reader->ok()) return MalformedKey(whole, "cut off");
+  ASSIGN_OR_RETURN(const std::string canonical, CanonicalKeyValue(part, bytes));
+  AppendNumber(out, static_cast<uint32_t>(canonical.size()));
+  out->append(canonical);
+  return absl::OkStatus();
+}
+
+// Dimensions and lower bounds count as well.
+absl::StatusOr<std::string> CanonicalArray(const TypeInfo& type, absl::string_view value) {
+  constexpr int32_t kDimensionsMax = 6;  // MAXDIM in PostgreSQL
+  WireReader reader(value);
+  const int32_t dimensions = reader.Int32();
+  reader.Int32();   // flags: whether there are nulls
+  reader.Uint32();  // the elements' type
+  if (dimensions < 0 || dimensions > kDimensionsMax) {
+    return MalformedKey(type, absl::StrCat(dimensions, " dimensions"));
+  }
+  std::string out;
+  AppendNumber(&out, dimensions);
+  uint64_t count = dimensions == 0 ? 0 : 1;
+  for (int32_t i = 0; i < dimensions; ++i) {
+    const int32_t extent = reader.Int32();
+    AppendNumber(&out, extent);
+    AppendNumber(&out, reader.Int32());
+    // Every element takes at least the four bytes of its length.
+    if (extent < 0 || (extent > 0 && count > value.size() / static_cast<uint64_t>(extent))) {
+      return MalformedKey(type, "more elements than fit");
+    }
+    count *= static_cast<uint64_t>(extent);
+  }
+  for (uint64_t i = 0; i < count; ++i) {
+    RETURN_IF_ERROR(AppendPart(type, *type.element, &reader, &out));
+  }
+  if (!reader.done()) return MalformedKey(type, "wrong size");
+  return out;
+}
+
+// Attributes that were added later are null in older values, whether these say so or not.
+absl::StatusOr<std::string> CanonicalComposite(const TypeInfo& type, absl::string_view value) {
+  WireReader reader(value);
+  const uint32_t count = reader.Uint32();
+  std::string out;
+  size_t end = 0;  // behind the last part that is not null
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    reader.Uint32();  // the attribute's type
+    const size_t at = out.size();
+    // What was added since the type was looked up counts as it is.
+    TypeInfo bytes;
+    bytes.base_oid = builtin::kBytea;
+    const TypeInfo& part = i < type.fields.size() ? *type.fields[i] : bytes;
+    RETURN_IF_ERROR(AppendPart(type, part, &reader, &out));
+    const bool is_null = out.size() == at + 4 && static_cast<unsigned char>(out[at]) == 0xff;
+    if (!is_null) end = out.size();
+  }
+  if (!reader.done()) return MalformedKey(type, "wrong size");
+  out.resize(end);
+  return out;
+}
+
+absl::StatusOr<std::string> CanonicalRange(const TypeInfo& type, absl::string_view value) {
+  WireReader reader(value);
+  const uint8_t flags = reader.Uint8();
+  std::string out(1, static_cast<char>(flags));
+  if (range::HasLower(flags)) RETURN_IF_ERROR(AppendPart(type, *type.element, &reader, &out));
+  if (range::HasUpper(flags)) RETURN_IF_ERROR(AppendPart(type, *type.element, &reader, &out));
+  if (!reader.done()) return MalformedKey(type, "wrong size");
+  return out;
+}
+
+absl::StatusOr<std::string> CanonicalMultirange(const TypeInfo& type, absl::string_view value) {
+  WireReader reader(value);
+  const uint32_t count = reader.Uint32();
+  std::string out;
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    RETURN_IF_ERROR(AppendPart(type, *type.element, &reader, &out));
+  }
+  if (!reader.done()) return MalformedKey(type, "wrong size");
+  return out;
+}
+
+bool PlainLooksDiffer(const TypeInfo& type) {
+  switch (type.base_oid) {
+    case builtin::kFloat4:
+    case builtin::kFloat8:
+    case builtin::kNumeric:
+    case builtin::kBpchar:
+    case builtin::kInterval:
+    case builtin::kJsonb:
+      return true;
+    default:
+      return type.letter_case != nullptr;
+  }
+}
+
+}  // namespace
+
+bool HasCanonicalForm(const TypeInfo& type) {
+  switch (type.kind) {
+    case TypeInfo::Kind::kEnum:
+      return true;
+    case TypeInfo::Kind::kPlain:
+      return HasPlainCanonicalForm(type);
+    default:
+      break;
+  }
+  if (!type.parts_compare_plainly) return false;
+  if (type.element != nullptr) return HasCanonicalForm(*type.element);
+  return std::all_of(type.fields.begin(), type.fields.end(),
+                     [](const auto& field) { return HasCanonicalForm(*field); });
+}
+
+bool SameCanonicalForm(uint32_t base_oid, uint32_t other_base_oid) {
+  return base_oid == other_base_oid || (IsInteger(base_oid) && IsInteger(other_base_oid)) ||
+         (IsString(base_oid) && IsString(other_base_oid));
+}
+
+bool EqualMayLookDifferent(const TypeInfo& type) {
+  if (type.kind == TypeInfo::Kind::kPlain) return PlainLooksDiffer(type);
+  return (type.element != nullptr && EqualMayLookDifferent(*type.element)) ||
+         std::any_of(type.fields.begin(), type.fields.end(),
+                     [](const auto& field) { return EqualMayLookDifferent(*field); });
+}
+
+absl::StatusOr<std::string> CanonicalKeyValue(const TypeInfo& type, absl::string_view value) {
+  if (!HasCanonicalForm(type)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("values of type \"", type.schema, ".", type.name,
+                     "\" have no canonical form: a key cannot contain them; run \"bdrctl node "
+                     "check\" for the tables concerned"));
+  }
+  switch (type.kind) {
+    case TypeInfo::Kind::kArray:
+      return CanonicalArray(type, value);
+    case TypeInfo::Kind::kComposite:
+      return CanonicalComposite(type, value);
+    case TypeInfo::Kind::kRange:
+      return CanonicalRange(type, value);
+    case TypeInfo::Kind::kMultirange:
+      return CanonicalMultirange(type, value);
+    default:
+      return CanonicalPlain(type, value);
   }
 }
 

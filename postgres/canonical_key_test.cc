@@ -159,16 +159,22 @@ TEST(CanonicalKeyTest, AnIntegerIsTheSameOfWhateverWidth) {
 }
 
 TEST(CanonicalKeyTest, TypesWithoutCanonicalFormAreRefused) {
-  constexpr uint32_t kJsonb = 3802;
-  constexpr uint32_t kInterval = 1186;
-  constexpr uint32_t kTimetz = 1266;
-  constexpr uint32_t kCitext = 16999;
-  for (const uint32_t oid : {kJsonb, kInterval, kTimetz, kCitext}) {
+  constexpr uint32_t kTsquery = 3615;
+  constexpr uint32_t kRegclass = 2205;
+  constexpr uint32_t kOfAnExtension = 16999;
+  for (const uint32_t oid : {kTsquery, kRegclass, kOfAnExtension}) {
     EXPECT_FALSE(HasCanonicalForm(Plain(oid)));
     EXPECT_EQ(CodeOf(oid, "x"), absl::StatusCode::kFailedPrecondition);
   }
+  // What is made of others goes by them.
   TypeInfo array = Plain(1007);
   array.kind = TypeInfo::Kind::kArray;
+  array.element = std::make_shared<const TypeInfo>(Plain(kTsquery));
+  EXPECT_FALSE(HasCanonicalForm(array));
+  array.element = std::make_shared<const TypeInfo>(Plain(builtin::kInt4));
+  EXPECT_TRUE(HasCanonicalForm(array));
+  array.kind = TypeInfo::Kind::kRange;
+  array.parts_compare_plainly = false;
   EXPECT_FALSE(HasCanonicalForm(array));
   TypeInfo mood = Plain(17000);
   mood.kind = TypeInfo::Kind::kEnum;

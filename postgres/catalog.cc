@@ -51,7 +51,7 @@ WITH tree AS MATERIALIZED (
         UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid) t)
 SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull,
        COALESCE(k.place, 0),
-       COALESCE(l.collisdeterministic, true),
+       COALESCE(l.collisdeterministic, true) AND COALESCE(k.plain, true),
        COALESCE((SELECT pg_catalog.quote_ident(s.nspname) FROM pg_catalog.pg_namespace s
                   WHERE s.oid = l.collnamespace) || '.' || pg_catalog.quote_ident(l.collname), ''),
        a.atttypmod, a.atthasdef OR a.attidentity <> '' OR y.typdefault IS NOT NULL,
@@ -67,14 +67,24 @@ SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a
                SELECT FROM pg_catalog.regexp_matches(d.adbin::pg_catalog.text,
                                                      ':(?:op)?funcid (\d+)', 'g') AS f (ids)
                  LEFT JOIN pg_catalog.pg_proc p ON p.oid = f.ids[1]::pg_catalog.oid
-                WHERE p.oid IS NULL OR p.provolatile <> 'i' OR p.oid >= 16384::pg_catalog.oid))
+                WHERE p.oid IS NULL OR p.provolatile <> 'i' OR p.oid >= 16384::pg_catalog.oid)),
+       COALESCE(k.operator, '')
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
   LEFT JOIN LATERAL (
-       SELECT e.place, e.key_collation
+       SELECT e.place, e.key_collation,
+              o.opcdefault OR o.opcname LIKE '%\_pattern\_ops' AS plain,
+              (SELECT 'OPERATOR(' || pg_catalog.quote_ident(s.nspname) || '.' || q.oprname || ')'
+                 FROM pg_catalog.pg_amop m
+                 JOIN pg_catalog.pg_operator q ON q.oid = m.amopopr
+                 JOIN pg_catalog.pg_namespace s ON s.oid = q.oprnamespace
+                WHERE m.amopfamily = o.opcfamily AND m.amopstrategy = 3
+                  AND m.amoplefttype = o.opcintype AND m.amoprighttype = o.opcintype) AS operator
          FROM pg_catalog.pg_index i,
-              unnest(i.indkey::pg_catalog.int2[], i.indcollation::pg_catalog.oid[])
-                WITH ORDINALITY AS e (attnum, key_collation, place)
+              unnest(i.indkey::pg_catalog.int2[], i.indcollation::pg_catalog.oid[],
+                     i.indclass::pg_catalog.oid[])
+                WITH ORDINALITY AS e (attnum, key_collation, opclass, place)
+         JOIN pg_catalog.pg_opclass o ON o.oid = e.opclass
         WHERE i.indexrelid = $2::pg_catalog.oid AND e.place <= i.indnkeyatts
           AND e.attnum = a.attnum) k ON true
   LEFT JOIN pg_catalog.pg_collation l ON l.oid = COALESCE(k.key_collation, a.attcollation)
@@ -211,11 +221,16 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     column.not_null = ParseBool(result, row, 5);
     ASSIGN_OR_RETURN(const int place, ParseNumber<int>(result, row, 6));
     column.key_position = place - 1;
-    column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7);
+    // Arrays are equal if their parts are, but a key travels as an array for each of its columns,
+    // and there are no arrays of arrays (but of domains over them).
+    const bool is_array =
+        column.type->kind == TypeInfo::Kind::kArray && column.type->oid == column.type->base_oid;
+    column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7) && !is_array;
     column.collation = std::string(result.value(row, 8));
     ASSIGN_OR_RETURN(column.type_modifier, ParseNumber<int32_t>(result, row, 9));
     column.has_default = ParseBool(result, row, 10);
     defaults.push_back(result.is_null(row, 11) ? std::string(result.value(row, 12)) : "");
+    column.key_operator = std::string(result.value(row, 13));
     table->columns.push_back(std::move(column));
   }
   std::vector<const TypeInfo*> sent;

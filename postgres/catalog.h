@@ -16,6 +16,8 @@ namespace bdr::postgres {
 // OIDs below this are the same on every server (FirstGenbkiObjectId in PostgreSQL's transam.h).
 inline constexpr uint32_t kFirstUserOid = 10000;
 
+class LetterCase;
+
 // A type as far as its binary form needs care: arrays and composites carry OIDs of their parts,
 // which differ between servers.
 struct TypeInfo {
@@ -43,6 +45,12 @@ struct TypeInfo {
   // kComposite: how many of them each value has. Those behind were added after the type was made,
   // and a value from before has none of them. As far as the catalog tells: all, if it was restored.
   size_t first_fields = 0;
+  // kComposite, kRange: the parts are compared by their types' own operators, and strings in them
+  // under collations by which equal ones have equal bytes.
+  bool parts_compare_plainly = true;
+  std::string extension;  // that the base type belongs to; empty: none
+  // citext: how the server sees letters as the same. Null if that cannot be told.
+  std::shared_ptr<const LetterCase> letter_case;
 
   // True if a value may hold OIDs of user types or composites, whose types may have more attributes
   // here: so that it must go through TranslateBinary().
@@ -85,8 +93,12 @@ struct ColumnInfo {
   std::string collation;
   // Its values travel in binary form and not as text (TravelsInBinary() of postgres/value_form.h).
   bool binary = true;
-  // Equal values have equal bytes, with CanonicalKeyValue() or as they are; by type, and by the
-  // collation of the key (of the column, if it is not part of the key).
+  // Of the key's index: OPERATOR(schema.=), since the search path need not have that of a type
+  // which is not built in. Empty if the column is not part of the key.
+  std::string key_operator;
+  // Can be part of a key: equal values have equal bytes with CanonicalKeyValue(), by type, and by
+  // the operators and the collation of the key (of the column, if it is not part of the key). What
+  // postgres/setup/published_tables_sql.h says in SQL; a test holds the two together.
   bool key_canonical = true;
 };
 
@@ -181,6 +193,9 @@ absl::StatusOr<std::string> TranslateBinary(const TypeInfo& local_type, absl::st
 // True if CanonicalKeyValue() knows the type. For strings it holds only under a deterministic
 // collation; ColumnInfo::key_canonical has looked at that too.
 bool HasCanonicalForm(const TypeInfo& type);
+// Types of which equal values may look different (1.0 and 1.00, 0 and -0, 30 days and a month): a
+// key of them is written too when its row is, or nodes would differ in what they show.
+bool EqualMayLookDifferent(const TypeInfo& type);
 
 // Types whose canonical forms go together: equal values of both have equal bytes, so that a key is
 // still found when its column's type was changed from the one to the other.

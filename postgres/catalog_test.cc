@@ -33,6 +33,16 @@ ALTER TYPE app.pair DROP ATTRIBUTE gone;
 CREATE TYPE app.span AS RANGE (subtype = app.pair, multirange_type_name = app.multispan);
 CREATE COLLATION app.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 
+CREATE EXTENSION citext SCHEMA app;
+CREATE EXTENSION hstore SCHEMA app;
+CREATE EXTENSION ltree SCHEMA app;
+CREATE DOMAIN app.ints AS int[];
+CREATE DOMAIN app.numbers AS numeric[];
+CREATE TYPE app.pairing AS (a numeric, b text);
+CREATE TYPE app.citexts AS RANGE (subtype = app.citext);
+CREATE TYPE app.nocase_range AS RANGE (subtype = text, collation = app.nocase);
+CREATE TYPE app.nocase_pair AS (a text COLLATE app.nocase);
+
 CREATE TABLE app."Every Type" (
     id int PRIMARY KEY,
     dropped int,
@@ -385,6 +395,55 @@ TEST_F(CatalogTest, CanonicalFormAgreesWithEqualityOfPostgres) {
       {"int8", {"1", "-1"}},
       {"app.mood", {"sad", "ok"}},
       {"app.small", {"1", "01", "2"}},
+      {"tid", {"(0,1)", "(1,0)"}},
+      {"xid8", {"1", "18446744073709551615"}},
+      {"oidvector", {"", "1", "1 2", "2 1"}},
+      {"interval",
+       {"1 month", "30 days", "720:00", "29 days 24:00", "1 year", "12 months", "360 days",
+        "-1 month", "1 month -30 days", "0", "178000000 years", "-178000000 years"}},
+      {"timetz", {"12:00+00", "13:00+01", "12:00:00.000001+00", "24:00+00", "00:00+00"}},
+      {"jsonb",
+       {"1",
+        "1.0",
+        "1e0",
+        "1.50",
+        "1.5",
+        "[1]",
+        "\"1.0\"",
+        "\"1\"",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "-0.0",
+        "0",
+        "100",
+        "1e2",
+        "10.0",
+        "10",
+        "[1.10, 2]",
+        "[1.1, 2.00]",
+        R"({"a": 1, "b": [1.0, {"c": 2.00}]})",
+        R"({"b": [1, {"c": 2}], "a": 1.000})",
+        R"({"a\"1.0": "x\\"})",
+        R"({"a\"1": "x\\"})",
+        R"(["\u0041", "1.00\\", 1.00])",
+        R"(["A", "1.00\\", 1])",
+        "1e-20",
+        "0.00000000000000000001",
+        "0.000000000000000000010"}},
+      {"tsvector", {"", "a", "a:1", "a:1A", "a b", "b a"}},
+      {"int4range", {"empty", "[1,1)", "[1,3)", "[1,2]", "(0,3)", "(,3)", "[1,)", "(,)"}},
+      {"numrange", {"[1,2)", "[1.0,2.00)", "(1,2)", "[1,2]", "empty", "(1,1)", "(,2)"}},
+      {"nummultirange", {"{}", "{[1,2)}", "{[1.0,2)}", "{[1,2),[2,3)}", "{[1,3)}"}},
+      {"app.ints", {"{}", "{1,2}", "[2:3]={1,2}", "{{1,2}}", "{{1},{2}}", "{1,NULL}", "{NULL,1}"}},
+      {"app.numbers", {"{1.0}", "{1.00}", "{1}", "{1,1}", "{{1.0}}"}},
+      {"app.pairing", {"(1.0,a)", "(1,a)", "(1,)", "(,)", "(1,A)", R"((1,""))"}},
+      {"app.citext",
+       {"a", "A", "aB", "Ab", "\u00e4", "\u00c4", "\u0130", "i", "I", "ss", "", " a"}},
+      {"app.hstore", {"", "a=>1", "a=>1, b=>2", "b=>2, a=>1", "a=>NULL"}},
+      {"app.ltree", {"", "a", "a.b", "A.b"}},
+      {"app.citexts", {"[a,b)", "[A,B)", "[a,b]"}},
   };
   for (const auto& [type_name, values] : samples) {
     ASSERT_OK(
@@ -410,8 +469,8 @@ TEST_F(CatalogTest, CanonicalFormAgreesWithEqualityOfPostgres) {
 }
 
 TEST_F(CatalogTest, TypesWithoutCanonicalFormAreNotForKeys) {
-  for (const char* type_name : {"interval", "jsonb", "timetz", "int[]", "int4range", "app.pair",
-                                "tsvector", "text COLLATE app.nocase"}) {
+  for (const char* type_name : {"int[]", "tsquery", "regclass", "text COLLATE app.nocase",
+                                "app.nocase_range", "app.nocase_pair"}) {
     ASSERT_OK(
         server_->Exec(absl::StrCat("DROP TABLE IF EXISTS app.key_sample; "
                                    "CREATE TABLE app.key_sample (k ",

@@ -1,5 +1,6 @@
 #include "postgres/type_info.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status_macros.h"
 #include "postgres/builtin_types.h"
+#include "postgres/letter_case.h"
 
 namespace bdr::postgres {
 namespace {
@@ -27,6 +29,15 @@ SELECT t.oid, n.nspname, t.typname, t.typtype,
                WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
                ORDER BY a.attnum), ',') ELSE '' END,
        t.typtypmod,
+       NOT EXISTS (
+         SELECT FROM pg_catalog.pg_attribute a
+           JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+          WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0
+            AND NOT a.attisdropped AND NOT l.collisdeterministic)
+       AND COALESCE((SELECT l.collisdeterministic FROM pg_catalog.pg_collation l
+                      WHERE l.oid = r.rngcollation), true)
+       AND COALESCE((SELECT o.opcdefault OR o.opcname LIKE '%\_pattern\_ops'
+                       FROM pg_catalog.pg_opclass o WHERE o.oid = r.rngsubopc), true),
        CASE WHEN t.typtype = 'c' THEN (
          SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
@@ -34,7 +45,12 @@ SELECT t.oid, n.nspname, t.typname, t.typtype,
                 SELECT pg_catalog.max(o.attnum) FROM pg_catalog.pg_attribute o
                  WHERE o.attrelid = t.typrelid AND o.attnum > 0 AND NOT o.attisdropped
                    AND o.xmin = (SELECT f.xmin FROM pg_catalog.pg_attribute f
-                                  WHERE f.attrelid = t.typrelid AND f.attnum = 1))) ELSE 0 END
+                                  WHERE f.attrelid = t.typrelid AND f.attnum = 1))) ELSE 0 END,
+       COALESCE((SELECT e.extname FROM pg_catalog.pg_depend d
+                   JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+                  WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid
+                    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+                    AND d.deptype = 'e'), '')
   FROM pg_catalog.pg_type t
   JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
   LEFT JOIN pg_catalog.pg_range r ON r.rngtypid = t.oid
@@ -54,6 +70,8 @@ struct TypeRow {
   bool has_binary = true;
   std::vector<uint32_t> fields;  // of a composite
   uint32_t first_fields = 0;     // those that share the xmin of the first
+  bool parts_compare_plainly = true;
+  std::string extension;
 
   std::vector<uint32_t> Parts() const {
     std::vector<uint32_t> parts = fields;
@@ -90,7 +108,9 @@ absl::StatusOr<TypeRow> ParseRow(const Result& result, int row) {
   if (!absl::SimpleAtoi(result.value(row, 9), &type.modifier)) {
     return absl::InternalError("pg_type gave no number for a modifier");
   }
-  ASSIGN_OR_RETURN(type.first_fields, ParseOid(result.value(row, 10)));
+  type.parts_compare_plainly = result.value(row, 10) == "t";
+  ASSIGN_OR_RETURN(type.first_fields, ParseOid(result.value(row, 11)));
+  type.extension = std::string(result.value(row, 12));
   return type;
 }
 
@@ -156,9 +176,12 @@ bool MeansAnotherElsewhere(uint32_t oid) {
   }
 }
 
+bool IsCitext(const TypeRow& row) { return row.name == "citext" && row.extension == "citext"; }
+
 class TypeBuilder {
  public:
-  explicit TypeBuilder(const RowMap& rows) : rows_(rows) {}
+  TypeBuilder(const RowMap& rows, std::shared_ptr<const LetterCase> letter_case)
+      : rows_(rows), letter_case_(std::move(letter_case)) {}
 
   // PostgreSQL lets no type contain itself, so the recursion ends.
   absl::StatusOr<std::shared_ptr<const TypeInfo>> Build(uint32_t oid) {
@@ -179,6 +202,9 @@ class TypeBuilder {
     info->receives = row->has_binary;
     info->has_binary = row->has_binary && !MeansAnotherElsewhere(row->oid);
     info->first_fields = row->first_fields;
+    info->parts_compare_plainly = row->parts_compare_plainly;
+    info->extension = row->extension;
+    if (IsCitext(*row)) info->letter_case = letter_case_;
     const uint32_t element = row->element != 0 ? row->element : row->part;
     if (element != 0 && info->kind != TypeInfo::Kind::kPlain) {
       ASSIGN_OR_RETURN(info->element, Build(element));
@@ -206,6 +232,7 @@ class TypeBuilder {
   }
 
   const RowMap& rows_;
+  const std::shared_ptr<const LetterCase> letter_case_;
   TypeMap built_;
 };
 
@@ -231,7 +258,11 @@ bool TypeInfo::carries_user_oids() const {
 
 absl::StatusOr<TypeMap> LoadTypes(Connection& connection, const std::vector<uint32_t>& oids) {
   ASSIGN_OR_RETURN(const RowMap rows, LoadRows(connection, oids));
-  TypeBuilder builder(rows);
+  std::shared_ptr<const LetterCase> letter_case;
+  if (std::any_of(rows.begin(), rows.end(), [](const auto& row) { return IsCitext(row.second); })) {
+    ASSIGN_OR_RETURN(letter_case, LoadLetterCase(connection));
+  }
+  TypeBuilder builder(rows, std::move(letter_case));
   for (const uint32_t oid : oids) RETURN_IF_ERROR(builder.Build(oid).status());
   return builder.Take();
 }

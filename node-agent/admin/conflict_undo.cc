@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
 #include "node-agent/admin/conflict_queries.h"
+#include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
 
@@ -54,7 +55,8 @@ std::string SameKey(const TableInfo& table) {
   for (const int index : table.key) {
     const postgres::ColumnInfo& column = table.columns[index];
     const std::string name = QuoteIdentifier(column.name);
-    terms.push_back(absl::StrCat("t.", name, CollateSql(column), " = w.", name));
+    terms.push_back(
+        absl::StrCat("t.", name, CollateSql(column), " ", KeyOperator(column), " w.", name));
   }
   return absl::StrJoin(terms, " AND ");
 }

@@ -40,6 +40,10 @@ absl::StatusOr<std::string> KeyOrder(postgres::Connection& connection,
     const postgres::ColumnInfo& column = table.columns[index];
     const postgres::TypeInfo& type = *column.type;
     if (!column.key_canonical || !postgres::HasCanonicalForm(type)) return std::string();
+    // What orders the parts of a value, and an extension's values, is not looked into.
+    const bool plain = type.kind == postgres::TypeInfo::Kind::kPlain ||
+                       type.kind == postgres::TypeInfo::Kind::kEnum;
+    if (!plain || !type.extension.empty()) return std::string();
     std::string part = absl::StrCat(type.base_schema, ".", type.base_name);
     if (type.kind == postgres::TypeInfo::Kind::kEnum) {
       const std::string oid = absl::StrCat(type.base_oid);

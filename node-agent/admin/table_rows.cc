@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
+#include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
 
@@ -128,8 +129,8 @@ absl::Status ReadKeys(postgres::Connection& connection, const TableInfo& table,
     literals.push_back(ArrayLiteral(columns[i]));
     arrays.push_back(absl::StrCat("unnest($", i + 1, "::text[])"));
     names.push_back(absl::StrCat("k", i));
-    terms.push_back(absl::StrCat("t.", QuoteIdentifier(column.name), CollateSql(column), " = w.k",
-                                 i, "::", TypeSql(column)));
+    terms.push_back(absl::StrCat("t.", QuoteIdentifier(column.name), CollateSql(column), " ",
+                                 KeyOperator(column), " w.k", i, "::", TypeSql(column)));
   }
   std::vector<postgres::Param> params;
   for (const std::string& literal : literals) params.push_back({.data = literal});

@@ -23,17 +23,10 @@ using postgres::QuoteIdentifier;
 constexpr uint32_t kTextOid = 25;
 constexpr int64_t kPostgresEpochUs = 946'684'800'000'000;  // 2000-01-01 in µs since 1970
 
-// Types whose equal values may look different (1.0 and 1.00, 0 and -0): a key of them is written
-// too when its row is, or nodes would differ in what they show.
-bool LooksMayDiffer(uint32_t base_oid) {
-  constexpr uint32_t kFloat4 = 700, kFloat8 = 701, kBpchar = 1042, kNumeric = 1700;
-  return base_oid == kFloat4 || base_oid == kFloat8 || base_oid == kBpchar || base_oid == kNumeric;
-}
-
 // Whether an UPDATE sets the column.
 bool Writable(const postgres::ColumnInfo& column) {
   if (column.identity_always) return false;
-  return column.key_position < 0 || LooksMayDiffer(column.type->base_oid);
+  return column.key_position < 0 || postgres::EqualMayLookDifferent(*column.type);
 }
 
 // One column of a row for the conflict log; many make bdr.columns_as_jsonb(ARRAY[...]).
@@ -298,8 +291,9 @@ std::string BoundTable::KeyEquals() const {
   std::vector<std::string> terms;
   for (const int column : table().key) {
     const postgres::ColumnInfo& info = table().columns[column];
-    terms.push_back(absl::StrCat("t.", QuoteIdentifier(info.name), " = r.c", column,
-                                 info.collation.empty() ? "" : " COLLATE ", info.collation));
+    terms.push_back(absl::StrCat("t.", QuoteIdentifier(info.name), " ", KeyOperator(info), " r.c",
+                                 column, info.collation.empty() ? "" : " COLLATE ",
+                                 info.collation));
   }
   return absl::StrJoin(terms, " AND ");
 }
@@ -728,7 +722,13 @@ absl::StatusOr<std::string> BoundTable::EncodeKeyColumn(
                                                         "\" of table \"", table().DisplayName(),
                                                         "\" comes without a value in binary form"));
     }
-    AppendSized(&out, value.data);
+    if (info.type->carries_user_oids()) {
+      ASSIGN_OR_RETURN(const std::string translated,
+                       postgres::TranslateBinary(*info.type, value.data));
+      AppendSized(&out, translated);
+    } else {
+      AppendSized(&out, value.data);
+    }
   }
   return out;
 }

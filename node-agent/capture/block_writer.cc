@@ -83,6 +83,27 @@ BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
       last_stamp_us_(options.captured.last_stamp_us),
       last_commit_(options.captured.last) {}
 
+namespace {
+
+// The column of the table's key that no node can find a row by; null if there is none, or if the
+// changes come from when the table had another key.
+const postgres::ColumnInfo* UnfitKeyColumn(const postgres::TableInfo& table,
+                                           const postgres::RelationMessage& message) {
+  const postgres::ColumnInfo* unfit = nullptr;
+  for (const int local : table.key) {
+    const postgres::ColumnInfo& column = table.columns[local];
+    const bool announced =
+        std::any_of(message.columns.begin(), message.columns.end(), [&column](const auto& remote) {
+          return remote.is_key && remote.name == column.name && remote.type_oid == column.type->oid;
+        });
+    if (!announced && !column.generated) return nullptr;
+    if (column.generated || !column.key_canonical) unfit = &column;
+  }
+  return unfit;
+}
+
+}  // namespace
+
 absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
     absl::string_view raw, postgres::RelationMessage message) {
   auto relation = std::make_shared<CapturedRelation>();
@@ -119,6 +140,16 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   if (absl::IsUnavailable(table.status())) return table.status();
   if (!table.ok()) return without_versions(table.status());
   if (!(*table)->has_key) return relation;
+  // It was put into the publication by hand, or before its key became what it is: no node could
+  // write its rows, and each would stop.
+  if (const postgres::ColumnInfo* column = UnfitKeyColumn(**table, relation->message)) {
+    LogError("capture", {{"relation", (*table)->DisplayName()}},
+             absl::StrCat("changes of the table do not travel, as rows cannot be found by its key "
+                          "column \"",
+                          column->name, "\": run \"bdrctl node check\""));
+    relation->replicated = false;
+    return relation;
+  }
   absl::StatusOr<ColumnMap> columns = ColumnMap::Make(
       relation->message, *std::move(table), /*every_column=*/false, TypesOf(relation->message));
   if (!columns.ok()) return without_versions(columns.status());

@@ -27,7 +27,7 @@ struct CapturedRelation {
   std::string raw;
   postgres::RelationMessage
       message;                       // with the names of today; columns that are gone are marked so
-  bool replicated = false;           // a user's table
+  bool replicated = false;           // a user's table, with a key that rows can be found by
   std::optional<ColumnMap> columns;  // unset if the table has no key, or is gone by now
   ColumnForms forms;                 // empty if it is not replicated
 };

@@ -85,13 +85,17 @@ void FuzzTranslate(absl::string_view input) {
 }
 
 void FuzzCanonical(absl::string_view input) {
-  static constexpr uint32_t kTypes[] = {
-      builtin::kBool,   builtin::kFloat4, builtin::kFloat8, builtin::kNumeric, builtin::kInet,
-      builtin::kVarbit, builtin::kBpchar, builtin::kText,   builtin::kInt8,    builtin::kUuid};
+  static constexpr uint32_t kTypes[] = {builtin::kBool,     builtin::kFloat4, builtin::kFloat8,
+                                        builtin::kNumeric,  builtin::kInet,   builtin::kVarbit,
+                                        builtin::kBpchar,   builtin::kText,   builtin::kInt8,
+                                        builtin::kInterval, builtin::kUuid,   builtin::kJsonb};
+  static const std::shared_ptr<const TypeInfo> nested = NestedType();
   if (input.empty()) return;
   TypeInfo type;
-  type.oid = type.base_oid = kTypes[static_cast<uint8_t>(input[0]) % std::size(kTypes)];
-  const absl::StatusOr<std::string> canonical = CanonicalKeyValue(type, input.substr(1));
+  const size_t choice = static_cast<uint8_t>(input[0]) % (std::size(kTypes) + 1);
+  if (choice < std::size(kTypes)) type.oid = type.base_oid = kTypes[choice];
+  const absl::StatusOr<std::string> canonical =
+      CanonicalKeyValue(choice < std::size(kTypes) ? type : *nested, input.substr(1));
   Require(canonical.ok() || canonical.status().code() == absl::StatusCode::kInvalidArgument);
 }
 

@@ -12,27 +12,6 @@ namespace {
 
 void CheckTable(const postgres::TableInfo& table, Findings& findings) {
   for (const postgres::ColumnInfo& column : table.columns) {
-    if (column.key_position >= 0 && column.generated) {
-      findings.Warning(
-          absl::StrCat("key column \"", column.name, "\" of table ", table.QualifiedName(),
-                       " is generated, and PostgreSQL sends no values of generated columns: "
-                       "changes of the table stop at every other node"),
-          absl::StrCat("ALTER TABLE ", table.QualifiedName(), " ALTER COLUMN ",
-                       postgres::QuoteIdentifier(column.name), " DROP EXPRESSION"));
-    }
-    if (column.key_position >= 0 && !column.key_canonical) {
-      findings.Error(absl::StrCat(
-          "key column \"", column.name, "\" of table ", table.QualifiedName(), " has type ",
-          postgres::TypeNameForPeople(*column.type),
-          ", of which equal values can differ in their bytes: take another type for the key, or "
-          "another key"));
-    }
-    if (column.key_position >= 0 && column.generated) {
-      findings.Error(absl::StrCat(
-          "key column \"", column.name, "\" of table ", table.QualifiedName(),
-          " is generated, and does not travel with changes: no other node could tell which row "
-          "they are of; take an ordinary column for the key"));
-    }
     if (column.type->receives) continue;
     const bool compound = column.type->kind != postgres::TypeInfo::Kind::kPlain;
     findings.Warning(absl::StrCat(

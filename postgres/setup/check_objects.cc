@@ -125,6 +125,10 @@ constexpr char kSequences[] = R"sql(
                                            AND a.attnum = ANY (i.indkey))
     ORDER BY 1)sql";
 
+constexpr char kLeftOut[] = R"sql(
+    SELECT format('table %I.%I does not replicate: %s; %s', nspname, relname, why, remedy), ''
+    FROM left_out ORDER BY 1)sql";
+
 constexpr char kLargeObjects[] = R"sql(
     SELECT format('%s large objects: they do not replicate', count(*)), ''
     FROM pg_largeobject_metadata HAVING count(*) > 0)sql";
@@ -140,8 +144,8 @@ constexpr char kSubscriptions[] = R"sql(
 
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings) {
   for (const char* sql :
-       {kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kUnlogged, kIdentityAlways,
-        kPartitions, kToast, kSequences, kLargeObjects, kSubscriptions}) {
+       {kLeftOut, kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kUnlogged,
+        kIdentityAlways, kPartitions, kToast, kSequences, kLargeObjects, kSubscriptions}) {
     ASSIGN_OR_RETURN(const postgres::Result rows,
                      connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes, sql)));
     for (int i = 0; i < rows.rows(); ++i) {

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
+#include "postgres/catalog.h"
 #include "postgres/setup/setup_sql.h"
 #include "tests/harness/postgres_server.h"
 
@@ -188,9 +189,13 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
        "table public.t_1 has values stored out of line (TOAST):",
        "ALTER TABLE public.t_1 REPLICA IDENTITY FULL", "TRUNCATE of one of its partitions"},
       {"CREATE TABLE t (id int PRIMARY KEY, a aclitem)", "without a binary form", ""},
-      {"CREATE TABLE t (n int, id int GENERATED ALWAYS AS (n * 2) STORED PRIMARY KEY)",
-       "key column \"id\" of table public.t is generated", ""},
-      {"CREATE TABLE t (id interval PRIMARY KEY)", "equal values can differ", ""},
+      {"CREATE TABLE t (id tsquery PRIMARY KEY)", "equal values can differ", ""},
+      {"CREATE TABLE t (id int[] PRIMARY KEY)", "make the column of a domain", ""},
+      {"CREATE TABLE t (a int, id int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY)",
+       "key column \"id\" is generated", ""},
+      {"CREATE COLLATION IF NOT EXISTS nocase (provider = icu, locale = 'und-u-ks-level2',"
+       " deterministic = false); CREATE TABLE t (id text COLLATE nocase PRIMARY KEY)",
+       "different strings are equal", ""},
       {"CREATE TABLE t (id int PRIMARY KEY); CREATE OR REPLACE FUNCTION tf() RETURNS trigger "
        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
        "CREATE TRIGGER tt BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf();"
@@ -250,6 +255,43 @@ TEST_F(NodeCheckTest, FunctionsThatLeanOnTheUsersSearchPathAreNamed) {
       "CREATE FUNCTION is_mood(int) RETURNS boolean LANGUAGE plpgsql AS"
       " $$BEGIN RETURN 'a'::Mood = 'a'; END$$; CREATE DOMAIN judged AS int CHECK (is_mood(VALUE))",
       Level::kWarning, "ALTER FUNCTION app.is_mood(integer) SET search_path = app, pg_temp");
+}
+
+// What the publications take by SQL is what appliers can find rows by, for each type that can be a
+// key at all.
+TEST_F(NodeCheckTest, PublishedKeysAreThoseThatRowsCanBeFoundBy) {
+  Start();
+  ASSERT_OK(
+      server_->Exec("CREATE EXTENSION citext; CREATE EXTENSION hstore; CREATE EXTENSION ltree;"
+                    "CREATE EXTENSION isn; CREATE TYPE pair AS (a numeric, q tsquery);"
+                    "CREATE DOMAIN ints AS int[]; CREATE DOMAIN queries AS tsquery[];"
+                    "CREATE TYPE mood AS ENUM ('sad'); CREATE TYPE fine AS (m mood[], c citext);"
+                    "CREATE TYPE spans AS RANGE (subtype = fine)"));
+  ASSERT_OK(server_->Exec(R"sql(
+      DO $$ DECLARE t oid; BEGIN
+        FOR t IN SELECT oid FROM pg_type WHERE typtype <> 'p' AND typtype <> 'c' OR typname IN ('pair', 'fine')
+        LOOP
+          BEGIN
+            EXECUTE format('CREATE TABLE k%s (k %s PRIMARY KEY)', t, t::regtype);
+          EXCEPTION WHEN OTHERS THEN NULL;  -- no such index, or no columns of such a type
+          END;
+        END LOOP;
+      END $$; SELECT bdr.sync_publications())sql"));
+  ASSERT_OK_AND_ASSIGN(const auto connection, server_->Connect());
+  ASSERT_OK_AND_ASSIGN(
+      const postgres::Result tables,
+      connection->Exec("SELECT relname, format_type(a.atttypid, NULL) FROM pg_class c"
+                       " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'k'"
+                       " WHERE relname ~ '^k[0-9]+$' AND relkind = 'r'"));
+  ASSERT_GT(tables.rows(), 150);
+  int published = 0;
+  for (int i = 0; i < tables.rows(); ++i) {
+    ASSERT_OK_AND_ASSIGN(const postgres::TableInfo table,
+                         postgres::LoadTable(*connection, "public", tables.value(i, 0)));
+    EXPECT_EQ(table.published, table.columns.at(0).key_canonical) << tables.value(i, 1);
+    published += table.published ? 1 : 0;
+  }
+  EXPECT_GT(published, 50);
 }
 
 }  // namespace

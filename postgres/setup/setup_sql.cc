@@ -91,7 +91,7 @@ ALTER PUBLICATION bdr_insert_only
     SET (publish = 'insert, truncate', publish_via_partition_root = true);
 
 -- Puts every user table into the publication that fits it, takes out what fits no more, and lets
--- the agent truncate what is published. Run it again after tables or keys were added:
+-- the agent truncate what is published. Names what it leaves out. Run it again after tables or keys were added:
 --     SELECT bdr.sync_publications();
 CREATE OR REPLACE FUNCTION bdr.sync_publications() RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $bdr$
@@ -114,6 +114,14 @@ BEGIN
     LOOP
         EXECUTE t.statement;
         RETURN NEXT t.statement;
+    END LOOP;
+    FOR t IN
+        WITH @PUBLISHED_TABLES@
+        SELECT format('%I.%I does not replicate: %s', nspname, relname, why) AS message, remedy
+        FROM left_out ORDER BY 1
+    LOOP
+        RAISE WARNING '%', t.message USING HINT = t.remedy;
+        RETURN NEXT format('-- %s; %s', t.message, t.remedy);
     END LOOP;
 END $bdr$;
 -- The schema belongs to the agent's role, so an older function of this name might too.

@@ -239,8 +239,7 @@ TEST_F(AnomaliesTest, RowSecurityHidesNoRowFromApply) {
 }
 
 // Equal to PostgreSQL, and other bytes: 1.0 and 1.00, 0 and -0. Systems that hash or compare keys
-// as text take them for two rows. (citext and nondeterministic collations are refused as keys:
-// CatalogTest.TypesWithoutCanonicalFormAreNotForKeys.)
+// as text take them for two rows. (citext and others: KeyTypesTest.)
 TEST_F(AnomaliesTest, EqualKeysWithOtherBytes) {
   cluster_->Partition("n1", "n2");
   BDR_EXEC("n1", "INSERT INTO scaled VALUES (1.0, 'earlier'); INSERT INTO signed VALUES (0, '')");
