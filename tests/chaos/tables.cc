@@ -13,6 +13,9 @@
 namespace bdr::chaos {
 namespace {
 
+// A key that is stored out of line.
+constexpr char kFarKey[] = "far_k";
+
 struct KeyForm {
   std::vector<std::pair<std::string, std::string>> columns;  // name and type
   std::string expression;                                    // of the number, written $
@@ -27,6 +30,15 @@ const std::vector<KeyForm>& KeyForms() {
       {{{"k", "uuid"}}, "md5(($)::text)::uuid"},
       // Equal values of different looks: 7, 7.0 and 7.00 are one key.
       {{{"k", "numeric"}}, "round(($)::numeric, (floor(random() * 4))::int)", "($)::numeric"},
+      {{{"k", "jsonb"}},
+       "jsonb_build_object('k', round(($)::numeric, (floor(random() * 4))::int))",
+       "jsonb_build_object('k', ($)::numeric)"},
+      {{{"k", "interval"}},
+       "CASE WHEN random() < 0.5 THEN make_interval(months => ($)::int)"
+       " ELSE make_interval(days => 30 * ($)::int) END",
+       "make_interval(months => ($)::int)"},
+      {{{"k", "int4range"}}, "int4range(($)::int, ($)::int + 3)"},
+      {{{kFarKey, "text"}}, "'key ' || ($)::text || repeat('k', 2300)"},
       {{{"a", "int"}, {"b", "text"}}, "(($) % 2)::int, 'b' || ($)::text"},
       {{{"a", "date"}, {"b", "smallint"}}, "'2020-01-01'::date + ($)::int, (($) % 7)::smallint"},
   };
@@ -247,6 +259,10 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
     if (large && (relation != name || !partitioned)) {
       absl::StrAppend(&table.ddl, "ALTER TABLE ", relation,
                       " ALTER COLUMN large SET STORAGE EXTERNAL;\n");
+    }
+    if (table.key.front() == kFarKey && (relation != name || !partitioned)) {
+      absl::StrAppend(&table.ddl, "ALTER TABLE ", relation, " ALTER COLUMN ", kFarKey,
+                      " SET STORAGE EXTERNAL;\n");
     }
     if (full) absl::StrAppend(&table.ddl, "ALTER TABLE ", relation, " REPLICA IDENTITY FULL;\n");
   }
