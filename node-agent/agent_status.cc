@@ -90,9 +90,15 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
 
   Health worst = parts.health;
   const auto take = [&worst](const Health& health, absl::string_view part) {
-    if (health.level <= worst.level) return;
+    if (health.level < worst.level || health.level == Health::Level::kOk) return;
+    const std::string reason = absl::StrCat(part, ": ", health.reason);
+    // One warning must not hide another: each names something else to be done.
+    if (health.level == worst.level) {
+      absl::StrAppend(&worst.reason, worst.reason.empty() ? "" : "; ", reason);
+      return;
+    }
     worst = health;
-    worst.reason = absl::StrCat(part, ": ", health.reason);
+    worst.reason = reason;
   };
   const Health capture = parts.capture->health();
   FillHealth(capture, status->mutable_capture());
