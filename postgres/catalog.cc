@@ -241,6 +241,7 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
   for (int row = 0; row < result.rows(); ++row) {
     ColumnInfo& column = table->columns[static_cast<size_t>(row)];
     column.binary = TravelsInBinary(*column.type, by_column);
+    column.key_canonical = column.key_canonical && column.binary;
     if (result.is_null(row, 11)) continue;
     ASSIGN_OR_RETURN(column.missing, ToWireForm(connection, column, result.value(row, 11)));
   }
