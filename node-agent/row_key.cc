@@ -85,6 +85,7 @@ absl::Status ColumnMap::CompareTypes(const postgres::RelationMessage& relation,
   conversions_.resize(relation.columns.size());
   remote_types_.resize(relation.columns.size());
   same_type_.assign(relation.columns.size(), true);
+  same_name_.assign(relation.columns.size(), false);
   for (size_t remote = 0; remote < relation.columns.size(); ++remote) {
     const postgres::RelationColumn& there = relation.columns[remote];
     if (local_of_remote_[remote] < 0 || there.type_oid == 0) continue;
@@ -125,6 +126,7 @@ absl::Status ColumnMap::CompareTypes(const postgres::RelationMessage& relation,
                        table_->DisplayName(), "\" ", TypesDiffer(remote)));
     }
     conversions_[remote] = found.conversion;
+    same_name_[remote] = known && type.oid == 0;
     same_type_[remote] = known && from == local.base_oid;
     converts_ = converts_ || found.conversion != nullptr;
   }
@@ -147,6 +149,8 @@ absl::StatusOr<postgres::ColumnValue> ColumnMap::Convert(size_t remote,
   const bool has_data =
       value.kind == postgres::ColumnKind::kBinary || value.kind == postgres::ColumnKind::kText;
   if (!has_data || remote >= conversions_.size() || conversions_[remote] == nullptr) return value;
+  // Text is read by the type itself (an array beside a domain, say): only its name can be compared.
+  if (value.kind == postgres::ColumnKind::kText && same_name_[remote]) return value;
   std::optional<std::string> converted;
   if (value.kind == postgres::ColumnKind::kBinary) {
     converted = conversions_[remote]->Convert(value.data);

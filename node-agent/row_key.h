@@ -63,6 +63,7 @@ class ColumnMap {
   // By column of the message; null: values are taken as they are.
   std::vector<std::shared_ptr<const postgres::ValueConversion>> conversions_;
   std::vector<bool> same_type_;            // likewise
+  std::vector<bool> same_name_;            // likewise: of the user's type of the same name
   std::vector<std::string> remote_types_;  // likewise, for people
   bool converts_ = false;
 };
