@@ -11,6 +11,7 @@ inline constexpr uint32_t kChar = 18;  // "char", one byte
 inline constexpr uint32_t kName = 19;
 inline constexpr uint32_t kInt8 = 20;
 inline constexpr uint32_t kInt2 = 21;
+inline constexpr uint32_t kInt2vector = 22;
 inline constexpr uint32_t kInt4 = 23;
 inline constexpr uint32_t kRegproc = 24;
 inline constexpr uint32_t kText = 25;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "postgres/builtin_types.h"
 #include "postgres/type_info.h"
 #include "postgres/value_form.h"
 
@@ -222,9 +223,11 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     ASSIGN_OR_RETURN(const int place, ParseNumber<int>(result, row, 6));
     column.key_position = place - 1;
     // Arrays are equal if their parts are, but a key travels as an array for each of its columns,
-    // and there are no arrays of arrays (but of domains over them).
-    const bool is_array =
-        column.type->kind == TypeInfo::Kind::kArray && column.type->oid == column.type->base_oid;
+    // and there are no arrays of arrays (but of domains over them, and of the two vectors).
+    const uint32_t oid = column.type->oid;
+    const bool is_array = column.type->kind == TypeInfo::Kind::kArray &&
+                          oid == column.type->base_oid && oid != builtin::kOidvector &&
+                          oid != builtin::kInt2vector;
     column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7) && !is_array;
     column.collation = std::string(result.value(row, 8));
     ASSIGN_OR_RETURN(column.type_modifier, ParseNumber<int32_t>(result, row, 9));

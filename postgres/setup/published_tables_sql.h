@@ -112,7 +112,8 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
             WHERE k.generated OR NOT k.deterministic OR NOT k.plain
                OR k.atttypid IN (SELECT oid FROM unfit)
                OR EXISTS (SELECT FROM pg_type t WHERE t.oid = k.atttypid
-                          AND t.typsubscript = 'array_subscript_handler'::regproc)
+                          AND t.typsubscript = 'array_subscript_handler'::regproc
+                          AND t.typarray = 0)
             ORDER BY k.oid, k.attname
         ), wanted AS (
             SELECT c.oid, c.nspname, c.relname,
