@@ -118,7 +118,7 @@ bool IsCanonical(const TableInfo& table, const ConstraintInfo& constraint) {
                      [&table](const ConstraintInfo::Part& part) {
                        if (part.column < 0) return false;
                        const ColumnInfo& column = table.columns[static_cast<size_t>(part.column)];
-                       return !column.generated && HasCanonicalForm(*column.type);
+                       return !column.generated && column.binary && HasCanonicalForm(*column.type);
                      });
 }
 
