@@ -96,10 +96,10 @@ ALTER PUBLICATION bdr_insert_only
 CREATE OR REPLACE FUNCTION bdr.sync_publications() RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
-    t record;
+    todo record;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('bdr.sync_publications', 0));
-    FOR t IN
+    FOR todo IN
         WITH @PUBLISHED_TABLES@
         SELECT 1 AS step, format('ALTER PUBLICATION %I DROP TABLE ONLY %I.%I', publication, nspname,
                                  relname) AS statement
@@ -112,16 +112,16 @@ BEGIN
         FROM wanted WHERE NOT has_table_privilege(@ROLE_LITERAL@, oid, 'TRUNCATE')
         ORDER BY 1, 2
     LOOP
-        EXECUTE t.statement;
-        RETURN NEXT t.statement;
+        EXECUTE todo.statement;
+        RETURN NEXT todo.statement;
     END LOOP;
-    FOR t IN
+    FOR todo IN
         WITH @PUBLISHED_TABLES@
         SELECT format('%I.%I does not replicate: %s', nspname, relname, why) AS message, remedy
         FROM left_out ORDER BY 1
     LOOP
-        RAISE WARNING '%', t.message USING HINT = t.remedy;
-        RETURN NEXT format('-- %s; %s', t.message, t.remedy);
+        RAISE WARNING '%', todo.message USING HINT = todo.remedy;
+        RETURN NEXT format('-- %s; %s', todo.message, todo.remedy);
     END LOOP;
 END $bdr$;
 -- The schema belongs to the agent's role, so an older function of this name might too.
