@@ -461,7 +461,8 @@ TEST_F(CatalogTest, CanonicalFormAgreesWithEqualityOfPostgres) {
         ASSERT_OK_AND_ASSIGN(const std::string canonical_right,
                              CanonicalKeyValue(*table.columns[0].type, Binary(right_sql)));
         const bool equal =
-            *connection_->QueryValue(absl::StrCat("SELECT ", left_sql, " = ", right_sql)) == "t";
+            *connection_->QueryValue(absl::StrCat(
+                "SELECT ", left_sql, " ", table.columns[0].key_operator, " ", right_sql)) == "t";
         EXPECT_EQ(canonical_left == canonical_right, equal) << left_sql << " and " << right_sql;
       }
     }
