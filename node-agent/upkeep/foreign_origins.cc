@@ -88,7 +88,10 @@ Health ForeignOrigins::health() const {
     if (now - origin.last > kOver) continue;
     writing.push_back(absl::StrCat(
         Display(name, origin.subscription),
-        origin.transactions == 0 ? "" : absl::StrCat(", ", origin.transactions, " transactions")));
+        origin.transactions == 0
+            ? ""
+            : absl::StrCat(", ", origin.transactions,
+                           origin.transactions == 1 ? " transaction" : " transactions")));
     age = std::max(age, now - origin.since);
   }
   if (writing.empty()) return {};

@@ -15,12 +15,13 @@ namespace {
 
 using postgres::Result;
 
-// Many tables take long to look at: no more than a hundredth of the time is spent on it.
+// Many tables take long to look at: that is not to be all that the server does.
 constexpr absl::Duration kInterval = absl::Seconds(5);
-constexpr int kIdleShare = 100;
+constexpr absl::Duration kLongestInterval = absl::Seconds(30);
+constexpr int kIdleShare = 50;
 // Users who want to write wait behind our wish to keep them out for so long at most.
 constexpr char kLockTimeout[] = "SET LOCAL lock_timeout = '200ms'";
-constexpr int kLockAttempts = 5;
+constexpr int kLockAttempts = 3;
 constexpr absl::Duration kTellHeldRows = absl::Minutes(10);
 constexpr size_t kMostNamed = 5;
 
@@ -48,8 +49,8 @@ absl::Status UnpublishedTables::Look(postgres::Connection* connection, uint64_t 
   if (start < next_ || (idle && lock_attempts_ == 0)) return absl::OkStatus();
   xmin_ = xmin;
   xmax_ = xmax;
+  next_ = start + kInterval;
   const absl::Status status = LookNow(connection);
-  next_ = SteadyNow() + std::max(kInterval, kIdleShare * (SteadyNow() - start));
   if (status.ok()) return status;
   if (connection->broken()) return status;
   (void)connection->Exec("ROLLBACK");
@@ -70,6 +71,7 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
                       ": have an administrator run what \"bdrctl node setup-sql\" prints"));
     return absl::OkStatus();
   }
+  const absl::Time start = SteadyNow();
   ASSIGN_OR_RETURN(const Result found,
                    connection->Exec(absl::StrCat(
                        "WITH ", pg_setup::kPublishedTablesCtes,
@@ -77,6 +79,8 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
                        " WHERE oid NOT IN (SELECT oid FROM present) UNION ALL"
                        " SELECT oid, format('%I.%I', nspname, relname), false FROM"
                        " (SELECT * FROM present EXCEPT SELECT * FROM wanted) AS gone ORDER BY 2")));
+  const absl::Time end = SteadyNow();
+  next_ = end + std::clamp(kIdleShare * (end - start), kInterval, kLongestInterval);
   std::vector<Table> missing;
   std::vector<std::string> missing_names;
   std::vector<std::string> misplaced;
@@ -108,6 +112,7 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
       if (connection->broken()) return published;
       if (!published.ok()) {
         RETURN_IF_ERROR(connection->Exec("ROLLBACK").status());
+        next_ = SteadyNow() + kInterval;
         reasons.push_back(absl::StrCat(text, ": ", published.message(), ": ", kRemedy));
       }
     }

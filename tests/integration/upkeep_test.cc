@@ -117,7 +117,7 @@ TEST_F(UpkeepTest, NewTablesArePublishedAndForeignOriginsToldOf) {
   BDR_EXEC("n1",
            "SELECT pg_replication_origin_create('etl');"
            "SELECT pg_replication_origin_session_setup('etl'); INSERT INTO t VALUES (7, 'etl')");
-  ASSERT_NO_FATAL_FAILURE(WaitForStatus("\"etl\", 1 transactions"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("\"etl\", 1 transaction"));
   BDR_EXEC("n1", "INSERT INTO t VALUES (8, 'ours')");
   ASSERT_OK(cluster_->WaitForValue("n2", "SELECT string_agg(id::text, ' ' ORDER BY id) FROM t",
                                    "1 8", kDeadline));
