@@ -25,8 +25,9 @@ constexpr char kHolders[] =
     "a.usename, a.application_name, a.state, pg_catalog.date_trunc('second', a.xact_start)) END "
     "FROM (SELECT DISTINCT virtualtransaction, pid FROM h) AS h "
     "LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid "
-    "LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON "
-    "h.virtualtransaction = '-1/' OPERATOR(pg_catalog.||) x.transaction::pg_catalog.text "
+    "LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON h.pid IS NULL AND EXISTS (SELECT FROM "
+    "pg_catalog.pg_locks AS l WHERE l.pid IS NULL AND l.locktype = 'transactionid' AND "
+    "l.virtualtransaction = h.virtualtransaction AND l.transactionid = x.transaction) "
     "ORDER BY a.xact_start LIMIT 3";
 
 std::string Milliseconds(absl::Duration duration) {

@@ -86,7 +86,7 @@ class LockWaits {
   absl::Duration row_timeout_ = kFirstRowTimeout;
   absl::Duration table_timeout_ = kFirstTableTimeout;
   std::vector<TableTried> tables_;
-  // Virtual transaction ids, as pg_locks shows them; of a prepared transaction "-1/" and its xid.
+  // Virtual transaction ids, as pg_locks shows them.
   std::vector<std::string> holders_;
   std::string reason_;
   bool asked_ = false;  // holders_ are of this attempt
