@@ -269,7 +269,10 @@ TEST_F(NodeCheckTest, PublishedKeysAreThoseThatRowsCanBeFoundBy) {
                     "CREATE TYPE spans AS RANGE (subtype = fine)"));
   ASSERT_OK(server_->Exec(R"sql(
       DO $$ DECLARE t oid; BEGIN
-        FOR t IN SELECT oid FROM pg_type WHERE typtype <> 'p' AND typtype <> 'c' OR typname IN ('pair', 'fine')
+        FOR t IN SELECT oid FROM pg_type y
+                 WHERE (typtype NOT IN ('p', 'c') OR typname IN ('pair', 'fine'))
+                   -- Not the arrays of the catalogs' rows, of which there are hundreds.
+                   AND NOT EXISTS (SELECT FROM pg_type e WHERE e.oid = y.typelem AND e.typtype = 'c')
         LOOP
           BEGIN
             EXECUTE format('CREATE TABLE k%s (k %s PRIMARY KEY)', t, t::regtype);
@@ -283,7 +286,7 @@ TEST_F(NodeCheckTest, PublishedKeysAreThoseThatRowsCanBeFoundBy) {
       connection->Exec("SELECT relname, format_type(a.atttypid, NULL) FROM pg_class c"
                        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'k'"
                        " WHERE relname ~ '^k[0-9]+$' AND relkind = 'r'"));
-  ASSERT_GT(tables.rows(), 150);
+  ASSERT_GT(tables.rows(), 100);
   int published = 0;
   for (int i = 0; i < tables.rows(); ++i) {
     ASSERT_OK_AND_ASSIGN(const postgres::TableInfo table,
