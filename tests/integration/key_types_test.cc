@@ -64,10 +64,13 @@ class KeyTypesTest : public ClusterTest {
   // On `node`, with @ for the table, :one, :same and :other for keys of it.
   void All(const std::string& node, const std::string& sql) {
     for (const KeyType& key : KeyTypes()) {
+      const auto value = [&key](const std::string& text) {
+        return absl::StrCat("'", text, "'::", key.type);
+      };
       BDR_EXEC(node, absl::StrReplaceAll(sql, {{"@", key.table},
-                                               {":one", absl::StrCat("'", key.one, "'")},
-                                               {":same", absl::StrCat("'", key.same, "'")},
-                                               {":other", absl::StrCat("'", key.other, "'")}}));
+                                               {":one", value(key.one)},
+                                               {":same", value(key.same)},
+                                               {":other", value(key.other)}}));
     }
   }
   void ExpectAll(const std::string& sql, const std::string& value) {
