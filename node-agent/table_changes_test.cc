@@ -158,7 +158,8 @@ TEST(TableChangesTest, TwoTablesThatHaveSwappedNamesAreNeverTakenForEachOther) {
   EXPECT_EQ(node.Table("public.t_new", kBefore, said), "public.t");
   Node not_yet({{"public.t", 0}, {"public.t_new", 10}});
   EXPECT_EQ(not_yet.Table("public.t", kBefore, said), "public.t");
-  EXPECT_EQ(not_yet.Table("public.t_new", kBefore, said), "public.t_new");
+  // Stops until the names are swapped here as well.
+  EXPECT_THAT(not_yet.Table("public.t_new", kBefore, said), HasSubstr("it cannot be told"));
 }
 
 TEST(TableChangesTest, ADroppedTableIsGoneOnlyWhereItWasDropped) {

@@ -14,10 +14,14 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
 namespace {
+
+// Of a user between two transactions: recipes are tried, and not how fast they are.
+constexpr absl::Duration kPause = absl::Milliseconds(20);
 
 struct Step {
   std::string where;  // n1, n2, every node; "wait" for something; empty: bdrctl
@@ -95,6 +99,7 @@ class Users {
         for (int64_t i = 0; connection.ok() && !stop_; ++i) {
           const std::string sql = absl::StrReplaceAll(load_, {{"{}", absl::StrCat(first + i)}});
           const absl::Status status = (*connection)->Exec(sql).status();
+          absl::SleepFor(kPause);
           MutexLock lock(&mu_);
           if (status.ok()) {
             ++*written;

@@ -185,6 +185,11 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
   cluster_->Partition("n1", "n2");
   BDR_EXEC("n2", "INSERT INTO t VALUES (1, 'before')");
   BDR_EXEC("n2", "INSERT INTO u VALUES (1, 'before')");
+  // What is captured only after a table was renamed goes out under its new name.
+  ASSERT_OK(harness::WaitFor("n2 has captured it", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const harness::Metrics metrics, cluster_->AgentMetrics("n2"));
+    return metrics.Sum("bdr_transactions_captured_total") >= 2;
+  }));
   const std::string ddl = R"(
       ALTER TABLE t RENAME TO t_old; CREATE TABLE t (id int PRIMARY KEY, v text);
       ALTER TABLE u RENAME TO u_old; ALTER TABLE u_new RENAME TO u;
