@@ -260,7 +260,7 @@ TableSpec RandomTable(Random& random, const std::string& name, TableKind kind, i
       absl::StrAppend(&table.ddl, "ALTER TABLE ", relation,
                       " ALTER COLUMN large SET STORAGE EXTERNAL;\n");
     }
-    if (table.key.front() == kFarKey && (relation != name || !partitioned)) {
+    if (!table.key.empty() && table.key.front() == kFarKey && (relation != name || !partitioned)) {
       absl::StrAppend(&table.ddl, "ALTER TABLE ", relation, " ALTER COLUMN ", kFarKey,
                       " SET STORAGE EXTERNAL;\n");
     }
