@@ -63,7 +63,7 @@ const Case kCases[] = {
     {"CREATE UNIQUE INDEX ON app.t (app.plainly(b), abs(a))", Form::kHash},
     {"CREATE UNIQUE INDEX ON app.t ((a + 1)) NULLS NOT DISTINCT", Form::kHash},
     {"CREATE UNIQUE INDEX ON app.t (b) WHERE a > 0", Form::kHash},
-    {"CREATE UNIQUE INDEX ON app.t (e)", Form::kHash},
+    {"CREATE UNIQUE INDEX ON app.t (e)", Form::kCanonical},
     {"CREATE UNIQUE INDEX ON app.t ((ARRAY[a, 1])) WHERE b IS NOT NULL", Form::kHash},
     {"CREATE UNIQUE INDEX ON app.t (g)", Form::kHash, ", g int GENERATED ALWAYS AS (a * 2) STORED"},
     {"CREATE UNIQUE INDEX ON app.t (d)", Form::kCanonical},
