@@ -108,6 +108,9 @@ class VerifyTest : public ClusterTest {
   // So that it sees what became of the tables.
   void RestartAgent(const std::string& node) {
     ASSERT_OK(cluster_->agent(node).Terminate());
+    ASSERT_NO_FATAL_FAILURE(StartAgent(node));
+  }
+  void StartAgent(const std::string& node) {
     ASSERT_OK(cluster_->StartAgent(node));
     ASSERT_OK(harness::WaitFor("the agent works", kDeadline, [&]() -> absl::StatusOr<bool> {
       grpc::ClientContext context;
@@ -238,8 +241,7 @@ TEST_F(VerifyTest, ARepairedRowClaimsItsUniqueValues) {
   const auto make_index = [&](const char* node) {
     ASSERT_OK(cluster_->agent(node).Terminate());
     BDR_EXEC(node, "CREATE UNIQUE INDEX person_email ON person (lower(email))");
-    ASSERT_OK(cluster_->StartAgent(node));
-    ASSERT_NO_FATAL_FAILURE(RestartAgent(node));
+    ASSERT_NO_FATAL_FAILURE(StartAgent(node));
   };
   for (const char* node : {"n1", "n3"}) ASSERT_NO_FATAL_FAILURE(make_index(node));
   BDR_EXEC("n3", "INSERT INTO person VALUES (3, 'Ann', 'older')");
