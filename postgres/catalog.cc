@@ -228,7 +228,10 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     const bool is_array = column.type->kind == TypeInfo::Kind::kArray &&
                           oid == column.type->base_oid && oid != builtin::kOidvector &&
                           oid != builtin::kInt2vector;
-    column.key_canonical = HasCanonicalForm(*column.type) && ParseBool(result, row, 7) && !is_array;
+    // unnest() takes an array of composites apart into their attributes.
+    const bool is_composite = column.type->kind == TypeInfo::Kind::kComposite;
+    column.key_canonical =
+        HasCanonicalForm(*column.type) && ParseBool(result, row, 7) && !is_array && !is_composite;
     column.collation = std::string(result.value(row, 8));
     ASSIGN_OR_RETURN(column.type_modifier, ParseNumber<int32_t>(result, row, 9));
     column.has_default = ParseBool(result, row, 10);

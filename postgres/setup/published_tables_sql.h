@@ -85,6 +85,11 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                                          AND d.datlocprovider = 'c'
                                          AND pg_encoding_to_char(d.encoding) = 'UTF8'))
                       IS NOT TRUE)
+        ), composite AS (
+            SELECT t.oid FROM pg_type t WHERE t.typtype = 'c'
+            UNION
+            SELECT d.oid FROM pg_type d JOIN pg_type t ON t.oid = d.typbasetype
+            WHERE d.typtype = 'd' AND t.typtype = 'c'
         ), left_out AS (
             SELECT DISTINCT ON (k.oid) k.oid, k.nspname, k.relname,
                    CASE WHEN k.generated
@@ -99,9 +104,13 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                         WHEN NOT k.plain
                         THEN format('key column "%s" is compared by an operator class of its own',
                                     k.attname)
+                        WHEN k.atttypid IN (SELECT oid FROM composite)
+                        THEN format('key column "%s" has composite type %s', k.attname,
+                                    format_type(k.atttypid, NULL))
                         ELSE format('key column "%s" is an array, and a key travels as an array of '
                                     'its values', k.attname) END AS why,
                    CASE WHEN k.generated OR k.atttypid IN (SELECT oid FROM unfit) OR NOT k.plain
+                             OR k.atttypid IN (SELECT oid FROM composite)
                         THEN 'give it another key (a primary key, or ALTER TABLE ... REPLICA '
                              'IDENTITY USING INDEX)'
                         WHEN NOT k.deterministic
@@ -114,6 +123,7 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                OR EXISTS (SELECT FROM pg_type t WHERE t.oid = k.atttypid
                           AND t.typsubscript = 'array_subscript_handler'::regproc
                           AND t.typarray = 0)
+               OR k.atttypid IN (SELECT oid FROM composite)
             ORDER BY k.oid, k.attname
         ), wanted AS (
             SELECT c.oid, c.nspname, c.relname,

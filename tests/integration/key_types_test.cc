@@ -25,9 +25,8 @@ const std::vector<KeyType>& KeyTypes() {
       {"k_tid", "tid", "(0,1)", "(0,1)", "(1,0)"},
       {"k_tsvector", "tsvector", "a b", "b a", "a:1 b"},
       {"k_array", "ints", "{1,2}", "{1, 2}", "[2:3]={1,2}"},
-      {"k_pair", "pair", "(1.0,ok,{A})", "(1,ok,{a})", "(1,,)"},
       {"k_pair_range", "pair_range", R"x(["(1.0,ok,{a})",))x", R"x(["(1,ok,{A})",))x", "empty"},
-      {"k_citext", "citext", "Grüße", "grÜSSe", "x"},
+      {"k_citext", "citext", "Grüße", "GRÜßE", "x"},
       {"k_citext_domain", "email", "A@example.org", "a@EXAMPLE.org", "b@example.org"},
       {"k_hstore", "hstore", "a=>1, b=>2", "b=>2, a=>1", ""},
       {"k_ltree", "ltree", "a.b", "a.b", "a.B"},
@@ -127,9 +126,13 @@ TEST_F(KeyTypesTest, TablesThatNobodyCouldFindARowOfAreLeftOutAndStopNobody) {
       "CREATE TABLE by_array (k int[] PRIMARY KEY);"
       "CREATE TABLE by_nocase (k text COLLATE nocase PRIMARY KEY);"
       "CREATE TABLE by_generated (a int, k int GENERATED ALWAYS AS (a * 2) STORED PRIMARY KEY);";
+  const std::string tables = std::exchange(options.schema_sql, "");
   BDR_START_CLUSTER(std::move(options));
+  for (const char* node : {"n1", "n2"}) BDR_EXEC(node, tables);
   const std::vector<std::string> left_out = {"by_class", "by_query", "by_array", "by_nocase",
                                              "by_generated"};
+  BDR_EXEC("n1", "SELECT bdr.sync_publications()");
+  BDR_EXEC("n2", "SELECT bdr.sync_publications()");
   EXPECT_EQ(Value("n1", "SELECT string_agg(tablename, ' ') FROM pg_publication_tables"), "good");
   EXPECT_EQ(Value("n1", "SELECT count(*) FROM bdr.sync_publications() s WHERE s LIKE '-- %'"), "5");
   const auto status_names = [&](const std::string& table) {
