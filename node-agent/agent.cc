@@ -195,9 +195,16 @@ absl::Status Agent::CheckPostgres() {
     return absl::FailedPreconditionError(absl::StrCat(
         "PostgreSQL ", connection->server_version() / 10000, " is too old: 15 or later is needed"));
   }
+  ASSIGN_OR_RETURN(const auto identity, State(database_.get()).Get(kStateIdentity));
   ASSIGN_OR_RETURN(const std::vector<pg_setup::Finding> findings, pg_setup::CheckNode(*connection));
   for (const pg_setup::Finding& finding : findings) {
-    if (finding.level == pg_setup::Finding::Level::kError) {
+    if (finding.level != pg_setup::Finding::Level::kError) continue;
+    // What somebody has done to a table while the node was running is told of by status; it must
+    // not keep the node away once its agent starts anew.
+    if (finding.of_tables && identity.has_value()) {
+      LogWarning("agent", {{"state", "checking"}},
+                 absl::StrCat(finding.what, "; ", finding.remedy));
+    } else {
       return absl::FailedPreconditionError(absl::StrCat(
           "this database cannot be a node yet: ", finding.what,
           finding.remedy.empty() ? "" : absl::StrCat("; as administrator: ", finding.remedy),
@@ -271,10 +278,15 @@ absl::Status Agent::StartDataPath() {
       schema_, SchemaWatch::Start({.conninfo = config_.database,
                                    .node = config_.node,
                                    .database = database_.get(),
-                                   .changed = [tables = tables_.get(), settings = settings_.get()] {
-                                     tables->ForgetAll();
-                                     settings->PlanAnew();
-                                   }}));
+                                   .newest_stamp_us =
+                                       [clock = clock_.get(), history = history_.get()] {
+                                         return std::max(clock->Newest(), history->NewestStamp());
+                                       },
+                                   .changed =
+                                       [tables = tables_.get(), settings = settings_.get()] {
+                                         tables->ForgetAll();
+                                         settings->PlanAnew();
+                                       }}));
   keys_ = std::make_unique<KeyTable>();
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
@@ -695,12 +707,14 @@ void Agent::DeadLetterDropped(int64_t id) {
   if (data_path_) dead_letters_->Remove(id);
 }
 
-absl::Status Agent::SkipUndecodable(absl::Time deadline, const v1::SkipUndecodableRequest& request,
+absl::Status Agent::SkipUndecodable(absl::Time deadline, absl::FunctionRef<bool()> cancelled,
+                                    const v1::SkipUndecodableRequest& request,
                                     v1::SkipUndecodableResponse* response) {
   if (!data_path_) return absl::UnavailableError("the agent does not capture yet");
   ASSIGN_OR_RETURN(
       const CaptureGap gap,
-      capture_->Skip(Lsn{request.lsn()}, request.until_decodable(), deadline - absl::Now()));
+      capture_->Skip(Lsn{request.lsn()}, request.until_decodable(), deadline - absl::Now(),
+                     [&] { return cancelled() || !data_path_; }));
   FillGap(gap, response->mutable_gap());
   return absl::OkStatus();
 }

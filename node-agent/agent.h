@@ -76,7 +76,8 @@ class Agent : public AgentBackend {
                           v1::RepairRowsResponse* response) override;
   absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) override;
   void DeadLetterDropped(int64_t id) override;
-  absl::Status SkipUndecodable(absl::Time deadline, const v1::SkipUndecodableRequest& request,
+  absl::Status SkipUndecodable(absl::Time deadline, absl::FunctionRef<bool()> cancelled,
+                               const v1::SkipUndecodableRequest& request,
                                v1::SkipUndecodableResponse* response) override;
   absl::Status CloseGaps(const v1::CloseGapsRequest& request,
                          v1::CloseGapsResponse* response) override;

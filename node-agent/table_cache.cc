@@ -21,7 +21,9 @@ constexpr absl::string_view kMadeSql =
 absl::Status TableCache::Connect() {
   if (connection_ != nullptr && !connection_->broken()) return absl::OkStatus();
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-  return absl::OkStatus();
+  // What the catalog's functions tell of a table, they tell under a lock, for which users' ALTER
+  // TABLE may let one wait: nobody else would get an answer meanwhile.
+  return connection_->Exec("SET lock_timeout = '1s'").status();
 }
 
 absl::StatusOr<postgres::Result> TableCache::Ask(const std::string& sql,

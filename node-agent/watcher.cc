@@ -76,8 +76,10 @@ absl::Status Watcher::Look() {
     ASSIGN_OR_RETURN(connection_,
                      postgres::Connection::Connect(
                          {.conninfo = options_.conninfo, .application_name = "bdr watcher"}));
-    RETURN_IF_ERROR(
-        connection_->Exec("SET synchronous_commit = off; SET search_path = pg_catalog").status());
+    RETURN_IF_ERROR(connection_
+                        ->Exec("SET synchronous_commit = off; SET search_path = pg_catalog; SET "
+                               "lock_timeout = '200ms'")
+                        .status());
     RETURN_IF_ERROR(RestartFlushing());
     ASSIGN_OR_RETURN(const std::string version, connection_->QueryValue("SHOW server_version"));
     MutexLock lock(&mu_);

@@ -18,6 +18,7 @@ inline constexpr uint32_t kText = 25;
 inline constexpr uint32_t kOid = 26;
 inline constexpr uint32_t kTid = 27;
 inline constexpr uint32_t kOidvector = 30;
+inline constexpr uint32_t kXml = 142;
 inline constexpr uint32_t kCidr = 650;
 inline constexpr uint32_t kFloat4 = 700;
 inline constexpr uint32_t kFloat8 = 701;
@@ -56,5 +57,7 @@ inline constexpr uint32_t kXid8 = 5069;
 // OIDs from here on are given out by each server for itself (by initdb up to 16383, which differs
 // between versions); below they are written down in PostgreSQL's source.
 inline constexpr uint32_t kFirstUnstableOid = 10000;
+
+constexpr bool IsInteger(uint32_t oid) { return oid == kInt2 || oid == kInt4 || oid == kInt8; }
 
 }  // namespace bdr::postgres::builtin

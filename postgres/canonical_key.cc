@@ -61,10 +61,6 @@ absl::StatusOr<std::string> CanonicalBool(const TypeInfo& type, absl::string_vie
   return std::string(1, value[0] == 0 ? '\0' : '\1');
 }
 
-bool IsInteger(uint32_t base_oid) {
-  return base_oid == builtin::kInt2 || base_oid == builtin::kInt4 || base_oid == builtin::kInt8;
-}
-
 bool IsString(uint32_t base_oid) {
   return base_oid == builtin::kText || base_oid == builtin::kVarchar ||
          base_oid == builtin::kName || base_oid == builtin::kBpchar;
@@ -231,7 +227,7 @@ bool IsPlainExtensionType(const TypeInfo& type) {
 
 bool HasPlainCanonicalForm(const TypeInfo& type) {
   if (type.letter_case != nullptr || IsPlainExtensionType(type)) return true;
-  if (FixedSize(type.base_oid) != 0 || IsInteger(type.base_oid)) return true;
+  if (FixedSize(type.base_oid) != 0 || builtin::IsInteger(type.base_oid)) return true;
   switch (type.base_oid) {
     case builtin::kBool:
     case builtin::kFloat4:
@@ -249,7 +245,6 @@ bool HasPlainCanonicalForm(const TypeInfo& type) {
     case builtin::kInterval:
     case builtin::kJsonb:
     case builtin::kTsvector:
-    case builtin::kOidvector:
       return true;
     default:
       return false;
@@ -266,7 +261,7 @@ absl::StatusOr<std::string> CanonicalPlain(const TypeInfo& type, absl::string_vi
     if (value.size() != size) return MalformedKey(type, absl::StrCat("not ", size, " bytes"));
     return std::string(value);
   }
-  if (IsInteger(type.base_oid)) return CanonicalInteger(type, value);
+  if (builtin::IsInteger(type.base_oid)) return CanonicalInteger(type, value);
   switch (type.base_oid) {
     case builtin::kBool:
       return CanonicalBool(type, value);
@@ -297,14 +292,12 @@ absl::StatusOr<std::string> CanonicalPlain(const TypeInfo& type, absl::string_vi
 
 // --- What is made of other values: equal if its parts are, nulls being equal to each other. ---
 
-constexpr uint32_t kNull = UINT32_MAX;
-
 // A length (-1: null) and that many bytes, as they stand in the value; canonical in `out`.
 absl::Status AppendPart(const TypeInfo& whole, const TypeInfo& part, WireReader* reader,
                         std::string* out) {
   const int32_t length = reader->Int32();
   if (length == -1 && reader->ok()) {
-    AppendNumber(out, kNull);
+    AppendNumber(out, kNullLength);
     return absl::OkStatus();
   }
   if (length < 0) return MalformedKey(whole, "a part of negative length");
@@ -415,13 +408,16 @@ bool HasCanonicalForm(const TypeInfo& type) {
       break;
   }
   if (!type.parts_compare_plainly) return false;
+  // Arrays to the catalog, but they travel as text.
+  if (type.base_oid == builtin::kInt2vector || type.base_oid == builtin::kOidvector) return false;
   if (type.element != nullptr) return HasCanonicalForm(*type.element);
   return std::all_of(type.fields.begin(), type.fields.end(),
                      [](const auto& field) { return HasCanonicalForm(*field); });
 }
 
 bool SameCanonicalForm(uint32_t base_oid, uint32_t other_base_oid) {
-  return base_oid == other_base_oid || (IsInteger(base_oid) && IsInteger(other_base_oid)) ||
+  return base_oid == other_base_oid ||
+         (builtin::IsInteger(base_oid) && builtin::IsInteger(other_base_oid)) ||
          (IsString(base_oid) && IsString(other_base_oid));
 }
 

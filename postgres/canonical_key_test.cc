@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -13,27 +12,20 @@
 #include "base/testing.h"
 #include "postgres/builtin_types.h"
 #include "postgres/catalog.h"
+#include "postgres/values_testing.h"
 #include "postgres/wire.h"
 
 namespace bdr::postgres {
 namespace {
 
-TypeInfo Plain(uint32_t base_oid) {
-  TypeInfo type;
-  type.oid = type.base_oid = base_oid;
-  type.schema = "pg_catalog";
-  type.name = "t";
-  return type;
-}
-
 std::string Canonical(uint32_t base_oid, absl::string_view value) {
-  const absl::StatusOr<std::string> canonical = CanonicalKeyValue(Plain(base_oid), value);
+  const absl::StatusOr<std::string> canonical = CanonicalKeyValue(PlainType(base_oid), value);
   EXPECT_OK(canonical);
   return canonical.value_or("error");
 }
 
 absl::StatusCode CodeOf(uint32_t base_oid, absl::string_view value) {
-  return CanonicalKeyValue(Plain(base_oid), value).status().code();
+  return CanonicalKeyValue(PlainType(base_oid), value).status().code();
 }
 
 std::string Numeric(std::vector<uint16_t> digits, int16_t weight, uint16_t sign, uint16_t scale) {
@@ -43,18 +35,6 @@ std::string Numeric(std::vector<uint16_t> digits, int16_t weight, uint16_t sign,
   AppendNumber<uint16_t>(&out, sign);
   AppendNumber<uint16_t>(&out, scale);
   for (const uint16_t digit : digits) AppendNumber<uint16_t>(&out, digit);
-  return out;
-}
-
-std::string Float8(double value) {
-  std::string out;
-  AppendNumber<uint64_t>(&out, std::bit_cast<uint64_t>(value));
-  return out;
-}
-
-std::string Float4(float value) {
-  std::string out;
-  AppendNumber<uint32_t>(&out, std::bit_cast<uint32_t>(value));
   return out;
 }
 
@@ -96,15 +76,18 @@ TEST(CanonicalKeyTest, MalformedNumericsAreRefused) {
 }
 
 TEST(CanonicalKeyTest, FloatsKnowOneZeroAndOneNan) {
-  EXPECT_EQ(Canonical(builtin::kFloat8, Float8(-0.0)), Canonical(builtin::kFloat8, Float8(0.0)));
-  EXPECT_EQ(Canonical(builtin::kFloat4, Float4(-0.0f)), Canonical(builtin::kFloat4, Float4(0.0f)));
+  EXPECT_EQ(Canonical(builtin::kFloat8, BinaryFloat8(-0.0)),
+            Canonical(builtin::kFloat8, BinaryFloat8(0.0)));
+  EXPECT_EQ(Canonical(builtin::kFloat4, BinaryFloat4(-0.0f)),
+            Canonical(builtin::kFloat4, BinaryFloat4(0.0f)));
   const double odd_nan = std::bit_cast<double>(uint64_t{0xFFF8000000000123});
-  EXPECT_EQ(Canonical(builtin::kFloat8, Float8(odd_nan)), Canonical(builtin::kFloat8, Float8(NAN)));
-  EXPECT_EQ(Canonical(builtin::kFloat8, Float8(-1.5)), Float8(-1.5));
-  EXPECT_EQ(Canonical(builtin::kFloat4, Float4(-std::numeric_limits<float>::infinity())),
-            Float4(-std::numeric_limits<float>::infinity()));
+  EXPECT_EQ(Canonical(builtin::kFloat8, BinaryFloat8(odd_nan)),
+            Canonical(builtin::kFloat8, BinaryFloat8(NAN)));
+  EXPECT_EQ(Canonical(builtin::kFloat8, BinaryFloat8(-1.5)), BinaryFloat8(-1.5));
+  EXPECT_EQ(Canonical(builtin::kFloat4, BinaryFloat4(-std::numeric_limits<float>::infinity())),
+            BinaryFloat4(-std::numeric_limits<float>::infinity()));
   EXPECT_EQ(CodeOf(builtin::kFloat8, "1234567"), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(CodeOf(builtin::kFloat4, Float8(1)), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(builtin::kFloat4, BinaryFloat8(1)), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CanonicalKeyTest, OnlyBlankPaddedCharLosesItsTrailingBlanks) {
@@ -163,20 +146,20 @@ TEST(CanonicalKeyTest, TypesWithoutCanonicalFormAreRefused) {
   constexpr uint32_t kRegclass = 2205;
   constexpr uint32_t kOfAnExtension = 16999;
   for (const uint32_t oid : {kTsquery, kRegclass, kOfAnExtension}) {
-    EXPECT_FALSE(HasCanonicalForm(Plain(oid)));
+    EXPECT_FALSE(HasCanonicalForm(PlainType(oid)));
     EXPECT_EQ(CodeOf(oid, "x"), absl::StatusCode::kFailedPrecondition);
   }
   // What is made of others goes by them.
-  TypeInfo array = Plain(1007);
+  TypeInfo array = PlainType(1007);
   array.kind = TypeInfo::Kind::kArray;
-  array.element = std::make_shared<const TypeInfo>(Plain(kTsquery));
+  array.element = std::make_shared<const TypeInfo>(PlainType(kTsquery));
   EXPECT_FALSE(HasCanonicalForm(array));
-  array.element = std::make_shared<const TypeInfo>(Plain(builtin::kInt4));
+  array.element = std::make_shared<const TypeInfo>(PlainType(builtin::kInt4));
   EXPECT_TRUE(HasCanonicalForm(array));
   array.kind = TypeInfo::Kind::kRange;
   array.parts_compare_plainly = false;
   EXPECT_FALSE(HasCanonicalForm(array));
-  TypeInfo mood = Plain(17000);
+  TypeInfo mood = PlainType(17000);
   mood.kind = TypeInfo::Kind::kEnum;
   EXPECT_TRUE(HasCanonicalForm(mood));
   EXPECT_EQ(*CanonicalKeyValue(mood, "happy"), "happy");

@@ -20,6 +20,7 @@ namespace {
 //
 // Unique indexes of partitions that do not belong to one of the root count as well: rows are
 // written through the root and meet them all the same.
+// pg_partition_tree() would wait for locks of users on the partitions.
 constexpr char kTableSql[] = R"(
 SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.relreplident,
        pg_catalog.row_security_active(c.oid),
@@ -32,7 +33,7 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_type y ON y.oid = c.reltype
   LEFT JOIN pg_catalog.pg_index k
-         ON k.indrelid = c.oid AND k.indisvalid AND k.indimmediate
+         ON k.indrelid = c.oid AND k.indisvalid AND k.indimmediate AND NOT k.indisexclusion
         AND CASE WHEN c.relreplident = 'i' THEN k.indisreplident ELSE k.indisprimary END
   CROSS JOIN LATERAL (
        SELECT pg_catalog.count(*) FILTER (WHERE i.indexrelid IS DISTINCT FROM k.indexrelid)
@@ -42,14 +43,23 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
          JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
         WHERE (i.indisunique OR i.indisexclusion) AND i.indislive
           AND (i.indrelid = c.oid
-               OR NOT x.relispartition AND i.indrelid IN
-                  (SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t))) u
+               OR NOT x.relispartition AND i.indrelid IN (
+                  WITH RECURSIVE tree AS (
+                         SELECT c.oid AS relid
+                          UNION SELECT h.inhrelid FROM pg_catalog.pg_inherits h
+                                  JOIN tree ON tree.relid = h.inhparent
+                                  JOIN pg_catalog.pg_class p ON p.oid = h.inhrelid
+                                 WHERE p.relispartition)
+                  SELECT tree.relid FROM tree))) u
  WHERE n.nspname = $1 AND c.relname = $2)";
 
 constexpr char kColumnsSql[] = R"(
-WITH tree AS MATERIALIZED (
+WITH RECURSIVE tree AS MATERIALIZED (
        SELECT $1::pg_catalog.oid AS relid
-        UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.oid) t)
+        UNION SELECT h.inhrelid FROM pg_catalog.pg_inherits h
+                JOIN tree ON tree.relid = h.inhparent
+                JOIN pg_catalog.pg_class p ON p.oid = h.inhrelid
+               WHERE p.relispartition)
 SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a', a.attnotnull,
        COALESCE(k.place, 0),
        COALESCE(l.collisdeterministic, true) AND COALESCE(k.plain, true),
@@ -60,7 +70,7 @@ SELECT a.attname, a.attnum, a.atttypid, a.attgenerated <> '', a.attidentity = 'a
           FROM tree
           JOIN pg_catalog.pg_attribute m ON m.attrelid = tree.relid AND m.attname = a.attname
          WHERE m.atthasmissing ORDER BY m.attrelid LIMIT 1),
-       (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+       (SELECT pg_catalog.pg_get_expr(d.adbin, 0)
           FROM pg_catalog.pg_attrdef d
          WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
            AND d.adbin::pg_catalog.text !~ '\{(?!(CONST|FUNCEXPR|OPEXPR|RELABELTYPE)\M)[A-Z]'
@@ -223,11 +233,9 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     ASSIGN_OR_RETURN(const int place, ParseNumber<int>(result, row, 6));
     column.key_position = place - 1;
     // Arrays are equal if their parts are, but a key travels as an array for each of its columns,
-    // and there are no arrays of arrays (but of domains over them, and of the two vectors).
-    const uint32_t oid = column.type->oid;
+    // and there are no arrays of arrays (but of domains over them).
     const bool is_array = column.type->kind == TypeInfo::Kind::kArray &&
-                          oid == column.type->base_oid && oid != builtin::kOidvector &&
-                          oid != builtin::kInt2vector;
+                          column.type->oid == column.type->base_oid;
     // unnest() takes an array of composites apart into their attributes.
     const bool is_composite = column.type->kind == TypeInfo::Kind::kComposite;
     column.key_canonical =

@@ -65,10 +65,6 @@ uint32_t ElementOf(uint32_t array_oid) {
   return 0;
 }
 
-bool IsInteger(uint32_t oid) {
-  return oid == builtin::kInt2 || oid == builtin::kInt4 || oid == builtin::kInt8;
-}
-
 bool IsFloat(uint32_t oid) { return oid == builtin::kFloat4 || oid == builtin::kFloat8; }
 
 bool IsText(uint32_t oid) { return oid == builtin::kText || oid == builtin::kVarchar; }
@@ -205,7 +201,7 @@ MaybeValue ReadUuid(absl::string_view text) {
 
 // The text that a value becomes when its column's type is changed to text.
 std::optional<Function> ToText(uint32_t remote) {
-  if (IsInteger(remote)) {
+  if (builtin::IsInteger(remote)) {
     return [](absl::string_view value) -> MaybeValue {
       const std::optional<int64_t> number = ReadInteger(value);
       if (!number.has_value()) return std::nullopt;
@@ -249,7 +245,7 @@ std::optional<Function> ToText(uint32_t remote) {
 
 // A value from the very text that it would become as text again.
 std::optional<Function> FromText(uint32_t local, int32_t modifier) {
-  if (IsInteger(local)) {
+  if (builtin::IsInteger(local)) {
     return [local](absl::string_view text) -> MaybeValue {
       int64_t number = 0;
       if (!absl::SimpleAtoi(text, &number) || absl::StrCat(number) != text) return std::nullopt;
@@ -387,21 +383,21 @@ std::optional<Function> WithinType(uint32_t oid, std::optional<int32_t> remote, 
 }
 
 std::optional<Function> BetweenNumbers(uint32_t remote, uint32_t local, int32_t modifier) {
-  if (IsInteger(remote) && IsInteger(local)) {
+  if (builtin::IsInteger(remote) && builtin::IsInteger(local)) {
     return [local](absl::string_view value) -> MaybeValue {
       const std::optional<int64_t> number = ReadInteger(value);
       if (!number.has_value()) return std::nullopt;
       return WriteInteger(local, *number);
     };
   }
-  if (IsInteger(remote) && local == builtin::kNumeric) {
+  if (builtin::IsInteger(remote) && local == builtin::kNumeric) {
     return [modifier](absl::string_view value) -> MaybeValue {
       const std::optional<int64_t> number = ReadInteger(value);
       if (!number.has_value()) return std::nullopt;
       return FitNumeric(NumericValue::FromInt64(*number), modifier, /*alike=*/false);
     };
   }
-  if (remote == builtin::kNumeric && IsInteger(local)) {
+  if (remote == builtin::kNumeric && builtin::IsInteger(local)) {
     return [local](absl::string_view value) -> MaybeValue {
       const std::optional<NumericValue> number = NumericValue::Decode(value);
       const std::optional<int64_t> whole =
@@ -410,7 +406,7 @@ std::optional<Function> BetweenNumbers(uint32_t remote, uint32_t local, int32_t 
       return WriteInteger(local, *whole);
     };
   }
-  if (IsInteger(remote) && IsFloat(local)) {
+  if (builtin::IsInteger(remote) && IsFloat(local)) {
     return [local](absl::string_view value) -> MaybeValue {
       const std::optional<int64_t> number = ReadInteger(value);
       if (!number.has_value()) return std::nullopt;

@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -15,6 +14,7 @@
 
 #include "postgres/builtin_types.h"
 #include "postgres/numeric_value.h"
+#include "postgres/values_testing.h"
 #include "postgres/wire.h"
 
 namespace bdr::postgres {
@@ -30,14 +30,8 @@ constexpr uint32_t kJsonb = 3802;
 constexpr uint32_t kInt4Array = 1007;
 constexpr uint32_t kNumericArray = 1231;
 
-TypeInfo Plain(uint32_t oid) {
-  TypeInfo type;
-  type.oid = type.base_oid = oid;
-  return type;
-}
-
 TypeInfo ArrayOf(uint32_t oid, TypeInfo element) {
-  TypeInfo type = Plain(oid);
+  TypeInfo type = PlainType(oid);
   type.kind = TypeInfo::Kind::kArray;
   type.element = std::make_shared<const TypeInfo>(std::move(element));
   return type;
@@ -48,15 +42,7 @@ int32_t NumericModifier(int32_t precision, int32_t scale) {
 }
 int32_t Length(int32_t characters) { return characters + 4; }
 
-template <typename Int>
-std::string Bin(Int value) {
-  std::string out;
-  AppendNumber<Int>(&out, value);
-  return out;
-}
 std::string Num(absl::string_view text) { return NumericValue::FromText(text)->Encode(); }
-std::string Float4(float value) { return Bin(std::bit_cast<uint32_t>(value)); }
-std::string Float8(double value) { return Bin(std::bit_cast<uint64_t>(value)); }
 
 struct Column {
   uint32_t oid = 0;
@@ -64,14 +50,14 @@ struct Column {
 };
 
 Way WayOf(Column from, Column to) {
-  return ValueConversion::Find({.oid = from.oid, .modifier = from.modifier}, Plain(to.oid),
+  return ValueConversion::Find({.oid = from.oid, .modifier = from.modifier}, PlainType(to.oid),
                                to.modifier.value())
       .way;
 }
 
 std::optional<std::string> Convert(Column from, Column to, absl::string_view value) {
   const auto found = ValueConversion::Find({.oid = from.oid, .modifier = from.modifier},
-                                           Plain(to.oid), to.modifier.value());
+                                           PlainType(to.oid), to.modifier.value());
   EXPECT_NE(found.way, Way::kNone);
   if (found.way == Way::kAsItIs) return std::string(value);
   return found.conversion->Convert(value);
@@ -95,7 +81,7 @@ TEST(ConvertValueTest, WhatHasNothingInCommonIsTold) {
   EXPECT_EQ(WayOf({kTimestamp}, {kTimestamptz}), Way::kNone);  // depends on the session
   EXPECT_EQ(WayOf({kFloat8}, {kText}), Way::kNone);
   EXPECT_EQ(WayOf({kText}, {kJsonb}), Way::kNone);  // loses how it was written
-  EXPECT_EQ(ValueConversion::Find({.oid = kText}, ArrayOf(kInt4Array, Plain(kInt4)), -1).way,
+  EXPECT_EQ(ValueConversion::Find({.oid = kText}, ArrayOf(kInt4Array, PlainType(kInt4)), -1).way,
             Way::kNone);
 }
 
@@ -124,20 +110,21 @@ TEST(ConvertValueTest, ANumericKeepsEveryDigitAndLooksTheSame) {
 TEST(ConvertValueTest, TimesKeepTheirPlaces) {
   using namespace builtin;
   for (const uint32_t oid : {kTime, kTimestamp, kTimestamptz}) {
-    EXPECT_THAT(Convert({oid}, {oid, 0}, Bin<int64_t>(5'000'000)),
-                Optional(Bin<int64_t>(5'000'000)));
-    EXPECT_EQ(Convert({oid}, {oid, 0}, Bin<int64_t>(5'000'001)), std::nullopt);
-    EXPECT_EQ(Convert({oid, 6}, {oid, 3}, Bin<int64_t>(-1'500)), std::nullopt);
-    EXPECT_NE(Convert({oid, 6}, {oid, 3}, Bin<int64_t>(-2'000)), std::nullopt);
+    EXPECT_THAT(Convert({oid}, {oid, 0}, BinaryInt<int64_t>(5'000'000)),
+                Optional(BinaryInt<int64_t>(5'000'000)));
+    EXPECT_EQ(Convert({oid}, {oid, 0}, BinaryInt<int64_t>(5'000'001)), std::nullopt);
+    EXPECT_EQ(Convert({oid, 6}, {oid, 3}, BinaryInt<int64_t>(-1'500)), std::nullopt);
+    EXPECT_NE(Convert({oid, 6}, {oid, 3}, BinaryInt<int64_t>(-2'000)), std::nullopt);
   }
   const auto infinity = std::numeric_limits<int64_t>::max();
-  EXPECT_NE(Convert({kTimestamp}, {kTimestamp, 0}, Bin(infinity)), std::nullopt);
-  EXPECT_EQ(Convert({1266}, {1266, 0}, Bin<int64_t>(1) + Bin<int32_t>(3600)), std::nullopt);
+  EXPECT_NE(Convert({kTimestamp}, {kTimestamp, 0}, BinaryInt(infinity)), std::nullopt);
+  EXPECT_EQ(Convert({1266}, {1266, 0}, BinaryInt<int64_t>(1) + BinaryInt<int32_t>(3600)),
+            std::nullopt);
 }
 
 TEST(ConvertValueTest, IntervalsKeepTheirFields) {
   const auto interval = [](int64_t us, int32_t days, int32_t months) {
-    return Bin(us) + Bin(days) + Bin(months);
+    return BinaryInt(us) + BinaryInt(days) + BinaryInt(months);
   };
   const int32_t year = 1 << 2, month = 1 << 1, day = 1 << 3, hour = 1 << 10, minute = 1 << 11;
   const auto fields = [](int32_t range) { return Column{kInterval, (range << 16) | 0xFFFF}; };
@@ -169,46 +156,49 @@ TEST(ConvertValueTest, BlanksAtTheEndCountWhereTheyDo) {
 
 TEST(ConvertValueTest, IntegersGoWhereTheyFit) {
   using namespace builtin;
-  EXPECT_THAT(Convert({kInt4}, {kInt8}, Bin<int32_t>(-7)), Optional(Bin<int64_t>(-7)));
-  EXPECT_THAT(Convert({kInt8}, {kInt2}, Bin<int64_t>(-32768)), Optional(Bin<int16_t>(-32768)));
-  EXPECT_EQ(Convert({kInt8}, {kInt4}, Bin<int64_t>(int64_t{1} << 31)), std::nullopt);
-  EXPECT_THAT(Convert({kInt8}, {kNumeric}, Bin(std::numeric_limits<int64_t>::min())),
+  EXPECT_THAT(Convert({kInt4}, {kInt8}, BinaryInt<int32_t>(-7)), Optional(BinaryInt<int64_t>(-7)));
+  EXPECT_THAT(Convert({kInt8}, {kInt2}, BinaryInt<int64_t>(-32768)),
+              Optional(BinaryInt<int16_t>(-32768)));
+  EXPECT_EQ(Convert({kInt8}, {kInt4}, BinaryInt<int64_t>(int64_t{1} << 31)), std::nullopt);
+  EXPECT_THAT(Convert({kInt8}, {kNumeric}, BinaryInt(std::numeric_limits<int64_t>::min())),
               Optional(Num("-9223372036854775808")));
   EXPECT_THAT(Convert({kNumeric}, {kInt8}, Num("-9223372036854775808")),
-              Optional(Bin(std::numeric_limits<int64_t>::min())));
+              Optional(BinaryInt(std::numeric_limits<int64_t>::min())));
   EXPECT_EQ(Convert({kNumeric}, {kInt8}, Num("9223372036854775808")), std::nullopt);
-  EXPECT_THAT(Convert({kNumeric}, {kInt4}, Num("120000.00")), Optional(Bin<int32_t>(120000)));
+  EXPECT_THAT(Convert({kNumeric}, {kInt4}, Num("120000.00")), Optional(BinaryInt<int32_t>(120000)));
   EXPECT_EQ(Convert({kNumeric}, {kInt4}, Num("0.5")), std::nullopt);
   EXPECT_EQ(Convert({kNumeric}, {kInt4}, Num("NaN")), std::nullopt);
-  EXPECT_THAT(Convert({kInt4}, {kFloat4}, Bin<int32_t>(1 << 24)), Optional(Float4(1 << 24)));
-  EXPECT_EQ(Convert({kInt4}, {kFloat4}, Bin<int32_t>((1 << 24) + 1)), std::nullopt);
+  EXPECT_THAT(Convert({kInt4}, {kFloat4}, BinaryInt<int32_t>(1 << 24)),
+              Optional(BinaryFloat4(1 << 24)));
+  EXPECT_EQ(Convert({kInt4}, {kFloat4}, BinaryInt<int32_t>((1 << 24) + 1)), std::nullopt);
 }
 
 TEST(ConvertValueTest, FloatsAreExact) {
   using namespace builtin;
-  EXPECT_THAT(Convert({kFloat4}, {kFloat8}, Float4(0.1F)), Optional(Float8(0.1F)));
-  EXPECT_THAT(Convert({kFloat8}, {kFloat4}, Float8(0.5)), Optional(Float4(0.5F)));
-  EXPECT_EQ(Convert({kFloat8}, {kFloat4}, Float8(0.1)), std::nullopt);
-  EXPECT_EQ(Convert({kFloat8}, {kFloat4}, Float8(1e300)), std::nullopt);
+  EXPECT_THAT(Convert({kFloat4}, {kFloat8}, BinaryFloat4(0.1F)), Optional(BinaryFloat8(0.1F)));
+  EXPECT_THAT(Convert({kFloat8}, {kFloat4}, BinaryFloat8(0.5)), Optional(BinaryFloat4(0.5F)));
+  EXPECT_EQ(Convert({kFloat8}, {kFloat4}, BinaryFloat8(0.1)), std::nullopt);
+  EXPECT_EQ(Convert({kFloat8}, {kFloat4}, BinaryFloat8(1e300)), std::nullopt);
   const double infinity = std::numeric_limits<double>::infinity();
-  EXPECT_NE(Convert({kFloat8}, {kFloat4}, Float8(infinity)), std::nullopt);
-  EXPECT_NE(Convert({kFloat8}, {kFloat4}, Float8(-0.0)), Convert({kFloat8}, {kFloat4}, Float8(0)));
+  EXPECT_NE(Convert({kFloat8}, {kFloat4}, BinaryFloat8(infinity)), std::nullopt);
+  EXPECT_NE(Convert({kFloat8}, {kFloat4}, BinaryFloat8(-0.0)),
+            Convert({kFloat8}, {kFloat4}, BinaryFloat8(0)));
 }
 
 TEST(ConvertValueTest, TextIsWhatTheTypeWrites) {
   using namespace builtin;
-  EXPECT_THAT(Convert({kInt2}, {kText}, Bin<int16_t>(-5)), Optional(Eq("-5")));
+  EXPECT_THAT(Convert({kInt2}, {kText}, BinaryInt<int16_t>(-5)), Optional(Eq("-5")));
   EXPECT_THAT(Convert({kBool}, {kText}, std::string(1, '\1')), Optional(Eq("true")));
   const std::string uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
   const auto bytes = Convert({kText}, {kUuid}, uuid);
   ASSERT_TRUE(bytes.has_value());
   EXPECT_THAT(Convert({kUuid}, {kText}, *bytes), Optional(uuid));
   EXPECT_EQ(Convert({kText}, {kUuid}, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"), std::nullopt);
-  EXPECT_THAT(Convert({kText}, {kInt4}, "42"), Optional(Bin<int32_t>(42)));
+  EXPECT_THAT(Convert({kText}, {kInt4}, "42"), Optional(BinaryInt<int32_t>(42)));
   for (const char* other : {"+42", " 42", "042", "4.2", "", "-0", "99999999999"}) {
     EXPECT_EQ(Convert({kText}, {kInt4}, other), std::nullopt) << other;
   }
-  EXPECT_EQ(Convert({kInt4}, {kVarchar, Length(2)}, Bin<int32_t>(100)), std::nullopt);
+  EXPECT_EQ(Convert({kInt4}, {kVarchar, Length(2)}, BinaryInt<int32_t>(100)), std::nullopt);
   EXPECT_THAT(Convert({kJsonb}, {kJson}, "\x01{}"), Optional(Eq("{}")));
   EXPECT_EQ(Convert({kText}, {kNumeric, NumericModifier(5, 2)}, "1.5"), std::nullopt);
 }
@@ -232,43 +222,49 @@ TEST(ConvertValueTest, NumericsAsTextComeBackTheSame) {
 TEST(ConvertValueTest, DatesAreMidnights) {
   using namespace builtin;
   const int64_t day_us = int64_t{86400} * 1'000'000;
-  EXPECT_THAT(Convert({kDate}, {kTimestamp}, Bin<int32_t>(-3)), Optional(Bin(-3 * day_us)));
-  EXPECT_THAT(Convert({kTimestamp}, {kDate}, Bin(-3 * day_us)), Optional(Bin<int32_t>(-3)));
-  EXPECT_EQ(Convert({kTimestamp}, {kDate}, Bin(-3 * day_us + 1)), std::nullopt);
-  EXPECT_THAT(Convert({kDate}, {kTimestamp}, Bin(std::numeric_limits<int32_t>::max())),
-              Optional(Bin(std::numeric_limits<int64_t>::max())));
+  EXPECT_THAT(Convert({kDate}, {kTimestamp}, BinaryInt<int32_t>(-3)),
+              Optional(BinaryInt(-3 * day_us)));
+  EXPECT_THAT(Convert({kTimestamp}, {kDate}, BinaryInt(-3 * day_us)),
+              Optional(BinaryInt<int32_t>(-3)));
+  EXPECT_EQ(Convert({kTimestamp}, {kDate}, BinaryInt(-3 * day_us + 1)), std::nullopt);
+  EXPECT_THAT(Convert({kDate}, {kTimestamp}, BinaryInt(std::numeric_limits<int32_t>::max())),
+              Optional(BinaryInt(std::numeric_limits<int64_t>::max())));
 }
 
 // One dimension from 1; every element with its length.
 std::string Array(uint32_t element_oid, std::vector<std::string> elements) {
-  std::string out = Bin<int32_t>(1) + Bin<int32_t>(0) + Bin<uint32_t>(element_oid) +
-                    Bin(static_cast<int32_t>(elements.size())) + Bin<int32_t>(1);
+  std::string out = BinaryInt<int32_t>(1) + BinaryInt<int32_t>(0) +
+                    BinaryInt<uint32_t>(element_oid) +
+                    BinaryInt(static_cast<int32_t>(elements.size())) + BinaryInt<int32_t>(1);
   for (const std::string& element : elements) {
-    out += Bin(static_cast<int32_t>(element.size())) + element;
+    out += BinaryInt(static_cast<int32_t>(element.size())) + element;
   }
   return out;
 }
 
 TEST(ConvertValueTest, ArraysElementByElement) {
   using namespace builtin;
-  const auto wider = ValueConversion::Find({.oid = kInt4Array}, ArrayOf(1016, Plain(kInt8)), -1);
+  const auto wider =
+      ValueConversion::Find({.oid = kInt4Array}, ArrayOf(1016, PlainType(kInt8)), -1);
   ASSERT_EQ(wider.way, Way::kConverted);
-  EXPECT_THAT(wider.conversion->Convert(Array(kInt4, {Bin<int32_t>(1), Bin<int32_t>(-2)})),
-              Optional(Array(kInt8, {Bin<int64_t>(1), Bin<int64_t>(-2)})));
-  const std::string null = Bin<int32_t>(1) + Bin<int32_t>(1) + Bin<uint32_t>(kInt4) +
-                           Bin<int32_t>(1) + Bin<int32_t>(1) + Bin<int32_t>(-1);
+  EXPECT_THAT(
+      wider.conversion->Convert(Array(kInt4, {BinaryInt<int32_t>(1), BinaryInt<int32_t>(-2)})),
+      Optional(Array(kInt8, {BinaryInt<int64_t>(1), BinaryInt<int64_t>(-2)})));
+  const std::string null = BinaryInt<int32_t>(1) + BinaryInt<int32_t>(1) +
+                           BinaryInt<uint32_t>(kInt4) + BinaryInt<int32_t>(1) +
+                           BinaryInt<int32_t>(1) + BinaryInt<int32_t>(-1);
   EXPECT_TRUE(wider.conversion->Convert(null).has_value());
   EXPECT_EQ(wider.conversion->Convert(null.substr(0, null.size() - 1)), std::nullopt);
 
   const auto narrow = ValueConversion::Find(
-      {.oid = kNumericArray}, ArrayOf(kNumericArray, Plain(kNumeric)), NumericModifier(5, 1));
+      {.oid = kNumericArray}, ArrayOf(kNumericArray, PlainType(kNumeric)), NumericModifier(5, 1));
   ASSERT_EQ(narrow.way, Way::kConverted);
   EXPECT_TRUE(narrow.conversion->Convert(Array(kNumeric, {Num("1.5")})).has_value());
   EXPECT_EQ(narrow.conversion->Convert(Array(kNumeric, {Num("1.5"), Num("1.55")})), std::nullopt);
 }
 
 TEST(ConvertValueTest, ADomainIsAsNarrowAsWhatItStandsOn) {
-  TypeInfo domain = Plain(builtin::kNumeric);
+  TypeInfo domain = PlainType(builtin::kNumeric);
   domain.oid = 16400;
   domain.base_modifier = NumericModifier(5, 1);
   const auto found = ValueConversion::Find({.oid = builtin::kNumeric}, domain, -1);

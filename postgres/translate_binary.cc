@@ -24,8 +24,6 @@ absl::Status Malformed(const TypeInfo& type, absl::string_view why) {
                    "; does the type have the same definition on both nodes?"));
 }
 
-constexpr uint32_t kNull = UINT32_MAX;
-
 // Reads a value from the front to its end and writes what it is here.
 class Translator {
  public:
@@ -97,7 +95,7 @@ class Translator {
     }
     for (size_t i = count; i < type.fields.size(); ++i) {
       AppendNumber(&out_, type.fields[i]->oid);
-      AppendNumber(&out_, kNull);
+      AppendNumber(&out_, kNullLength);
     }
     return Finished(type, reader);
   }
@@ -125,7 +123,7 @@ class Translator {
   absl::Status AddPart(const TypeInfo& whole, const TypeInfo& part, WireReader* reader) {
     const int32_t length = reader->Int32();
     if (length == -1 && reader->ok()) {
-      AppendNumber(&out_, kNull);
+      AppendNumber(&out_, kNullLength);
       return absl::OkStatus();
     }
     if (length < 0) return Malformed(whole, "has a part of negative length");

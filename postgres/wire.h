@@ -78,6 +78,9 @@ class WireReader {
   bool ok_ = true;
 };
 
+// Stands where a length would, for a value that is null.
+inline constexpr uint32_t kNullLength = UINT32_MAX;
+
 template <typename T>
 void AppendNumber(std::string* out, T value) {
   static_assert(std::is_integral_v<T>);

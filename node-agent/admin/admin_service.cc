@@ -312,8 +312,9 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                             const v1::SkipUndecodableRequest* request,
                                             v1::SkipUndecodableResponse* response) override {
     const absl::Time deadline = absl::FromChrono(context->deadline()) - absl::Milliseconds(500);
-    return Queue(context, [this, deadline, request, response](postgres::Connection&) {
-      return backend->SkipUndecodable(deadline, *request, response);
+    return Queue(context, [this, context, deadline, request, response](postgres::Connection&) {
+      return backend->SkipUndecodable(
+          deadline, [context] { return context->IsCancelled(); }, *request, response);
     });
   }
 

@@ -35,7 +35,8 @@ class FakeBackend : public AgentBackend {
     return absl::NotFoundError(absl::StrCat("no dead letter ", id));
   }
   void DeadLetterDropped(int64_t) override {}
-  absl::Status SkipUndecodable(absl::Time, const v1::SkipUndecodableRequest&,
+  absl::Status SkipUndecodable(absl::Time, absl::FunctionRef<bool()>,
+                               const v1::SkipUndecodableRequest&,
                                v1::SkipUndecodableResponse*) override {
     return absl::UnimplementedError("not asked for here");
   }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -63,7 +64,7 @@ class AgentBackend {
   // aside merged again, and waits for it.
   virtual absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) = 0;
   // Both on a thread of the admin service: see capture/capture.h and capture/gaps.h.
-  virtual absl::Status SkipUndecodable(absl::Time deadline,
+  virtual absl::Status SkipUndecodable(absl::Time deadline, absl::FunctionRef<bool()> cancelled,
                                        const v1::SkipUndecodableRequest& request,
                                        v1::SkipUndecodableResponse* response) = 0;
   virtual absl::Status CloseGaps(const v1::CloseGapsRequest& request,

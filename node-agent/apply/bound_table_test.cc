@@ -202,7 +202,7 @@ class BoundTableTest : public harness::PostgresTest {
         if (of_columns.ok()) own.forms = *std::move(of_columns);
       } else if (const uint32_t oid = postgres::PeekRelationOid(bytes); oid != 0) {
         WireForms::Change change{.relation = &described.at(oid), .bytes = bytes, .converted = {}};
-        EXPECT_OK(forms.Convert({&change, 1}));
+        EXPECT_OK(forms.Convert(/*xid=*/0, {&change, 1}));
         if (change.converted.has_value()) {
           message = postgres::Decode(captured.converted.emplace_back(*change.converted));
         }

@@ -102,6 +102,13 @@ const postgres::ColumnInfo* UnfitKeyColumn(const postgres::TableInfo& table,
   return unfit;
 }
 
+// Whether to ask again, where an answer that was lost would cost a row's version: only what the
+// catalog or a row says for good is an answer.
+bool MayPass(const absl::Status& status) {
+  return !status.ok() && !absl::IsNotFound(status) && !absl::IsFailedPrecondition(status) &&
+         !absl::IsInvalidArgument(status);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
@@ -118,7 +125,7 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   absl::StatusOr<LocalRelation> here = FindOwnRelation(
       relation->message, *folding_.settings->TableChanges(), /*anew=*/true, tables_);
   if (absl::IsNotFound(here.status())) return relation;  // dropped since
-  if (absl::IsUnavailable(here.status())) return here.status();
+  if (MayPass(here.status())) return here.status();
   // Where they no longer fit, the change goes out as it is; only its version is not kept.
   const auto without_versions = [&](const absl::Status& why) {
     LogWarning("capture", {{"relation", relation->message.schema + "." + relation->message.name}},
@@ -137,7 +144,7 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> BlockWriter::Announce(
   relation->message = std::move(here->message);
   absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> table =
       tables_->Find(relation->message.schema, relation->message.name);
-  if (absl::IsUnavailable(table.status())) return table.status();
+  if (MayPass(table.status())) return table.status();
   if (!table.ok()) return without_versions(table.status());
   if (!(*table)->has_key) return relation;
   // It was put into the publication by hand, or before its key became what it is: no node could
@@ -215,7 +222,7 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
     if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
       absl::StatusOr<std::optional<std::string>> rewritten =
           explicit_values_.Rewrite(*relation->columns, *update, change);
-      if (absl::IsUnavailable(rewritten.status())) return rewritten.status();
+      if (MayPass(rewritten.status())) return rewritten.status();
       if (!rewritten.ok()) {  // the table is another by now
         LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
                    absl::StrCat("a disputed row goes out without its large values: ",
@@ -240,6 +247,7 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   }
   policies_ = folding_.settings->Policies(relation->message.schema, relation->message.name);
   const absl::Status status = AddVersions(relation, message, change);
+  if (MayPass(status)) return status;
   if (!status.ok()) {
     LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
                absl::StrCat("the version of a changed row is not kept: ", status.message()));

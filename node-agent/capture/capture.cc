@@ -68,6 +68,8 @@ constexpr absl::Duration kMaxStay = absl::Minutes(1);
 constexpr absl::Duration kStayWithoutSight = absl::Minutes(1);
 // How long the server may need to let go of the slot of a session that ended.
 constexpr absl::Duration kLettingGo = absl::Seconds(5);
+// How soon a skip ends whose caller has given up.
+constexpr absl::Duration kGivenUpInterval = absl::Milliseconds(200);
 // What the server says where a type has no binary output function.
 constexpr absl::string_view kNoSuchFunction = "42883";
 constexpr absl::string_view kSlotInUse = "55006";
@@ -110,7 +112,8 @@ class Capture::Session {
  private:
   using Relation = std::shared_ptr<const CapturedRelation>;
   struct PendingChange {
-    std::vector<Relation> relations;  // one, or those of a truncate
+    std::vector<Relation> relations;   // one, or those of a truncate
+    std::vector<Relation> left_alone;  // of a truncate: it names them as well
     bool truncate = false;
     size_t offset = 0;
     size_t length = 0;
@@ -131,7 +134,7 @@ class Capture::Session {
   bool NeedsForms(const CapturedRelation& relation) const {
     return as_text() || relation.forms.any_text;
   }
-  absl::Status Convert(absl::Span<WireForms::Change> changes);
+  absl::Status Convert(uint32_t xid, absl::Span<WireForms::Change> changes);
   absl::Status WaitForRoom();
   absl::Status Handle(const postgres::StreamItem& item);
   absl::Status HandleMessage(absl::string_view data);
@@ -304,8 +307,8 @@ bool Capture::Session::HasPassed() const {
   return stayed >= capture_->reading_.stay && (sighted_ || stayed >= kStayWithoutSight);
 }
 
-absl::Status Capture::Session::Convert(absl::Span<WireForms::Change> changes) {
-  const absl::Status status = writer_->forms().Convert(changes);
+absl::Status Capture::Session::Convert(uint32_t xid, absl::Span<WireForms::Change> changes) {
+  const absl::Status status = writer_->forms().Convert(xid, changes);
   // What a receive function refuses, an output function may still give.
   needs_text_ = absl::IsFailedPrecondition(status) && !as_text();
   return status;
@@ -541,17 +544,19 @@ absl::StatusOr<Capture::Session::Relation> Capture::Session::Announce(
 absl::Status Capture::Session::AddPending(absl::string_view data, std::vector<uint32_t> oids,
                                           bool truncate) {
   if (remote_) return absl::OkStatus();
-  PendingChange change{
-      .relations = {}, .truncate = truncate, .offset = pending_.size(), .length = data.size()};
+  PendingChange change{.relations = {},
+                       .left_alone = {},
+                       .truncate = truncate,
+                       .offset = pending_.size(),
+                       .length = data.size()};
   for (const uint32_t oid : oids) {
     const auto relation = relations_.find(oid);
     if (relation == relations_.end()) {
       return absl::InternalError(
           absl::StrCat("the server sent a change of relation ", oid, " before describing it"));
     }
-    if (relation->second.relation->replicated) {
-      change.relations.push_back(relation->second.relation);
-    }
+    (relation->second.relation->replicated ? change.relations : change.left_alone)
+        .push_back(relation->second.relation);
   }
   if (change.relations.empty()) return absl::OkStatus();
   pending_.append(data.data(), data.size());
@@ -563,7 +568,9 @@ absl::Status Capture::Session::AddPending(absl::string_view data, std::vector<ui
 // comes whole, whatever its size.
 absl::Status Capture::Session::SpillPending() {
   for (const PendingChange& change : changes_) {
-    for (const Relation& relation : change.relations) {
+    std::vector<Relation> named = change.relations;
+    named.insert(named.end(), change.left_alone.begin(), change.left_alone.end());
+    for (const Relation& relation : named) {
       const CapturedRelation*& last = spilled_[relation->message.relation_oid];
       if (last == relation.get()) continue;
       last = relation.get();
@@ -654,7 +661,7 @@ absl::Status Capture::Session::WritePending() {
     conversions.push_back(
         {.relation = change.relations.front().get(), .bytes = bytes_of(change), .converted = {}});
   }
-  RETURN_IF_ERROR(Convert(absl::MakeSpan(conversions)));
+  RETURN_IF_ERROR(Convert(begin_.xid, absl::MakeSpan(conversions)));
   size_t next = 0;
   for (const PendingChange& change : changes_) {
     absl::string_view bytes = bytes_of(change);
@@ -782,7 +789,7 @@ absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
       conversions.push_back(
           {.relation = change.relation.get(), .bytes = change.bytes, .converted = {}});
     }
-    RETURN_IF_ERROR(Convert(absl::MakeSpan(conversions)));
+    RETURN_IF_ERROR(Convert(committed.xid, absl::MakeSpan(conversions)));
     for (size_t i = 0; i < waiting.size(); ++i) {
       const std::optional<std::string>& converted = conversions[i].converted;
       RETURN_IF_ERROR(
@@ -1005,13 +1012,18 @@ void Capture::Run() {
       (may_heal ? LogWarning : LogError)("capture", {{"state", "backoff"}, {"slot", options_.slot}},
                                          status.message());
     }
-    MutexLock lock(&mu_);
-    ++counters_.errors;
-    const absl::Time until = SteadyNow() + backoff;
-    while (!stopping_ && !skipping_.has_value() && SteadyNow() < until) {
-      moved_.WaitFor(&mu_, until - SteadyNow());
+    {
+      MutexLock lock(&mu_);
+      ++counters_.errors;
+      const absl::Time until = SteadyNow() + backoff;
+      while (!stopping_ && !skipping_.has_value() && SteadyNow() < until) {
+        moved_.WaitFor(&mu_, until - SteadyNow());
+      }
     }
     backoff = std::min(backoff * 2, kMaxBackoff);
+    // Where capture stands is known: to decode up to there once more could take longer than who
+    // asks waits. If it fails, it ends the skip, which says so.
+    if (undecodable.has_value() && !stopping_) (void)PassUndecodable(*undecodable);
   }
   health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
 }
@@ -1075,7 +1087,12 @@ absl::Status Capture::Pass(const Undecodable& undecodable, bool extends) {
   BDR_FAIL_POINT("capture_before_skip");
   ASSIGN_OR_RETURN(std::optional<CapturedState> captured, CapturedState::Load(parts_.database));
   if (!captured.has_value()) return absl::InternalError("nothing was captured, and yet skipped");
-  captured->through = std::max(captured->through, BehindCommit(undecodable.commit));
+  if (captured->through >= BehindCommit(undecodable.commit)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the transaction at ", ToString(undecodable.commit),
+                     " was passed, and PostgreSQL still fails there: ", undecodable.cause));
+  }
+  captured->through = BehindCommit(undecodable.commit);
   rocksdb::WriteBatch batch;
   State(parts_.database).Put(&batch, kStateCaptured, captured->Encode());
   if (undecodable.applied) {
@@ -1108,7 +1125,8 @@ void Capture::EndSkipping(const absl::Status& status) {
   moved_.NotifyAll();
 }
 
-absl::StatusOr<CaptureGap> Capture::Skip(Lsn commit, bool until_decodable, absl::Duration timeout) {
+absl::StatusOr<CaptureGap> Capture::Skip(Lsn commit, bool until_decodable, absl::Duration timeout,
+                                         absl::FunctionRef<bool()> given_up) {
   const absl::Time deadline = SteadyNow() + timeout;
   MutexLock lock(&mu_);
   if (skipping_.has_value()) return absl::UnavailableError("another skip is under way");
@@ -1128,8 +1146,8 @@ absl::StatusOr<CaptureGap> Capture::Skip(Lsn commit, bool until_decodable, absl:
   }
   skipping_ = Skipping{.commit = commit, .until_decodable = until_decodable};
   moved_.NotifyAll();
-  while (!stopping_ && !skipping_->ended && SteadyNow() < deadline) {
-    moved_.WaitFor(&mu_, deadline - SteadyNow());
+  while (!stopping_ && !skipping_->ended && SteadyNow() < deadline && !given_up()) {
+    moved_.WaitFor(&mu_, std::min(deadline - SteadyNow(), kGivenUpInterval));
   }
   const Skipping done = *skipping_;
   skipping_.reset();

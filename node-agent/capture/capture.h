@@ -22,6 +22,7 @@
 #include <string>
 #include <thread>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/lsn.h"
@@ -118,7 +119,9 @@ class Capture {
   // changes stay on this node alone. Waits until that is durable, and gives what was skipped.
   // kFailedPrecondition if capture does not stand at that transaction, or nothing could be decoded
   // behind it either; kDeadlineExceeded: what was not skipped yet is given up.
-  absl::StatusOr<CaptureGap> Skip(Lsn commit, bool until_decodable, absl::Duration timeout);
+  // `given_up` is asked several times a second: true ends it as the deadline does.
+  absl::StatusOr<CaptureGap> Skip(Lsn commit, bool until_decodable, absl::Duration timeout,
+                                  absl::FunctionRef<bool()> given_up);
 
   Health health() const { return health_.Get(); }
   Counters counters() const;

@@ -10,6 +10,7 @@
 #include "postgres/builtin_types.h"
 #include "postgres/type_names.h"
 #include "postgres/value_form.h"
+#include "postgres/wire.h"
 
 namespace bdr::agent {
 namespace {
@@ -22,10 +23,30 @@ using postgres::TypeInfo;
 constexpr size_t kValuesPerStatement = 500;
 constexpr size_t kBytesPerStatement = 4 << 20;
 
-// What its receive function refuses: a query without any node.
-bool IsEmptyQuery(const TypeInfo& type, const ColumnValue& value) {
-  return type.base_oid == postgres::builtin::kTsquery &&
-         value.data == absl::string_view("\0\0\0\0", 4);
+// What its own receive function refuses, though its text is plain: a query without any node, a
+// vector without any element.
+bool IsEmpty(const TypeInfo& type, const ColumnValue& value) {
+  switch (type.base_oid) {
+    case postgres::builtin::kTsquery:
+      return value.data == absl::string_view("\0\0\0\0", 4);
+    case postgres::builtin::kInt2vector:
+    case postgres::builtin::kOidvector: {
+      // Dimensions, flags, element type, then length and lower bound of the one dimension.
+      postgres::WireReader reader(value.data);
+      const int32_t dimensions = reader.Int32();
+      reader.Bytes(4 + 4);
+      return dimensions == 0 || (reader.Int32() == 0 && reader.ok());
+    }
+    default:
+      return false;
+  }
+}
+
+// Sent as the same bytes in either form. An enum's label may have another name by now: to ask for
+// it would find none.
+bool LooksTheSame(const TypeInfo& type) {
+  return type.kind == TypeInfo::Kind::kEnum || type.base_oid == postgres::builtin::kText ||
+         type.base_oid == postgres::builtin::kVarchar;
 }
 
 // The change's rows, to be changed in place.
@@ -110,24 +131,43 @@ absl::StatusOr<ColumnForms> WireForms::Describe(const postgres::RelationMessage&
   return forms;
 }
 
-absl::Status WireForms::Convert(absl::Span<Change> changes) {
+absl::Status WireForms::Convert(uint32_t xid, absl::Span<Change> changes) {
   std::vector<postgres::Message> messages;
   messages.reserve(changes.size());  // jobs point into them
   std::vector<std::unique_ptr<Job>> jobs;
   std::vector<bool> changed(changes.size(), false);
   std::vector<Job*> to_text;
   std::map<uint32_t, std::vector<Job*>> to_binary;  // by type
+  std::vector<XmlTexts::Value> xml;
+  std::vector<ColumnValue*> xml_values;
   for (size_t i = 0; i < changes.size(); ++i) {
     ASSIGN_OR_RETURN(postgres::Message decoded, postgres::Decode(changes[i].bytes));
     messages.push_back(std::move(decoded));
     const ColumnForms& forms = changes[i].relation->forms;
-    for (postgres::Tuple* row : RowsOf(&messages.back())) {
+    const std::vector<postgres::Tuple*> rows = RowsOf(&messages.back());
+    const bool stands = !std::holds_alternative<postgres::DeleteMessage>(messages.back());
+    for (postgres::Tuple* row : rows) {
       for (size_t c = 0; c < row->columns.size() && c < forms.types.size(); ++c) {
         ColumnValue& value = row->columns[c];
         const ColumnKind wanted = forms.binary[c] ? ColumnKind::kBinary : ColumnKind::kText;
-        if (!HasData(value) || value.kind == wanted || forms.types[c] == nullptr) continue;
+        if (!HasData(value) || forms.types[c] == nullptr) continue;
+        if (forms.types[c]->base_oid == postgres::builtin::kXml) {
+          value.kind = ColumnKind::kText;  // in binary it is the same text
+          changed[i] = true;
+          const std::optional<ColumnMap>& columns = changes[i].relation->columns;
+          if (row != rows.back() || !stands || !columns.has_value()) continue;
+          xml.push_back(
+              {.columns = &*columns, .row = row, .column = c, .text = std::string(value.data)});
+          xml_values.push_back(&value);
+          continue;
+        }
+        if (value.kind == wanted) continue;
         changed[i] = true;
-        if (wanted == ColumnKind::kText && IsEmptyQuery(*forms.types[c], value)) {
+        if (LooksTheSame(*forms.types[c])) {
+          value.kind = wanted;
+          continue;
+        }
+        if (wanted == ColumnKind::kText && IsEmpty(*forms.types[c], value)) {
           value = {.kind = ColumnKind::kText, .data = ""};
           continue;
         }
@@ -147,6 +187,8 @@ absl::Status WireForms::Convert(absl::Span<Change> changes) {
     const bool was_text = job->value->kind == ColumnKind::kText;
     *job->value = {.kind = was_text ? ColumnKind::kBinary : ColumnKind::kText, .data = job->result};
   }
+  RETURN_IF_ERROR(xml_texts_.Read(xid, absl::MakeSpan(xml)));
+  for (size_t i = 0; i < xml.size(); ++i) xml_values[i]->data = xml[i].text;
   for (size_t i = 0; i < changes.size(); ++i) {
     changes[i].converted.reset();
     if (!changed[i]) continue;

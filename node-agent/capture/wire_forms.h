@@ -20,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "node-agent/capture/captured_relation.h"
+#include "node-agent/capture/xml_texts.h"
 #include "postgres/connection.h"
 #include "postgres/type_info.h"
 
@@ -35,16 +36,17 @@ class WireForms {
     std::optional<std::string> converted;  // the same with values in their forms, if it needs to be
   };
 
-  explicit WireForms(postgres::ConnectOptions options) : options_(std::move(options)) {}
+  explicit WireForms(const postgres::ConnectOptions& options)
+      : options_(options), xml_texts_(options) {}
 
   // kUnavailable if the server cannot be asked.
   absl::StatusOr<ColumnForms> Describe(const postgres::RelationMessage& relation);
 
-  // Sets `converted` of those that need it. A value whose type is gone stays as it came: nothing
-  // knows its form any more. Errors, which name column and type, leave `changes` undefined;
-  // kFailedPrecondition if PostgreSQL refuses a value, kUnavailable and the like if it cannot be
-  // asked.
-  absl::Status Convert(absl::Span<Change> changes);
+  // Sets `converted` of those that need it, which one committed transaction has written. A value
+  // whose type is gone stays as it came: nothing knows its form any more. Errors, which name column
+  // and type, leave `changes` undefined; kFailedPrecondition if PostgreSQL refuses a value,
+  // kUnavailable and the like if it cannot be asked.
+  absl::Status Convert(uint32_t xid, absl::Span<Change> changes);
 
  private:
   // A value that is to take the other form.
@@ -62,6 +64,7 @@ class WireForms {
   const postgres::ConnectOptions options_;
   std::unique_ptr<postgres::Connection> connection_;
   postgres::TypeMap builtin_;  // these never change
+  XmlTexts xml_texts_;
 };
 
 }  // namespace bdr::agent

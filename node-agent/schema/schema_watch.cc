@@ -1,5 +1,7 @@
 #include "node-agent/schema/schema_watch.h"
 
+#include <rocksdb/write_batch.h>
+
 #include <algorithm>
 #include <set>
 
@@ -31,12 +33,20 @@ constexpr size_t kMaxPackedBytes = 3u << 20;
 
 absl::StatusOr<std::unique_ptr<SchemaWatch>> SchemaWatch::Start(Options options) {
   ASSIGN_OR_RETURN(const auto kept, State(options.database).Get(kStateUnsettled));
+  ASSIGN_OR_RETURN(const auto settled, State(options.database).Get(kStateSettled));
   std::unique_ptr<SchemaWatch> watch(new SchemaWatch(std::move(options)));
   if (kept.has_value()) {
     ASSIGN_OR_RETURN(UnsettledConstraints unsettled, ParseUnsettled(*kept));
     watch->kept_ = unsettled;
     MutexLock lock(&watch->mu_);
     watch->unsettled_ = std::move(unsettled);
+  }
+  if (settled.has_value()) {
+    auto schema = std::make_shared<v1::Schema>();
+    if (!schema->ParseFromString(*settled)) {
+      return absl::DataLossError("what is known of this node's tables from before is damaged");
+    }
+    watch->settled_ = std::move(schema);
   }
   watch->thread_ = std::thread([raw = watch.get()] { raw->Run(); });
   return watch;
@@ -91,6 +101,8 @@ absl::Status SchemaWatch::Look() {
     ASSIGN_OR_RETURN(connection_,
                      postgres::Connection::Connect(
                          {.conninfo = options_.conninfo, .application_name = "bdr schema"}));
+    // What is read of a table takes a lock on it, for which users' ALTER TABLE may let one wait.
+    RETURN_IF_ERROR(connection_->Exec("SET lock_timeout = '1s'").status());
   }
   // Taken before what follows: what ends later is seen by the next look.
   ASSIGN_OR_RETURN(std::string snapshot, postgres::PresentSnapshot(*connection_));
@@ -105,6 +117,9 @@ absl::Status SchemaWatch::Look() {
     int64_t read_us = 0;
     if (!absl::SimpleAtoi(clock, &read_us)) {
       return absl::InternalError("the server's clock is no number");
+    }
+    if (options_.newest_stamp_us != nullptr) {
+      read_us = std::max(read_us, options_.newest_stamp_us());
     }
     postgres::PackedSchema packed = postgres::PackSchema(*schema);
     if (packed.bytes.size() > kMaxPackedBytes) {
@@ -139,6 +154,7 @@ std::vector<std::string> SchemaWatch::Wanted(const v1::ReportResponse& response)
   std::vector<std::string> wanted;
   std::set<std::string> members;
   MutexLock lock(&mu_);
+  if (!std::exchange(heard_, true)) changed_ = true;
   const auto own = told.find(options_.node);
   told_ = own != told.end() && own->second == own_.hash;
   for (const v1::Member& member : response.membership().members()) {
@@ -178,8 +194,10 @@ absl::Status SchemaWatch::SettleConstraints() {
   Known own;
   std::map<std::string, Known> others;
   UnsettledConstraints before;
+  bool heard = false;
   {
     MutexLock lock(&mu_);
+    heard = heard_;
     own = own_;
     others = others_;
     before = unsettled_;
@@ -194,15 +212,21 @@ absl::Status SchemaWatch::SettleConstraints() {
       Settle(before, settled_.get(),
              {.node = options_.node, .schema = own.schema.get(), .read_us = own.read_us}, known,
              !others.empty() && known.size() == others.size());
-  settled_ = own.schema;
+  rocksdb::WriteBatch batch;
+  std::shared_ptr<const v1::Schema> settled = settled_;
+  if (settled == nullptr || (heard && known.size() == others.size())) settled = own.schema;
+  if (settled != settled_)
+    State(options_.database).Put(&batch, kStateSettled, settled->SerializeAsString());
   // From now on it stops what it has to. It must do so after a crash as well; if that cannot be
   // written down now, it is tried again with the next look.
   {
     MutexLock lock(&mu_);
     unsettled_ = now;
   }
-  if (now == kept_) return absl::OkStatus();
-  RETURN_IF_ERROR(State(options_.database).Put(kStateUnsettled, Serialize(now), /*sync=*/true));
+  if (now != kept_) State(options_.database).Put(&batch, kStateUnsettled, Serialize(now));
+  if (batch.Count() == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(options_.database->Write(&batch, /*sync=*/true));
+  settled_ = std::move(settled);
   kept_ = std::move(now);
   return absl::OkStatus();
 }

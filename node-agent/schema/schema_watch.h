@@ -40,6 +40,9 @@ class SchemaWatch {
     std::string conninfo;
     std::string node;              // this node's name
     Database* database = nullptr;  // outlives the watch
+    // The newest stamp that was given out or applied here, µs since 1970. Null: stamps never run
+    // ahead of the server's clock.
+    std::function<int64_t()> newest_stamp_us = nullptr;
     // Called on the watch's thread once other shapes than before are known. Null: nothing is.
     std::function<void()> changed = nullptr;
   };
@@ -97,9 +100,11 @@ class SchemaWatch {
   std::string fingerprint_;
   absl::Time next_look_;  // steady
   std::string error_;
-  std::shared_ptr<const v1::Schema> settled_;  // this node's tables when constraints were settled
-  UnsettledConstraints kept_;                  // as written down
-  bool keep_again_ = false;                    // that failed
+  // This node's tables when constraints were settled, and all other members' were known. As written
+  // down: what was made while the agent was away, or before it had heard of the others, is new.
+  std::shared_ptr<const v1::Schema> settled_;
+  UnsettledConstraints kept_;  // as written down
+  bool keep_again_ = false;    // that failed
 
   mutable Mutex mu_;
   CondVar woken_;
@@ -107,7 +112,8 @@ class SchemaWatch {
   bool changed_ ABSL_GUARDED_BY(mu_) = false;
   Known own_ ABSL_GUARDED_BY(mu_);
   std::string packed_ ABSL_GUARDED_BY(mu_);
-  bool told_ ABSL_GUARDED_BY(mu_) = false;  // the server has own_
+  bool told_ ABSL_GUARDED_BY(mu_) = false;   // the server has own_
+  bool heard_ ABSL_GUARDED_BY(mu_) = false;  // others_ are all other members
   std::map<std::string, Known> others_ ABSL_GUARDED_BY(mu_);
   struct Seen {
     absl::Time steady;

@@ -87,15 +87,18 @@ absl::Status CheckPlaces(postgres::Connection& connection, const std::string& ro
                    Tables(connection,
                           "SELECT format('%I.%I', nspname, relname) FROM wanted "
                           "WHERE oid NOT IN (SELECT oid FROM present) ORDER BY 1"));
-  findings.Require(missing.empty(), "every table is published",
-                   absl::StrCat("not published, so nothing of them travels: ", NameSome(missing)),
-                   kSync);
+  if (missing.empty()) {
+    findings.Ok("every table is published");
+  } else {
+    findings.TableError(
+        absl::StrCat("not published, so nothing of them travels: ", NameSome(missing)), kSync);
+  }
   ASSIGN_OR_RETURN(const auto misplaced,
                    Tables(connection,
                           "SELECT format('%I.%I (in %s)', nspname, relname, publication) FROM "
                           "(SELECT * FROM present EXCEPT SELECT * FROM wanted) p ORDER BY 1"));
   if (!misplaced.empty()) {
-    findings.Error(absl::StrCat("in the wrong publication: ", NameSome(misplaced)), kSync);
+    findings.TableError(absl::StrCat("in the wrong publication: ", NameSome(misplaced)), kSync);
   }
   const postgres::Param params[] = {{.data = role}};
   ASSIGN_OR_RETURN(const auto no_truncate,
@@ -105,7 +108,7 @@ absl::Status CheckPlaces(postgres::Connection& connection, const std::string& ro
                           "AND NOT has_table_privilege(r.oid, wanted.oid, 'TRUNCATE') ORDER BY 1",
                           params));
   if (!no_truncate.empty()) {
-    findings.Error(
+    findings.TableError(
         absl::StrCat("role \"", role, "\" lacks TRUNCATE on tables: ", NameSome(no_truncate)),
         kSync);
   }

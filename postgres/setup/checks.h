@@ -22,6 +22,10 @@ class Findings {
   void Error(std::string what, std::string remedy = "") {
     Add(Finding::Level::kError, std::move(what), std::move(remedy));
   }
+  void TableError(std::string what, std::string remedy) {
+    Error(std::move(what), std::move(remedy));
+    list_.back().of_tables = true;
+  }
   // One or the other: most requirements are met or have one remedy.
   void Require(bool met, std::string good, std::string bad, std::string remedy) {
     if (met) Ok(std::move(good));

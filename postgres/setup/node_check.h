@@ -21,6 +21,8 @@ struct Finding {
   Level level = Level::kOk;
   std::string what;    // one line
   std::string remedy;  // one SQL statement for an administrator; empty if there is none
+  // Of single tables: a node that is one already goes on with all others.
+  bool of_tables = false;
 };
 
 struct CheckOptions {

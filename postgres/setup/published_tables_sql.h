@@ -30,7 +30,8 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
         ), keys AS (
             SELECT u.oid, u.nspname, u.relname, a.attname, a.atttypid, a.attgenerated <> '' AS generated,
                    COALESCE(l.collisdeterministic, true) AS deterministic,
-                   o.opcdefault OR o.opcname LIKE '%\_pattern\_ops' AS plain
+                   o.opcdefault OR o.opcname LIKE '%\_pattern\_ops' AS plain,
+                   i.indisexclusion AS overlaps
             FROM users u JOIN identified d ON d.oid = u.oid
             JOIN pg_index i ON i.indexrelid = d.index
             CROSS JOIN LATERAL unnest(i.indkey::int2[], i.indcollation::oid[], i.indclass::oid[])
@@ -72,9 +73,10 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
             LEFT JOIN pg_extension e ON e.oid = x.refobjid
             WHERE NOT p.plain OR (
                   t.typtype IN ('b', 'p')
-                  AND t.typsubscript <> 'array_subscript_handler'::regproc
+                  AND (t.typsubscript <> 'array_subscript_handler'::regproc
+                       OR t.oid IN (22, 30))  -- int2vector, oidvector: travel as text
                   -- Built-in types of which equal values have equal bytes, or can be given such.
-                  AND t.oid NOT IN (16, 17, 18, 19, 20, 21, 23, 25, 26, 27, 30, 650, 700, 701, 774,
+                  AND t.oid NOT IN (16, 17, 18, 19, 20, 21, 23, 25, 26, 27, 650, 700, 701, 774,
                                     790, 829, 869, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266,
                                     1560, 1562, 1700, 2950, 3220, 3614, 3802, 5069)
                   AND (e.extname = t.typname AND e.extname IN ('hstore', 'ltree')) IS NOT TRUE
@@ -95,6 +97,9 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                    CASE WHEN k.generated
                         THEN format('key column "%s" is generated, and generated values do not '
                                     'travel', k.attname)
+                        WHEN k.overlaps
+                        THEN 'its key is WITHOUT OVERLAPS, and compares ranges by whether they '
+                             'overlap'
                         WHEN k.atttypid IN (SELECT oid FROM unfit)
                         THEN format('key column "%s" has type %s, of which equal values can differ '
                                     'in their bytes', k.attname, format_type(k.atttypid, NULL))
@@ -109,7 +114,7 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                                     format_type(k.atttypid, NULL))
                         ELSE format('key column "%s" is an array, and a key travels as an array of '
                                     'its values', k.attname) END AS why,
-                   CASE WHEN k.generated OR k.atttypid IN (SELECT oid FROM unfit) OR NOT k.plain
+                   CASE WHEN k.generated OR k.overlaps OR k.atttypid IN (SELECT oid FROM unfit) OR NOT k.plain
                              OR k.atttypid IN (SELECT oid FROM composite)
                         THEN 'give it another key (a primary key, or ALTER TABLE ... REPLICA '
                              'IDENTITY USING INDEX)'
@@ -118,21 +123,30 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                         ELSE 'make the column of a domain over the array type, or give the table '
                              'another key' END AS remedy
             FROM keys k
-            WHERE k.generated OR NOT k.deterministic OR NOT k.plain
+            WHERE k.generated OR k.overlaps OR NOT k.deterministic OR NOT k.plain
                OR k.atttypid IN (SELECT oid FROM unfit)
                OR EXISTS (SELECT FROM pg_type t WHERE t.oid = k.atttypid
                           AND t.typsubscript = 'array_subscript_handler'::regproc
                           AND t.typarray = 0)
                OR k.atttypid IN (SELECT oid FROM composite)
             ORDER BY k.oid, k.attname
+        ), tree AS (
+            -- Tables with their partitions. pg_partition_tree() would wait for locks on these.
+            WITH RECURSIVE part AS (
+                SELECT oid AS root, oid FROM users
+                UNION
+                SELECT p.root, h.inhrelid
+                FROM part p JOIN pg_inherits h ON h.inhparent = p.oid
+                JOIN pg_class l ON l.oid = h.inhrelid
+                WHERE l.relispartition AND l.relkind IN ('r', 'p')
+            ) SELECT * FROM part
         ), wanted AS (
             SELECT c.oid, c.nspname, c.relname,
                    -- Rows are logged with the replica identity of their own partition.
                    CASE WHEN c.oid IN (SELECT oid FROM identified)
-                         AND NOT EXISTS (SELECT FROM pg_partition_tree(c.oid) p
-                                         JOIN pg_class l ON l.oid = p.relid
-                                         WHERE l.relkind IN ('r', 'p')
-                                           AND l.oid NOT IN (SELECT oid FROM identified))
+                         AND NOT EXISTS (SELECT FROM tree p
+                                         WHERE p.root = c.oid
+                                           AND p.oid NOT IN (SELECT oid FROM identified))
                         THEN 'bdr_keyed' ELSE 'bdr_insert_only' END AS publication
             FROM users c WHERE c.oid NOT IN (SELECT oid FROM left_out)
         ), present AS (

@@ -186,10 +186,11 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
   BDR_EXEC("n2", "INSERT INTO t VALUES (1, 'before')");
   BDR_EXEC("n2", "INSERT INTO u VALUES (1, 'before')");
   // What is captured only after a table was renamed goes out under its new name.
-  ASSERT_OK(harness::WaitFor("n2 has captured it", kDeadline, [&]() -> absl::StatusOr<bool> {
-    ASSIGN_OR_RETURN(const harness::Metrics metrics, cluster_->AgentMetrics("n2"));
-    return metrics.Sum("bdr_transactions_captured_total") >= 2;
-  }));
+  ASSERT_OK(cluster_->WaitForValue(
+      "n2",
+      absl::StrCat("SELECT confirmed_flush_lsn >= '", Value("n2", "SELECT pg_current_wal_lsn()"),
+                   "' FROM pg_replication_slots WHERE slot_name = 'bdr_n2'"),
+      "t", kDeadline));
   const std::string ddl = R"(
       ALTER TABLE t RENAME TO t_old; CREATE TABLE t (id int PRIMARY KEY, v text);
       ALTER TABLE u RENAME TO u_old; ALTER TABLE u_new RENAME TO u;
