@@ -1,5 +1,6 @@
 #include "postgres/letter_case.h"
 
+#include <map>
 #include <string>
 #include <utility>
 
@@ -106,6 +107,19 @@ std::optional<std::string> LetterCase::Lower(absl::string_view text) const {
     AppendCodePoint(&out, lower == table_.end() ? *point : lower->second);
   }
   return out;
+}
+
+// FNV-1a.
+uint64_t LetterCase::Fingerprint() const {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const auto& [from, to] : std::map<uint32_t, uint32_t>(table_.begin(), table_.end())) {
+    for (const uint32_t point : {from, to}) {
+      for (int shift = 24; shift >= 0; shift -= 8) {
+        hash = (hash ^ (point >> shift & 0xff)) * 0x100000001b3;
+      }
+    }
+  }
+  return hash;
 }
 
 absl::StatusOr<std::shared_ptr<const LetterCase>> LoadLetterCase(Connection& connection) {

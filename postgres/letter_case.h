@@ -23,6 +23,9 @@ class LetterCase {
   // What the server's lower() makes of it; unset if it is not UTF-8.
   std::optional<std::string> Lower(absl::string_view text) const;
 
+  // Equal where the same letters become the same, whichever server and process asks.
+  uint64_t Fingerprint() const;
+
  private:
   const Table table_;
 };

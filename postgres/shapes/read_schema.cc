@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/schema.pb.h"
 #include "postgres/constraint_parts.h"
+#include "postgres/letter_case.h"
 
 namespace bdr::postgres {
 namespace {
@@ -62,11 +65,24 @@ SELECT r.oid, a.attname, format_type(a.atttypid, a.atttypmod),
             ELSE '' END,
        CASE WHEN a.attgenerated <> '' THEN COALESCE(pg_get_expr(d.adbin, d.adrelid), '')
             ELSE '' END,
-       CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' ELSE '' END
+       CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' ELSE '' END,
+       COALESCE(CASE z.typtype
+         WHEN 'c' THEN (SELECT '(' || string_agg(quote_ident(f.attname) || ' '
+                                                 || format_type(f.atttypid, f.atttypmod), ', '
+                                                 ORDER BY f.attnum) || ')'
+                          FROM pg_attribute f
+                         WHERE f.attrelid = z.typrelid AND f.attnum > 0 AND NOT f.attisdropped)
+         WHEN 'e' THEN (SELECT string_agg(quote_literal(e.enumlabel), ', '
+                                          ORDER BY e.enumsortorder)
+                          FROM pg_enum e WHERE e.enumtypid = z.oid)
+         WHEN 'd' THEN format_type(z.typbasetype, z.typtypmod) END, ''),
+       EXISTS (SELECT FROM pg_type b WHERE b.oid IN (z.oid, z.typbasetype) AND b.typname = 'citext')
   FROM pg_class r
   JOIN pg_namespace n ON n.oid = r.relnamespace
   JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   JOIN pg_type y ON y.oid = a.atttypid
+  JOIN pg_type z ON z.oid = CASE WHEN y.typsubscript = 'array_subscript_handler'::regproc
+                                 THEN y.typelem ELSE y.oid END
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE)",
                       kWanted, " ORDER BY r.oid, a.attnum");
@@ -150,6 +166,12 @@ absl::Status AddColumns(Connection& connection, const TablesByOid& tables) {
     column->set_default_as(text(5));
     column->set_generated_as(text(6));
     column->set_identity(text(7));
+    column->set_made_of(text(8));
+    if (result.value(row, 9) != "t") continue;
+    ASSIGN_OR_RETURN(const std::shared_ptr<const LetterCase> letters, LoadLetterCase(connection));
+    absl::StrAppend(
+        column->mutable_made_of(), column->made_of().empty() ? "" : ", ", "letters ",
+        letters == nullptr ? "of an ICU locale" : absl::StrCat(absl::Hex(letters->Fingerprint())));
   }
   return absl::OkStatus();
 }
@@ -214,10 +236,12 @@ absl::StatusOr<std::string> CatalogFingerprint(Connection& connection) {
   // Every change writes a new version of a catalog's row, with the xid of who wrote it. Objects of
   // users have OIDs from 16384 on (FirstNormalObjectId).
   constexpr const char* kCatalogs[][2] = {
-      {"pg_class", "oid"},          {"pg_attribute", "attrelid"}, {"pg_attrdef", "oid"},
-      {"pg_index", "indexrelid"},   {"pg_constraint", "oid"},     {"pg_type", "oid"},
-      {"pg_collation", "oid"},      {"pg_namespace", "oid"},      {"pg_inherits", "inhrelid"},
-      {"pg_publication_rel", "oid"}};
+      {"pg_class", "oid"},         {"pg_attribute", "attrelid"},
+      {"pg_attrdef", "oid"},       {"pg_index", "indexrelid"},
+      {"pg_constraint", "oid"},    {"pg_type", "oid"},
+      {"pg_collation", "oid"},     {"pg_namespace", "oid"},
+      {"pg_inherits", "inhrelid"}, {"pg_publication_rel", "oid"},
+      {"pg_enum", "oid"}};
   std::string sql;
   for (const auto& [catalog, oid] : kCatalogs) {
     absl::StrAppend(&sql, sql.empty() ? "SELECT " : " || ' ' || ",

@@ -122,17 +122,28 @@ TEST_F(ReadSchemaTest, ConstraintsMeanTheSameWhereTheyAreLoaded) {
 
 TEST_F(ReadSchemaTest, EveryKindOfChangeIsNoticed) {
   for (const char* change :
-       {"ALTER TABLE app.t ADD COLUMN x int", "ALTER TABLE app.t RENAME COLUMN x TO y",
+       {"ALTER TABLE app.t ADD COLUMN x int",
+        "ALTER TABLE app.t RENAME COLUMN x TO y",
         "ALTER TABLE app.t ALTER COLUMN y TYPE bigint",
         "ALTER TABLE app.t ALTER COLUMN y SET NOT NULL",
-        "ALTER TABLE app.t ALTER COLUMN y SET DEFAULT 4", "ALTER TABLE app.t DROP COLUMN y",
+        "ALTER TABLE app.t ALTER COLUMN y SET DEFAULT 4",
+        "ALTER TABLE app.t DROP COLUMN y",
         "ALTER TABLE app.t ALTER COLUMN g DROP EXPRESSION",
-        "ALTER TABLE app.t REPLICA IDENTITY FULL", "CREATE UNIQUE INDEX fresh ON app.t (n)",
-        "DROP INDEX app.fresh", "ALTER TABLE app.t DROP CONSTRAINT positive",
+        "ALTER TABLE app.t REPLICA IDENTITY FULL",
+        "CREATE UNIQUE INDEX fresh ON app.t (n)",
+        "DROP INDEX app.fresh",
+        "ALTER TABLE app.t DROP CONSTRAINT positive",
         "ALTER TABLE app.keyless ADD PRIMARY KEY (v)",
-        "ALTER PUBLICATION bdr_keyed ADD TABLE app.keyless", "ALTER SCHEMA app RENAME TO app2",
-        "ALTER SCHEMA app2 RENAME TO app", "CREATE TABLE app.more (v int)",
-        "DROP TABLE app.more"}) {
+        "ALTER PUBLICATION bdr_keyed ADD TABLE app.keyless",
+        "ALTER SCHEMA app RENAME TO app2",
+        "ALTER SCHEMA app2 RENAME TO app",
+        "CREATE TABLE app.more (v int)",
+        "DROP TABLE app.more",
+        "CREATE TYPE app.mood AS ENUM ('sad'); ALTER TABLE app.t ADD COLUMN m app.mood",
+        "ALTER TYPE app.mood ADD VALUE 'ok'",
+        "ALTER TYPE app.mood RENAME VALUE 'sad' TO 'down'",
+        "CREATE TYPE app.pair AS (a int); ALTER TABLE app.t ADD COLUMN p app.pair[]",
+        "ALTER TYPE app.pair ADD ATTRIBUTE b numeric(5, 1)"}) {
     ASSERT_OK_AND_ASSIGN(const std::string snapshot, PresentSnapshot(*connection_));
     ASSERT_OK_AND_ASSIGN(const std::string before, CatalogFingerprint(*connection_));
     const std::string hash = Hash();

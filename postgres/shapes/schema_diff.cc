@@ -128,6 +128,11 @@ class TableComparison {
     if (a.type() != b.type()) {
       Add(Both(subject, a.type(), b.type()), Alter(absl::StrCat(alter, "TYPE ", a.type())), true);
     }
+    if (a.type() == b.type() && a.made_of() != b.made_of()) {
+      Add(Both(absl::StrCat("type ", a.type(), " of ", subject), OrNone(a.made_of()),
+               OrNone(b.made_of())),
+          "", true);
+    }
     if (a.collation() != b.collation()) {
       Add(Both(absl::StrCat("the collation of ", subject), OrNone(a.collation()),
                OrNone(b.collation())),

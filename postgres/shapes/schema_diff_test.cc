@@ -84,6 +84,15 @@ TEST_F(SchemaDiffTest, ColumnsAreComparedByTypeWithModifiersAndMore) {
                   "\"public\".\"t\" ALTER COLUMN \"c\" DROP DEFAULT"));
 }
 
+TEST_F(SchemaDiffTest, TypesOfOneNameMayBeMadeOfOtherThings) {
+  a_->mutable_columns(1)->set_type("app.pair[]");
+  b_->mutable_columns(1)->set_type("app.pair[]");
+  a_->mutable_columns(1)->set_made_of("(a integer, b text)");
+  b_->mutable_columns(1)->set_made_of("(a integer)");
+  EXPECT_THAT(Compare(), ElementsAre("public.t: type app.pair[] of column c is (a integer, b text) "
+                                     "here and (a integer) on eu1 > "));
+}
+
 TEST_F(SchemaDiffTest, PlainAndGeneratedDiffer) {
   b_->mutable_columns(1)->set_generated_as("id * 2");
   EXPECT_THAT(Compare(),
