@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "tests/harness/ports.h"
 #include "tests/harness/temp_folder.h"
@@ -78,6 +79,7 @@ absl::Status WaitFor(const std::string& what, absl::Duration deadline,
                      const std::function<absl::StatusOr<bool>()>& condition) {
   const absl::Time until = absl::Now() + deadline;
   for (;;) {
+    const absl::Time begun = absl::Now();
     const absl::StatusOr<bool> done = condition();
     if (done.ok() && *done) return absl::OkStatus();
     if (absl::Now() > until) {
@@ -85,7 +87,10 @@ absl::Status WaitFor(const std::string& what, absl::Duration deadline,
           absl::StrCat("not within ", absl::FormatDuration(deadline), ": ", what,
                        done.ok() ? "" : absl::StrCat(" (", done.status().ToString(), ")")));
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // Nobody tells when it changes.
+    // Nobody tells when it changes. A look that starts a program must not take the CPU from what it
+    // waits for.
+    absl::SleepFor(std::clamp(3 * (absl::Now() - begun), absl::Milliseconds(20),
+                              absl::Milliseconds(500)));
   }
 }
 
