@@ -198,6 +198,8 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
   ASSERT_OK(cluster_->ExecEverywhere(ddl));
   Say({"renamed", "public.t", "public.t_old"});
   Say({"renamed", "public.u", "public.u_old"});
+  // Until n1 has heard of it, "u" is the table that is called so.
+  ASSERT_NO_FATAL_FAILURE(WaitUntilInForce());
   cluster_->Heal();
   // A new table is younger than the change; of two that are older, nobody can tell.
   ASSERT_NO_FATAL_FAILURE(
