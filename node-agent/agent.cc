@@ -40,7 +40,10 @@ std::string SlotName(const std::string& node) {
 
 }  // namespace
 
-Agent::Agent(AgentConfig config) : config_(std::move(config)), metrics_(AgentMetrics()) {}
+Agent::Agent(AgentConfig config)
+    : config_(std::move(config)),
+      metrics_(AgentMetrics()),
+      foreign_origins_(config_.forward_foreign_origins) {}
 
 Agent::~Agent() { ShutDown(); }
 
@@ -312,6 +315,7 @@ absl::Status Agent::StartDataPath() {
                        .slot = slot,
                        .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
                        .log_cap_bytes = static_cast<uint64_t>(config_.log_retention_bytes),
+                       .forward_foreign_origins = config_.forward_foreign_origins,
                        .touched_through = fenced_at_},
       Capture::Parts{.database = database_.get(),
                      .log = log_.get(),

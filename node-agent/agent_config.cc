@@ -91,6 +91,11 @@ config::Declaration DeclareAgentConfig(AgentConfig* config) {
             "whether tables that are made, or made again, are published by the agent within "
             "seconds; else status warns of them until somebody runs bdr.sync_publications()",
             {.default_value = "true"});
+  keys.Bool("forward_foreign_origins", &config->forward_foreign_origins,
+            "whether what another tool writes here under a replication origin of its own (a "
+            "subscription, an ETL job) goes to the other nodes as this node's; else it stays here, "
+            "and status warns",
+            {.default_value = "false"});
   keys.Duration("conflict_log.max_age", &config->conflict_log_max_age,
                 "age at which rows leave bdr.conflict_log", {.default_value = "7d", .min = "1m"});
   keys.Integer("conflict_log.max_rows", &config->conflict_log_max_rows,

@@ -29,6 +29,7 @@ struct AgentConfig : DaemonConfig {
   absl::Duration apply_stall_warning;
   std::string on_apply_error;  // stop or dead_letter
   bool publish_new_tables = true;
+  bool forward_foreign_origins = false;
 
   absl::Duration conflict_log_max_age;
   int64_t conflict_log_max_rows = 0;

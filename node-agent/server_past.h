@@ -32,6 +32,11 @@ namespace bdr::agent {
 struct CapturedCommit {
   uint32_t xid = 0;  // 0: none is known
   int64_t commit_us = 0;
+  // By another tool's replication origin, which gave it any commit time it liked: nothing can be
+  // told of its rows by that.
+  bool foreign = false;
+  // What the commit time tells of the rows.
+  int64_t shown_us() const { return foreign ? std::numeric_limits<int64_t>::min() : commit_us; }
 };
 
 // Thread-safe. All checks give kFailedPrecondition once the server was found to be set back, by

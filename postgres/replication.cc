@@ -37,7 +37,9 @@ std::string StartCommand(const StartOptions& options, int server_version) {
                    "', publication_names ", ReplicationLiteral(publications),
                    options.binary ? ", binary 'true'" : "", ", messages 'true'");
   if (options.streaming) absl::StrAppend(&command, ", streaming 'on'");
-  if (server_version >= 160000) absl::StrAppend(&command, ", origin 'none'");
+  if (server_version >= 160000) {
+    absl::StrAppend(&command, options.any_origin ? ", origin 'any'" : ", origin 'none'");
+  }
   absl::StrAppend(&command, ")");
   return command;
 }

@@ -46,6 +46,8 @@ struct StartOptions {
   // Transactions that need more are streamed while in progress (logical_decoding_work_mem); 0: as
   // the server has it.
   int decoding_memory_kb = 0;
+  // Also what replication origins wrote; up to 15 that comes always.
+  bool any_origin = false;
   // Off: every transaction is sent whole after its commit, however large it is, and what cannot be
   // decoded fails at its commit record (see ReadPosition()).
   bool streaming = true;

@@ -12,6 +12,7 @@
 #include "base/test_hooks.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/row_statements.h"
+#include "node-agent/apply/seen.h"
 #include "node-agent/apply/target_writer.h"
 #include "postgres/connection.h"
 
@@ -89,6 +90,7 @@ absl::StatusOr<FoldExecutor::Found> FoldExecutor::ParseFound(const BoundTable& t
   const auto roident =
       static_cast<uint32_t>(result.is_null(row, 4) ? 0 : BinaryInt(result.value(row, 4)));
   found.row.local = !options_.node_of_roident->contains(roident);
+  found.row.foreign_time = HasForeignTime(roident, *options_.node_of_roident);
   found.json = std::string(result.value(row, 5));
   found.row.row.resize(table.table().columns.size());
   int at = kColumnsBeforeRow;

@@ -110,7 +110,8 @@ class Folder {
   // captured, and is merged again then; or by a rewrite of its table, which never is.
   bool Uncaptured() const {
     return query_.found.has_value() && query_.found->local && !query_.found->own &&
-           !query_.waited && query_.found->time_us.value_or(0) > newest_own_us_;
+           !query_.waited &&
+           (query_.found->foreign_time || query_.found->time_us.value_or(0) > newest_own_us_);
   }
 
   // What stands there is what the history made of it, so no commit that it does not know counts.
@@ -147,6 +148,7 @@ class Folder {
     base_.own_commit_us = newest_own_us_;
     if (!query_.found.has_value()) return true;
     const FoldFound& found = *query_.found;
+    if (found.local && !found.own && found.foreign_time && !query_.waited) return false;
     base_.state.row = found.row;
     // Commit times do not tell whether capture has seen who wrote it: a freeze takes them away, and
     // clocks are set back.

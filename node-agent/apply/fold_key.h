@@ -23,6 +23,7 @@ struct FoldFound {
   bool own = false;                // written by this very transaction
   bool local = false;              // written by a local commit: no replication origin of ours
   std::optional<int64_t> time_us;  // its commit time, as far as PostgreSQL knows it; 0: stable
+  bool foreign_time = false;       // which another tool made up: it tells nothing
 };
 
 struct FoldQuery {

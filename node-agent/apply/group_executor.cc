@@ -11,6 +11,7 @@
 #include "node-agent/apply/left_out.h"
 #include "node-agent/apply/refused_changes.h"
 #include "node-agent/apply/row_statements.h"
+#include "node-agent/apply/seen.h"
 #include "node-agent/apply/truncate.h"
 
 namespace bdr::agent {
@@ -67,8 +68,10 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
                       .may_keep =
                           [this](const RowOp& op, const StandingRow& row) {
                             Found found;
-                            found.time_us = row.time_us;
                             found.roident = row.roident;
+                            if (!HasForeignTime(row.roident, options_.node_of_roident)) {
+                              found.time_us = row.time_us;
+                            }
                             return MayKeep(op, found);
                           },
                       .uncounted = &options_.uncounted};
@@ -261,6 +264,7 @@ bool GroupExecutor::ShowsThatItWasSeen(const RowOp& op, const Result& result) co
     found.time_us = time_us;
   }
   if (!result.is_null(0, 2)) (void)absl::SimpleAtoi(result.value(0, 2), &found.roident);
+  if (HasForeignTime(found.roident, options_.node_of_roident)) return false;
   return SeenByTime(op, found);
 }
 
@@ -500,7 +504,7 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, lock ? "l" : "f"),
         [&] { return table.FindSql(lock, /*with_rows=*/true); }, kInferred, params,
-        [&run, rows](const Result& result) -> absl::Status {
+        [this, &run, rows](const Result& result) -> absl::Status {
           for (int i = 0; i < result.rows(); ++i) {
             size_t place = 0;
             if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
@@ -515,6 +519,7 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
               found.time_us = time_us;
             }
             if (!result.is_null(i, 4)) (void)absl::SimpleAtoi(result.value(i, 4), &found.roident);
+            if (HasForeignTime(found.roident, options_.node_of_roident)) found.time_us.reset();
             found.row = std::string(result.value(i, 5));
             run.found[rows[place - 1]] = std::move(found);
           }
@@ -799,13 +804,16 @@ absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
             : absl::StrCat(
                   "pg_catalog.pg_xact_commit_timestamp(t.xmin) > "
                   "('epoch'::pg_catalog.timestamptz + ",
-                  truncate.stamp.time_us, " * '1 microsecond'::pg_catalog.interval)");
+                  truncate.stamp.time_us,
+                  " * '1 microsecond'::pg_catalog.interval) AND "
+                  // Of others the time tells nothing, and the history brings back what is newer.
+                  "(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = 0");
     RETURN_IF_ERROR(options_.locks->QueueTableLock(pipe_, table->Only(),
                                                    table->table().DisplayName(), table->table().oid,
                                                    "ACCESS EXCLUSIVE"));
     const std::string older = absl::StrCat(
-        table->Only(), " AS t WHERE NOT COALESCE(", newer,
-        " AND NOT (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
+        table->Only(), " AS t WHERE NOT COALESCE((", newer,
+        ") AND NOT (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
         remote, "]::pg_catalog.oid[]), false)");
     RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("DELETE FROM ", older)));
     // The table is locked: what is left of them was left out.

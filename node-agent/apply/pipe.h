@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "node-agent/apply/activity.h"
 #include "absl/time/time.h"
+#include "node-agent/apply/activity.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {

@@ -80,11 +80,10 @@ RemoteRelation RelationOf(const postgres::TableInfo& table) {
   relation.message.replica_identity = 'f';
   for (const postgres::ColumnInfo& column : table.columns) {
     if (column.generated) continue;
-    relation.message.columns.push_back(
-        {.is_key = true,
-         .name = column.name,
-         .type_oid = column.type->oid,
-         .type_modifier = column.type_modifier});
+    relation.message.columns.push_back({.is_key = true,
+                                        .name = column.name,
+                                        .type_oid = column.type->oid,
+                                        .type_modifier = column.type_modifier});
   }
   return relation;
 }

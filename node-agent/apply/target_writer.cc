@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "node-agent/apply/left_out.h"
 #include "node-agent/apply/row_statements.h"
+#include "node-agent/apply/seen.h"
 
 namespace bdr::agent {
 namespace {
@@ -75,13 +76,15 @@ StandingVersion VersionOf(const StandingRow& row, const VersionQuery& query) {
                          query.known->stamp.time_us > *row.time_us;
     return pending || query.known_is_pending ? unknown : from_store();
   }
+  const std::optional<int64_t> time_us =
+      HasForeignTime(row.roident, *query.node_of_roident) ? std::nullopt : row.time_us;
   const bool captured = query.xmin_before.has_value() && *query.xmin_before == row.xmin;
   const bool known = query.known.has_value() && query.known->stamp.node == query.own_node &&
-                     row.time_us.has_value() && query.known->stamp.time_us >= *row.time_us;
+                     time_us.has_value() && query.known->stamp.time_us >= *time_us;
   if (captured && query.known_is_pending) return unknown;
   if (captured || known) return from_store();
-  const bool surely_older = row.time_us.has_value() && *row.time_us + query.largest_raise_us <
-                                                           query.enough_if_older_than.time_us;
+  const bool surely_older =
+      time_us.has_value() && *time_us + query.largest_raise_us < query.enough_if_older_than.time_us;
   if (surely_older) return by_time(query.own_node);
   StandingVersion found;
   found.must_wait = true;

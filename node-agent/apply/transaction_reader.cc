@@ -76,7 +76,8 @@ absl::StatusOr<std::vector<Piece>> PiecesOf(const EncodedBlock& block, Lsn appli
   uint32_t number = open->has_value() ? (*open)->changes : 0;
 
   if (open->has_value()) {
-    pieces.push_back({.header = (*open)->header, .first = false, .changes = {}, .payload = payload});
+    pieces.push_back(
+        {.header = (*open)->header, .first = false, .changes = {}, .payload = payload});
     skipping = false;
   }
   const auto find = [&](uint32_t oid) -> absl::StatusOr<std::shared_ptr<const RemoteRelation>> {

@@ -31,6 +31,11 @@ constexpr char kWithCommit[] =
 constexpr char kOwn[] = "t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid";
 constexpr char kPlace[] = "[COALESCE(c.roident::pg_catalog.int8::pg_catalog.int4, 0) + 1]";
 
+// Of rows c: written here, under another tool's replication origin, which made the time up.
+std::string ForeignTime(const std::string& ours) {
+  return absl::StrCat("COALESCE(c.roident <> 0 AND c.roident <> ALL (", ours, "), false)");
+}
+
 std::string TimeSql(int64_t time_us) {
   if (time_us == INT64_MAX) return "'infinity'::pg_catalog.timestamptz";
   return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
@@ -133,8 +138,10 @@ absl::Status Truncater::Lock(const TruncateOp& truncate) {
 // there at an attempt before, and was waited for since, is captured.
 absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable& table) {
   if (table.table().has_key || options_.merges_own) return absl::OkStatus();
-  const std::string older = absl::StrCat(" WHERE c.time <= ", TimeSql(truncate.stamp.time_us),
-                                         " AND c.roident <> ALL (", Origins(options_, true), ")");
+  const std::string ours = Origins(options_, true);
+  const std::string older =
+      absl::StrCat(" WHERE (c.roident <> 0 OR c.time <= ", TimeSql(truncate.stamp.time_us),
+                   ") AND c.roident <> ALL (", ours, ")");
   std::string rows;
   RETURN_IF_ERROR(
       pipe_->Exec(absl::StrCat("SELECT count(*) FROM ", table.Only(), kWithCommit, older),
@@ -152,26 +159,40 @@ absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable&
     return absl::OkStatus();
   }
   std::vector<int64_t> times;
+  std::vector<int64_t> xids;
+  const auto read_into = [](std::vector<int64_t>* numbers) {
+    return [numbers](const Result& result) -> absl::Status {
+      for (int row = 0; row < result.rows(); ++row) {
+        if (!absl::SimpleAtoi(result.value(row, 0), &numbers->emplace_back())) {
+          return absl::InternalError("a commit time or xid is not a number");
+        }
+      }
+      return absl::OkStatus();
+    };
+  };
   RETURN_IF_ERROR(pipe_->Exec(
       absl::StrCat("SELECT DISTINCT (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 FROM ",
-                   table.Only(), kWithCommit, older,
-                   " AND c.time >= ", TimeSql(truncate.stamp.time_us - options_.largest_raise_us)),
-      [&times](const Result& result) -> absl::Status {
-        for (int row = 0; row < result.rows(); ++row) {
-          if (!absl::SimpleAtoi(result.value(row, 0), &times.emplace_back())) {
-            return absl::InternalError("a commit time is not a number");
-          }
-        }
-        return absl::OkStatus();
-      }));
+                   table.Only(), kWithCommit, older, " AND c.roident = 0 AND c.time >= ",
+                   TimeSql(truncate.stamp.time_us - options_.largest_raise_us)),
+      read_into(&times)));
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT DISTINCT t.xmin::pg_catalog.text FROM ",
+                                           table.Only(), kWithCommit, " WHERE ", ForeignTime(ours)),
+                              read_into(&xids)));
   RETURN_IF_ERROR(pipe_->Finish());
   std::vector<std::string> keys;
   for (const int64_t time_us : times) keys.push_back(conflict::RaisedKey(oid, time_us));
+  for (const int64_t xid : xids) {
+    keys.push_back(conflict::RaisedByXidKey(oid, static_cast<uint32_t>(xid)));
+  }
   ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> stamps,
                    versions_->Get(keys, group_end_));
-  for (size_t i = 0; i < times.size(); ++i) {
-    if (stamps[i].has_value() && stamps[i]->stamp > truncate.stamp)
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (!stamps[i].has_value() || stamps[i]->stamp <= truncate.stamp) continue;
+    if (i < times.size()) {
       raised_[oid].push_back(times[i]);
+    } else {
+      newer_xids_[oid].push_back(xids[i - times.size()]);
+    }
   }
   return absl::OkStatus();
 }
@@ -188,8 +209,8 @@ std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& 
                           : "";
   if (table.table().has_key) {
     return absl::StrCat("(NOT ", kOwn, " AND (c.time IS NULL OR ", written_here,
-                        "c.time >= ", TimeSql(truncate.stamp.time_us - options_.largest_raise_us),
-                        "))");
+                        ForeignTime(Origins(options_, true)), " OR c.time >= ",
+                        TimeSql(truncate.stamp.time_us - options_.largest_raise_us), "))");
   }
   std::string raised;
   if (const auto found = raised_.find(table.table().oid); found != raised_.end()) {
@@ -203,10 +224,18 @@ std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& 
   for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
   std::vector<NodeId> nodes(largest + 1, options_.own_node);
   for (const auto& [roident, node] : options_.node_of_roident) nodes[roident] = node;
-  return absl::StrCat("(NOT ", kOwn, " AND COALESCE(", written_here, raised, "c.time > ", time,
+  const auto newer = newer_xids_.find(table.table().oid);
+  const std::string by_xid =
+      newer == newer_xids_.end()
+          ? "false"
+          : absl::StrCat("t.xmin::pg_catalog.text = ANY ('{", absl::StrJoin(newer->second, ","),
+                         "}'::pg_catalog.text[])");
+  return absl::StrCat("(NOT ", kOwn, " AND CASE WHEN ",
+                      options_.merges_own ? "false" : ForeignTime(Origins(options_, true)),
+                      " THEN ", by_xid, " ELSE COALESCE(", written_here, raised, "c.time > ", time,
                       " OR (c.time = ", time, " AND ('{", absl::StrJoin(nodes, ","),
                       "}'::pg_catalog.int4[])", kPlace, " > ", truncate.stamp.node, "), ",
-                      options_.merges_own ? "true" : "false", "))");
+                      options_.merges_own ? "true" : "false", ") END)");
 }
 
 std::string Truncater::SeenArray(const TruncateOp& truncate) const {
@@ -354,6 +383,7 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
         absl::SimpleAtoi(rows.value(i, after_key + 2), &roident)) {
       const auto writer = options_.node_of_roident.find(roident);
       met.local_writer = writer == options_.node_of_roident.end();
+      if (HasForeignTime(roident, options_.node_of_roident)) met.time_us.reset();
       // Of one that was repaired the store tells what it is.
       met.applied = !met.local_writer && writer->second != 0;
     }

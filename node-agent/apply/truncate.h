@@ -72,6 +72,7 @@ class Truncater {
   // By table: commit times (µs) of local rows without a key whose stamps are later than the
   // truncate's.
   absl::flat_hash_map<uint32_t, std::vector<int64_t>> raised_;
+  absl::flat_hash_map<uint32_t, std::vector<int64_t>> newer_xids_;  // by tables, of rows c
   uint64_t conflicts_ = 0;
 };
 

@@ -257,12 +257,14 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
 
 // Of a row without a key only the commit time shows, which may lie below its stamp.
 void BlockWriter::PutRaised(uint32_t table_oid) {
-  if (current_.stamp.time_us <= commit_.commit_us) return;
+  if (current_.stamp.time_us <= commit_.shown_us()) return;
   if (std::exchange(raised_, {current_.end_lsn, table_oid}) ==
       std::pair(current_.end_lsn, table_oid)) {
     return;
   }
-  versions_->Put(&batch_, conflict::RaisedKey(table_oid, commit_.commit_us),
+  versions_->Put(&batch_,
+                 commit_.foreign ? conflict::RaisedByXidKey(table_oid, commit_.xid)
+                                 : conflict::RaisedKey(table_oid, commit_.commit_us),
                  {.stamp = current_.stamp,
                   .origin = options_.own,
                   .end_lsn = current_.end_lsn,
@@ -282,7 +284,7 @@ absl::Status BlockWriter::AddTruncate(
                             .end_lsn = current_.end_lsn,
                             .dead = true});
     if (folding_.settings->Policies(relation->message.schema, relation->message.name) != nullptr) {
-      conflict::HistoryEntry entry{.own = true, .commit_us = commit_.commit_us};
+      conflict::HistoryEntry entry{.own = true, .commit_us = commit_.shown_us()};
       entry.change = TruncateOf(current_, options_.own, number_);
       folding_.history->PutEntry(&batch_, conflict::VersionKey(relation->message.relation_oid, ""),
                                  {}, entry);
@@ -297,7 +299,7 @@ absl::Status BlockWriter::AddTruncate(
                          .misleads = true,
                          .claims = false,
                          .values = {},
-                         .commit_us = commit_.commit_us,
+                         .commit_us = commit_.shown_us(),
                          .header = suspect_header_,
                          .relation = relation,
                          .change = std::string(change)});
@@ -339,7 +341,7 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
       {.stamp = current_.stamp, .origin = options_.own, .end_lsn = current_.end_lsn, .dead = dead});
   // A row that stands and shows its stamp as its commit time misleads nobody; but where rows fold,
   // whoever met it before it was captured has folded without it.
-  const bool misleads = dead || current_.stamp.time_us > commit_.commit_us ||
+  const bool misleads = dead || current_.stamp.time_us > commit_.shown_us() ||
                         current_.end_lsn <= options_.touched_through;
   const bool claims = !dead && HasClaims(relation->columns->table());
   if (!misleads && !claims && policies_ == nullptr) return;
@@ -351,7 +353,7 @@ void BlockWriter::PutVersion(const std::shared_ptr<const CapturedRelation>& rela
                        .misleads = misleads,
                        .claims = claims,
                        .values = {},
-                       .commit_us = commit_.commit_us,
+                       .commit_us = commit_.shown_us(),
                        .header = suspect_header_,
                        .relation = relation,
                        .change = std::string(change),
@@ -367,7 +369,7 @@ absl::Status BlockWriter::PutHistory(const CapturedRelation& relation,
     folding_.history->PutEntry(&batch_, change.version_key, attnums,
                                {.change = std::move(change.change),
                                 .own = true,
-                                .commit_us = commit_.commit_us,
+                                .commit_us = commit_.shown_us(),
                                 .stable_us = folding_.progress->StableTime()});
   }
   return absl::OkStatus();

@@ -146,9 +146,12 @@ class Capture::Session {
   absl::Status WritePending();
   absl::Status SpillPending();
   absl::Status LookUpRelationsAgain();
-  absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit);
+  absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit, bool foreign);
   // Whether a streamed transaction, committed by now, is one of another origin.
-  absl::StatusOr<bool> IsRemote(uint32_t xid);
+  enum class Writer { kUser, kForeign, kRemote };
+  absl::StatusOr<Writer> WriterOf(uint32_t xid);
+  bool StaysHere(absl::string_view origin);
+  int64_t NowByServer() const;
   absl::Status TakeStreamedRelations(uint32_t xid);
   absl::Status WriteSpooled(const CapturedCommit& committed, const TransactionHeader& header);
   TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
@@ -187,6 +190,7 @@ class Capture::Session {
   // The transaction between Begin and Commit.
   bool in_transaction_ = false;
   bool remote_ = false;
+  bool foreign_ = false;  // by another tool's origin, and sent on
   postgres::BeginMessage begin_;
   std::string pending_;
   std::vector<PendingChange> changes_;
@@ -230,6 +234,7 @@ absl::Status Capture::Session::Run() {
        .publications = {"bdr_keyed", "bdr_insert_only"},
        .binary = !as_text(),
        .decoding_memory_kb = static_cast<int>(options_.decoding_memory_bytes >> 10),
+       .any_origin = options_.forward_foreign_origins,
        .streaming = capture_->streaming_}));
   decoded_ = confirmed_ = start_;
   // What was skipped need not be read again.
@@ -503,15 +508,15 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
   if (const auto* begin = std::get_if<postgres::BeginMessage>(&message)) {
     in_transaction_ = true;
     remote_ = false;
+    foreign_ = false;
     begin_ = *begin;
     pending_.clear();
     changes_.clear();
     spilled_.clear();
     spilled_relations_.clear();
   } else if (const auto* origin = std::get_if<postgres::OriginMessage>(&message)) {
-    // Applied here on behalf of another origin, ours or another tool's: it is not ours to send on.
-    remote_ = true;
-    parts_.foreign_origins->Dropped(origin->name);
+    remote_ = StaysHere(origin->name);
+    foreign_ = !remote_;
   } else if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
     ASSIGN_OR_RETURN(relations_[relation->relation_oid].relation, Announce(data, *relation));
     relations_[relation->relation_oid].arrival = ++arrivals_;
@@ -633,15 +638,17 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
     RETURN_IF_ERROR(SpillPending());
     spilled_.clear();
     spilled_relations_.clear();
-    return CommitSpooled(begin_.xid, commit);
+    return CommitSpooled(begin_.xid, commit, foreign_);
   }
   // After a restart the server may send again what the log already holds.
   if (!changes_.empty() && commit.end_lsn > start_) {
     RETURN_IF_ERROR(LookUpRelationsAgain());
     if (!writer_->has_unpublished()) unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
-        writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us),
-                       {.xid = begin_.xid, .commit_us = commit.commit_time_us}, pending_.size()));
+        writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn,
+                                  foreign_ ? NowByServer() : commit.commit_time_us),
+                       {.xid = begin_.xid, .commit_us = commit.commit_time_us, .foreign = foreign_},
+                       pending_.size()));
     RETURN_IF_ERROR(WritePending());
     RETURN_IF_ERROR(writer_->End());
   }
@@ -693,13 +700,16 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
     return spool_.Abort(abort->xid, abort->subxid);
   }
   if (const auto* commit = std::get_if<postgres::StreamCommitMessage>(&message)) {
-    return CommitSpooled(commit->xid, {.commit_lsn = commit->commit_lsn,
-                                       .end_lsn = commit->end_lsn,
-                                       .commit_time_us = commit->commit_time_us});
+    ASSIGN_OR_RETURN(const Writer writer, WriterOf(commit->xid));
+    if (writer == Writer::kRemote) spool_.MarkRemote(commit->xid);
+    return CommitSpooled(commit->xid,
+                         {.commit_lsn = commit->commit_lsn,
+                          .end_lsn = commit->end_lsn,
+                          .commit_time_us = commit->commit_time_us},
+                         writer == Writer::kForeign);
   }
   if (const auto* origin = std::get_if<postgres::OriginMessage>(&message)) {
-    spool_.MarkRemote(stream_xid_);
-    parts_.foreign_origins->Dropped(origin->name);
+    if (StaysHere(origin->name)) spool_.MarkRemote(stream_xid_);
     return absl::OkStatus();
   }
   using Kind = Spool::Kind;
@@ -731,27 +741,47 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
 // command or a TRUNCATE does to the catalogs carries none: such a transaction looks local although
 // it was applied, and would go round for ever. What its commit record says is kept with its commit
 // time, as long as anybody may still have to decode it, since the slot keeps the catalogs' xids.
-absl::StatusOr<bool> Capture::Session::IsRemote(uint32_t xid) {
-  if (spool_.IsRemote(xid)) return true;
+absl::StatusOr<Capture::Session::Writer> Capture::Session::WriterOf(uint32_t xid) {
+  if (spool_.IsRemote(xid)) return Writer::kRemote;
   if (sql_ == nullptr || sql_->broken()) {
     ASSIGN_OR_RETURN(sql_, postgres::Connection::Connect(
                                {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   }
-  ASSIGN_OR_RETURN(
-      const std::string origin,
-      sql_->QueryValue(absl::StrCat("SELECT coalesce((pg_xact_commit_timestamp_origin('", xid,
-                                    "'::xid)).roident, 0)")));
-  return origin != "0";
+  ASSIGN_OR_RETURN(const std::string origin,
+                   sql_->QueryValue(absl::StrCat(
+                       "SELECT CASE WHEN roident <> 0 THEN coalesce((SELECT roname FROM "
+                       "pg_replication_origin o WHERE o.roident = c.roident), 'bdr_') "
+                       "ELSE '' END FROM pg_xact_commit_timestamp_origin('",
+                       xid, "'::xid) c")));
+  if (origin.empty()) return Writer::kUser;
+  // One that is gone by now was an agent's.
+  return !options_.forward_foreign_origins || ForeignOrigins::IsOurs(origin) ? Writer::kRemote
+                                                                             : Writer::kForeign;
 }
 
-absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit) {
-  ASSIGN_OR_RETURN(const bool remote, IsRemote(xid));
-  if (!remote && commit.end_lsn > start_) {
+// Applied here on behalf of another node, it is not ours to send on; nor is another tool's, unless
+// it is wished.
+bool Capture::Session::StaysHere(absl::string_view origin) {
+  if (options_.forward_foreign_origins && !ForeignOrigins::IsOurs(origin)) return false;
+  parts_.foreign_origins->Dropped(origin);
+  return true;
+}
+
+// The commit time of what another tool wrote is whatever that tool says.
+int64_t Capture::Session::NowByServer() const {
+  const int64_t now_us = parts_.progress->ServerClock();
+  return now_us != 0 ? now_us : absl::ToUnixMicros(absl::Now());
+}
+
+absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit,
+                                             bool foreign) {
+  if (!spool_.IsRemote(xid) && commit.end_lsn > start_) {
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
     unpublished_since_ = SteadyNow();
     RETURN_IF_ERROR(
-        WriteSpooled({.xid = xid, .commit_us = commit.commit_time_us},
-                     MakeHeader(commit.commit_lsn, commit.end_lsn, commit.commit_time_us)));
+        WriteSpooled({.xid = xid, .commit_us = commit.commit_time_us, .foreign = foreign},
+                     MakeHeader(commit.commit_lsn, commit.end_lsn,
+                                foreign ? NowByServer() : commit.commit_time_us)));
   }
   RETURN_IF_ERROR(spool_.Forget(xid));
   RETURN_IF_ERROR(TakeStreamedRelations(xid));

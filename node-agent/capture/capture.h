@@ -63,6 +63,8 @@ class Capture {
     uint64_t log_cap_bytes = 10ull << 30;
     // Large transactions are streamed to the spool beyond this, so it bounds capture's memory.
     size_t decoding_memory_bytes = 8 << 20;
+    // What other tools' replication origins write is sent on as this node's own.
+    bool forward_foreign_origins = false;
     // Local WAL as it was before any applier of this agent began.
     Lsn touched_through = {};
   };

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
@@ -288,7 +289,9 @@ absl::Status RowRepair::Judge(uint32_t table_oid, const v1::RowImage& image, siz
       image.stamp_us() != 0
           ? VersionOf(image).stamp
           : conflict::Stamp{
-                .time_us = std::max(image.commit_us(), parts_.progress->StableTime() - 1),
+                // Another tool may have given it a commit time that is still to come.
+                .time_us = std::min(absl::ToUnixMicros(absl::Now()),
+                                    std::max(image.commit_us(), parts_.progress->StableTime() - 1)),
                 .node = kMaxNodeId};
   ASSIGN_OR_RETURN(const bool claimed, claims->ClaimedLater(number, version_key, stamp));
   if (claimed) {

@@ -55,6 +55,7 @@ void ForeignOrigins::Dropped(absl::string_view name) {
 }
 
 absl::Status ForeignOrigins::Look(postgres::Connection* connection) {
+  if (forwarded_) return absl::OkStatus();
   ASSIGN_OR_RETURN(const postgres::Result moves, connection->Exec(kMovesSql));
   MutexLock lock(&mu_);
   const absl::Time now = SteadyNow();
@@ -100,7 +101,8 @@ Health ForeignOrigins::health() const {
           .reason = absl::StrCat("another tool writes here under its own replication origin, and "
                                  "what it writes goes to no other node: ",
                                  absl::StrJoin(writing, "; "),
-                                 ": let it write to every node, or without an origin"),
+                                 ": let it write to every node, or without an origin; or set "
+                                 "forward_foreign_origins in agent.yaml"),
           .since = absl::Now() - age};
 }
 

@@ -21,6 +21,9 @@ namespace bdr::agent {
 // Thread-safe.
 class ForeignOrigins {
  public:
+  // `forwarded`: capture sends all of it on, so that there is nothing to warn of.
+  explicit ForeignOrigins(bool forwarded = false) : forwarded_(forwarded) {}
+
   // An origin of the agents' own: nothing to tell of.
   static bool IsOurs(absl::string_view name);
 
@@ -45,6 +48,7 @@ class ForeignOrigins {
 
   void MovedLocked(const std::string& name, Origin* origin, absl::Time now);
 
+  const bool forwarded_;
   mutable Mutex mu_;
   std::map<std::string, Origin, std::less<>> origins_ ABSL_GUARDED_BY(mu_);
   bool looked_ ABSL_GUARDED_BY(mu_) = false;

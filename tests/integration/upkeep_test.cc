@@ -11,6 +11,7 @@ namespace bdr::integration {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class UpkeepTest : public ClusterTest {
  protected:
@@ -77,6 +78,79 @@ TEST_F(UpkeepTest, AnOpenTransactionThatHasWrittenHoldsNothingBack) {
   ASSERT_OK(writer->Exec("COMMIT"));
   BDR_CONVERGE();
   ExpectEverywhere("SELECT count(*) FROM t", "2");
+}
+
+// Its commit times are whatever the tool says: years ago, or yet to come.
+TEST_F(UpkeepTest, WhatForeignOriginsWriteIsSentOnIfWished) {
+  harness::ClusterOptions options = TwoNodes(
+      "CREATE TABLE t (id int PRIMARY KEY, v text, u text UNIQUE); CREATE TABLE keyless (v text);"
+      "CREATE TABLE large (id int PRIMARY KEY, v text);"
+      "INSERT INTO t SELECT i, 'old' FROM generate_series(1, 9) i");
+  options.agent_config = "forward_foreign_origins: true\n";
+  options.proxies = true;
+  BDR_START_CLUSTER(std::move(options));
+  BDR_EXEC("n1", "SELECT pg_replication_origin_create('etl')");
+  const auto etl = [](const std::string& time, const std::string& sql) {
+    return absl::StrCat(
+        "SELECT pg_replication_origin_session_setup('etl'); BEGIN;"
+        "SELECT pg_replication_origin_xact_setup('0/1', '",
+        time, "');", sql, "; COMMIT");
+  };
+  // Each of two nodes writes what the other does not see.
+  const auto apart = [&](const std::string& first, const std::string& n1, const std::string& n2) {
+    cluster_->Partition("n1", "n2");
+    BDR_EXEC(first, first == "n1" ? n1 : n2);
+    // The stamps are in this order, whatever the commit times say.
+    ASSERT_OK(cluster_->WaitForValue(
+        first,
+        absl::StrCat("SELECT confirmed_flush_lsn >= '", Value(first, "SELECT pg_current_wal_lsn()"),
+                     "' FROM pg_replication_slots WHERE slot_name = 'bdr_", first, "'"),
+        "t", kDeadline));
+    const std::string second = first == "n1" ? "n2" : "n1";
+    BDR_EXEC(second, second == "n1" ? n1 : n2);
+    cluster_->Heal();
+    BDR_CONVERGE();
+  };
+  for (const std::string time : {"2001-01-01", "2099-01-01"}) {
+    SCOPED_TRACE(time);
+    BDR_EXEC("n1", etl(time,
+                       "INSERT INTO t VALUES (100, 'etl'); INSERT INTO keyless VALUES "
+                       "('etl'); INSERT INTO large SELECT i, repeat(i::text, 100) FROM "
+                       "generate_series(1, 100000) i"));
+    BDR_CONVERGE();
+    ExpectEverywhere(
+        "SELECT (SELECT v FROM t WHERE id = 100) || (SELECT v FROM keyless) || "
+        "(SELECT count(*) FROM large)",
+        "etletl100000");
+    // The later one wins.
+    ASSERT_NO_FATAL_FAILURE(apart("n2", etl(time, "UPDATE t SET v = 'etl' WHERE id = 1"),
+                                  "UPDATE t SET v = 'n2' WHERE id = 1"));
+    ExpectEverywhere("SELECT v FROM t WHERE id = 1", "etl");
+    ASSERT_NO_FATAL_FAILURE(apart("n1", etl(time, "UPDATE t SET v = 'etl' WHERE id = 2"),
+                                  "UPDATE t SET v = 'n2' WHERE id = 2"));
+    ExpectEverywhere("SELECT v FROM t WHERE id = 2", "n2");
+    ASSERT_NO_FATAL_FAILURE(apart("n1", etl(time, "UPDATE t SET u = 'x' WHERE id = 3"),
+                                  "UPDATE t SET u = 'x' WHERE id = 4"));
+    ExpectEverywhere("SELECT string_agg(id::text, ' ') FROM t WHERE u = 'x'", "4");
+    // A TRUNCATE takes what is older, and leaves what is newer.
+    ASSERT_NO_FATAL_FAILURE(apart("n1",
+                                  etl(time,
+                                      "INSERT INTO t VALUES (5, 'older'), (6, 'older') ON "
+                                      "CONFLICT (id) DO UPDATE SET v = 'older'; INSERT INTO "
+                                      "keyless VALUES ('older')"),
+                                  "TRUNCATE t, keyless, large"));
+    ExpectEverywhere("SELECT count(*) + (SELECT count(*) FROM keyless) FROM t", "0");
+    ASSERT_NO_FATAL_FAILURE(apart("n2",
+                                  etl(time,
+                                      "INSERT INTO t SELECT i, 'newer' FROM "
+                                      "generate_series(1, 9) i; INSERT INTO keyless VALUES "
+                                      "('newer')"),
+                                  "TRUNCATE t, keyless"));
+    ExpectEverywhere("SELECT count(*) || (SELECT v FROM keyless) FROM t", "9newer");
+    BDR_EXEC("n2", "TRUNCATE keyless");
+    BDR_CONVERGE();
+  }
+  EXPECT_THAT(Status(), Not(HasSubstr("etl")));
 }
 
 TEST_F(UpkeepTest, NewTablesArePublishedAndForeignOriginsToldOf) {
