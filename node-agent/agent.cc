@@ -376,37 +376,36 @@ absl::Status Agent::StartDataPath() {
           .replay_after = merged,
           .replay_through = own_end,
           .metrics = &metrics_},
-      ApplyParts{.database = database_.get(),
-                 .log = log_.get(),
-                 .versions = versions_.get(),
-                 .claims = claims_.get(),
-                 .tables = tables_.get(),
-                 .history = history_.get(),
-                 .progress = progress_.get(),
-                 .clock = clock_.get(),
-                 .clock_gate = clock_gate_.get(),
-                 .dead_letters = dead_letters_.get(),
-                 .keys = keys_.get(),
-                 .stable_xid = &stable_xid_,
-                 .settings = settings_.get(),
-                 .fold_history = fold_history_.get(),
-                 .server_past = server_past_.get(),
-                 .barrier = barrier_.get(),
-                 .rows = row_client_.get(),
-                 .versions_rebuilt = nullptr,
-                 .foreign_keys_queued = [actions = foreign_key_actions_.get()] { actions->Wake(); },
-                 .rewound = nullptr,
-                 .generated_at =
-                     [schema = schema_.get()](NodeId node, absl::string_view name,
-                                              absl::string_view table) {
-                       return schema->GeneratedAt(node, name, table);
-                     },
-                 .uncounted =
-                     [schema = schema_.get()](const postgres::TableInfo& table,
-                                              const postgres::ConstraintInfo& constraint,
-                                              int64_t stamp_us) {
-                       return schema->Uncounted(table, constraint, stamp_us);
-                     }});
+      ApplyParts{
+          .database = database_.get(),
+          .log = log_.get(),
+          .versions = versions_.get(),
+          .claims = claims_.get(),
+          .tables = tables_.get(),
+          .history = history_.get(),
+          .progress = progress_.get(),
+          .clock = clock_.get(),
+          .clock_gate = clock_gate_.get(),
+          .dead_letters = dead_letters_.get(),
+          .keys = keys_.get(),
+          .stable_xid = &stable_xid_,
+          .settings = settings_.get(),
+          .fold_history = fold_history_.get(),
+          .server_past = server_past_.get(),
+          .barrier = barrier_.get(),
+          .rows = row_client_.get(),
+          .versions_rebuilt = nullptr,
+          .foreign_keys_queued = [actions = foreign_key_actions_.get()] { actions->Wake(); },
+          .rewound = nullptr,
+          .generated_at =
+              [schema = schema_.get()](NodeId node, absl::string_view name,
+                                       absl::string_view table) {
+                return schema->GeneratedAt(node, name, table);
+              },
+          .counts_claim =
+              [schema = schema_.get()](
+                  const postgres::TableInfo& table, const postgres::ConstraintInfo& constraint,
+                  int64_t stamp_us) { return schema->Counts(table, constraint, stamp_us); }});
   repair_ = std::make_unique<RowRepair>(RowRepair::Parts{.conninfo = config_.database,
                                                          .database = database_.get(),
                                                          .versions = versions_.get(),

@@ -93,6 +93,9 @@ void Settings::Take(const Membership& membership, int64_t unstable_until_us) {
         policies_[table] = std::make_shared<const PolicyHistory>(std::move(history));
       }
       settings_ = membership.settings;
+      if (understood > taken_) {
+        LogInfo("settings", {{"state", "known"}, {"version", understood}});
+      }
       taken_ = std::max(taken_, understood);
       settling_.push_back({std::min(taken_, DoneThroughLocked()), unstable_until_us});
     }

@@ -25,6 +25,7 @@ using postgres::Result;
 constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
 constexpr absl::Duration kPingInterval = absl::Seconds(1);
 constexpr absl::Duration kRetryInterval = absl::Seconds(30);
+constexpr absl::Duration kSoonAgain = absl::Seconds(1);
 constexpr absl::Duration kBarrierTimeout = absl::Seconds(10);
 constexpr absl::Duration kTellOfLockAfter = absl::Seconds(1);
 constexpr absl::Duration kLockPoll = absl::Milliseconds(100);
@@ -112,6 +113,20 @@ void Applier::Start() {
     ended_ = true;
     woken_.NotifyAll();
   });
+}
+
+// What will be said of the change whenever it is tried: what it names is gone, or has become
+// another thing. Not a full disk, a right that was taken away, or whatever else lies in the server.
+bool IsForGood(const absl::Status& status) {
+  const std::string sqlstate = postgres::Sqlstate(status);
+  if (sqlstate.empty()) {
+    return absl::IsNotFound(status) || absl::IsFailedPrecondition(status) ||
+           absl::IsInvalidArgument(status);
+  }
+  constexpr absl::string_view kInsufficientPrivilege = "42501";
+  if (sqlstate == kInsufficientPrivilege) return false;
+  const absl::string_view klass = absl::string_view(sqlstate).substr(0, 2);
+  return klass == "42" || klass == "22" || klass == "23";
 }
 
 // A statement may wait for a user's lock: it is cancelled, again and again, since another may be
@@ -714,13 +729,13 @@ absl::Status Applier::ApplyPending() {
     // show once all is looked up again.
     if (IsCollision(status) && ++collisions_ <= kMaxCollisions) {
       size = std::max<size_t>(1, size / 2);
-      bound_.clear();
+      Unbind();
       parts_.tables->ForgetAll();
       WaitABit(kCollisionWait);
       continue;
     }
     // A table's shape may have changed since it was looked up.
-    bound_.clear();
+    Unbind();
     parts_.tables->ForgetAll();
     if (size > 1 || !fresh) {
       fresh = size == 1;
@@ -730,7 +745,7 @@ absl::Status Applier::ApplyPending() {
     fresh = false;
     collisions_ = 0;
     left_out_ = 0;
-    if (merges_own() && !left_out) {
+    if (merges_own() && !left_out && IsForGood(status)) {
       // The table was changed or dropped since: what was committed here is not to be undone.
       LogWarning("apply", {{"origin", ToString(origin_)}},
                  absl::StrCat("an own change is not merged again: ", status.message()));
@@ -756,7 +771,9 @@ absl::Status Applier::ApplyPending() {
                            conflict::ToString(pending_.front()->header.stamp),
                            ", cannot be applied: ", status.message()));
     // What was said of tables meanwhile may be what it needs.
-    if (parts_.settings->generation() == settings_generation_) WaitABit(kRetryInterval);
+    if (parts_.settings->generation() == settings_generation_) {
+      WaitABit(absl::IsUnavailable(status) ? kSoonAgain : kRetryInterval);
+    }
     MutexLock lock(&mu_);
     retry_ = false;
   }
@@ -916,7 +933,7 @@ absl::StatusOr<size_t> Applier::SizeOfGroup(size_t pieces) {
 
 absl::Status Applier::ApplyGroup(size_t wanted) {
   ASSIGN_OR_RETURN(const size_t pieces, SizeOfGroup(wanted));
-  RefreshSettings();
+  RETURN_IF_ERROR(RefreshSettings());
   const uint64_t generation = parts_.settings->generation();
   GroupPlan plan(origin_, /*keyed_only=*/merges_own());
   for (size_t i = 0; i < pieces; ++i) {
@@ -1021,7 +1038,7 @@ absl::Status Applier::ApplyLarge() {
   const StampRange stamps{.oldest_us = pending_.front()->header.stamp.time_us,
                           .newest_us = pending_.front()->header.stamp.time_us};
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
-  RefreshSettings();
+  RETURN_IF_ERROR(RefreshSettings());
   FoundBefore found_before;
   activity_.Set("reads foreign keys");
   RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
@@ -1171,15 +1188,20 @@ absl::Status Applier::RecordDead(const GroupExecutor& executor) {
   return parts_.database->Write(&batch, /*sync=*/false);
 }
 
+void Applier::Unbind() {
+  bound_.clear();
+  unbound_ = true;
+}
+
 // What a table is bound to holds its policies.
-void Applier::RefreshSettings() {
+absl::Status Applier::RefreshSettings() {
   const uint64_t generation = parts_.settings->generation();
   if (std::exchange(settings_generation_, generation) != generation) {
-    bound_.clear();
+    Unbind();
     // What is said of tables tells that they have changed.
     if (!parts_.settings->TableChanges()->empty()) parts_.tables->ForgetAll();
   }
-  executor_options_.uncounted = parts_.uncounted;
+  executor_options_.counts_claim = parts_.counts_claim;
   executor_options_.fold = {.database = parts_.database,
                             .history = parts_.fold_history,
                             .log = parts_.log,
@@ -1190,6 +1212,7 @@ void Applier::RefreshSettings() {
                             .merges_own = merges_own(),
                             .node_of_roident = &executor_options_.node_of_roident,
                             .stable_us = parts_.progress->StableTime()};
+  return std::exchange(unbound_, false) ? pipe_->ForgetStatements() : absl::OkStatus();
 }
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {
@@ -1292,43 +1315,52 @@ absl::Status Applier::CheckForeignKeys(GroupPlan& plan, bool letter) {
 }
 
 // A table that was altered since it was bound mostly makes its statements fail. Where a column was
-// made narrower they do not: PostgreSQL would cut the values in silence. Asked once the tables are
-// locked by what was written, so that nothing changes before the commit.
+// made narrower they do not: PostgreSQL would cut the values in silence. Nor where another table
+// has its name by now, which a DELETE by key or a TRUNCATE would meet, while its versions went
+// under the old table's OID. Asked once the tables are locked by what was written, so that nothing
+// changes before the commit.
 absl::Status Applier::CheckShapes(GroupPlan& plan) {
   absl::flat_hash_map<std::string, std::shared_ptr<const BoundTable>> tables;
   std::vector<int32_t> oids;
+  const auto ask = [&](const std::shared_ptr<const BoundTable>& table) {
+    const uint32_t oid = table->table().oid;
+    if (tables.emplace(absl::StrCat(oid), table).second) oids.push_back(static_cast<int32_t>(oid));
+  };
   for (const Segment& segment : plan.segments()) {
-    for (const TableOps& ops : segment.tables) {
-      if (ops.table->shape().empty()) continue;
-      const uint32_t oid = ops.table->table().oid;
-      if (tables.emplace(absl::StrCat(oid), ops.table).second) {
-        oids.push_back(static_cast<int32_t>(oid));
-      }
-    }
+    for (const TableOps& ops : segment.tables) ask(ops.table);
+    if (!segment.truncate.has_value()) continue;
+    for (const auto& table : segment.truncate->tables) ask(table);
   }
   if (oids.empty()) return absl::OkStatus();
   const auto sql = [] {
     return std::string(
-        "SELECT a.attrelid::pg_catalog.text, pg_catalog.string_agg(pg_catalog.concat_ws(' ', "
-        "a.attnum, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a "
-        "WHERE a.attrelid = ANY ($1::pg_catalog.int4[]::pg_catalog.oid[]) AND a.attnum > 0 AND NOT "
-        "a.attisdropped GROUP BY a.attrelid");
+        "SELECT c.oid::pg_catalog.text, COALESCE((SELECT pg_catalog.string_agg("
+        "pg_catalog.concat_ws(' ', a.attnum, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum) FROM "
+        "pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT "
+        "a.attisdropped), ''), n.nspname, c.relname FROM pg_catalog.pg_class c JOIN "
+        "pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = ANY "
+        "($1::pg_catalog.int4[]::pg_catalog.oid[])");
   };
-  return pipe_->Run(
-      "bdr shapes", sql, {kInt4ArrayOid}, {EncodeInt4Array(oids)},
-      [tables = std::move(tables)](const Result& result) -> absl::Status {
-        for (int row = 0; row < result.rows(); ++row) {
-          const auto table = tables.find(result.value(row, 0));
-          if (table == tables.end() || table->second->shape() == result.value(row, 1)) {
-            continue;
-          }
-          return absl::FailedPreconditionError(
-              absl::StrCat("table \"", table->second->table().DisplayName(),
-                           "\" was altered since its columns were looked up; run \"bdrctl apply "
-                           "retry\""));
-        }
-        return absl::OkStatus();
-      });
+  return pipe_->Run("bdr shapes", sql, {kInt4ArrayOid}, {EncodeInt4Array(oids)},
+                    [tables = std::move(tables)](const Result& result) mutable -> absl::Status {
+                      const auto altered = [](const BoundTable& table) {
+                        return absl::FailedPreconditionError(absl::StrCat(
+                            "table \"", table.table().DisplayName(),
+                            "\" was altered since its columns were looked up; run \"bdrctl apply "
+                            "retry\""));
+                      };
+                      for (int row = 0; row < result.rows(); ++row) {
+                        const auto found = tables.extract(std::string(result.value(row, 0)));
+                        if (found.empty()) continue;
+                        const BoundTable& table = *found.mapped();
+                        if (result.value(row, 2) != table.table().schema ||
+                            result.value(row, 3) != table.table().name ||
+                            (!table.shape().empty() && table.shape() != result.value(row, 1))) {
+                          return altered(table);
+                        }
+                      }
+                      return tables.empty() ? absl::OkStatus() : altered(*tables.begin()->second);
+                    });
 }
 
 // After the commit.

@@ -116,7 +116,7 @@ struct ApplyParts {
   std::function<std::vector<std::string>(NodeId node, absl::string_view schema,
                                          absl::string_view table)>
       generated_at = nullptr;
-  Uncounted uncounted = nullptr;  // null: every claim counts
+  CountsClaim counts_claim = nullptr;  // null: every claim counts
 };
 
 struct ApplierStatus {
@@ -207,7 +207,9 @@ class Applier {
                             absl::flat_hash_set<std::string>* registered,
                             KeyTable::Registration* registration);
   absl::Status RecordDead(const GroupExecutor& executor);
-  void RefreshSettings();
+  // Forgets what tables are bound to, and then, before the next transaction, its statements.
+  void Unbind();
+  absl::Status RefreshSettings();
   absl::Status CheckGeneratedThere(const RemoteRelation& relation, const BoundTable& table);
   absl::Status QueueBegin(int64_t newest_us);
   // Ends the local transaction: with `moves_progress` the origin's, up to `last`.
@@ -273,6 +275,7 @@ class Applier {
     GroupPlan::Resolved resolved;
   };
   absl::flat_hash_map<std::string, std::vector<BoundRelation>> bound_;
+  bool unbound_ = false;                        // since statements were last given up
   absl::flat_hash_set<std::string> gone_told_;  // was logged
   // Relations whose origin generated columns that are plain ones here. It may have become a plain
   // one there since: what was sent before is without its values all the same.

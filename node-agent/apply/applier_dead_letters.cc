@@ -29,6 +29,8 @@ bool Applier::PutsAside(const absl::Status& cause) const {
   if (!options_.puts_aside || merges_own()) return false;
   // Nobody knows why: it does not lie in the transaction.
   if (absl::IsAborted(cause)) return false;
+  // Nor does what will pass.
+  if (absl::IsUnavailable(cause)) return false;
   if (absl::IsResourceExhausted(cause) || parts_.dead_letters->count() >= kMostLetters) {
     return false;
   }
@@ -112,7 +114,7 @@ absl::Status Applier::PutAside(const absl::Status& cause) {
 // those count as seen, so that what is older is not written later. Where a table is missing, or
 // another than at the origin, there is nothing to keep versions of.
 absl::Status Applier::RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied) {
-  RefreshSettings();
+  RETURN_IF_ERROR(RefreshSettings());
   const auto record = [&](const std::shared_ptr<const Piece>& each) -> absl::Status {
     GroupPlan plan(origin_);
     RETURN_IF_ERROR(plan.Add(each, Resolver()));
@@ -188,7 +190,7 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
   const StampRange stamps{.oldest_us = letter.stamp_us, .newest_us = letter.stamp_us};
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
   values_.Clear();
-  RefreshSettings();
+  RETURN_IF_ERROR(RefreshSettings());
   executor_options_.fold.letter = letter.end_lsn;
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());

@@ -248,18 +248,20 @@ void ClaimedTable::Judge(Key* key) {
 // Where not every node has the constraint, this one alone would take a row away. What of an own
 // change stands already is not taken back for it: it stands on the other nodes as well.
 absl::StatusOr<bool> ClaimedTable::Counts(size_t constraint, const Stamp& claim) const {
-  if (context_.uncounted == nullptr || *context_.uncounted == nullptr) return true;
+  if (context_.counts_claim == nullptr || *context_.counts_claim == nullptr) return true;
   const postgres::TableInfo& table = ops_->table->table();
   const ConstraintInfo& info = table.constraints[constraint];
-  const std::string why = (*context_.uncounted)(table, info, claim.time_us);
-  if (why.empty()) return true;
+  const absl::Status counts = (*context_.counts_claim)(table, info, claim.time_us);
+  if (counts.ok()) return true;
   if (context_.merges_own) return false;
-  return absl::FailedPreconditionError(absl::StrCat(
-      "unique violation: two rows of table \"", table.DisplayName(), "\" hold the same by \"",
-      info.name, "\", ", info.Meaning(), ", and ", why,
-      ", so none may lose its place for it; drop \"", info.name,
-      "\" on this node, settle which row keeps the value, and then make the constraint on every "
-      "node"));
+  return absl::Status(
+      counts.code(),
+      absl::StrCat("unique violation: two rows of table \"", table.DisplayName(),
+                   "\" hold the same by \"", info.name, "\", ", info.Meaning(), ", and ",
+                   counts.message(), ", so none may lose its place for it; drop \"", info.name,
+                   "\" on this node, settle which row keeps the value, and then make the "
+                   "constraint on every "
+                   "node"));
 }
 
 absl::Status ClaimedTable::JudgeClaims() {

@@ -26,11 +26,11 @@
 
 namespace bdr::agent {
 
-// Why a claim with this stamp may not unseat a row of another key, since not every node has (or
-// had) the constraint; "" if it may.
-using Uncounted =
-    std::function<std::string(const postgres::TableInfo& table,
-                              const postgres::ConstraintInfo& constraint, int64_t stamp_us)>;
+// Whether a claim with this stamp may unseat a row of another key: not if some node does not have
+// (or did not have) the constraint, as the message says; kUnavailable if that may pass in seconds.
+using CountsClaim =
+    std::function<absl::Status(const postgres::TableInfo& table,
+                               const postgres::ConstraintInfo& constraint, int64_t stamp_us)>;
 
 // What a table's run needs of its group. Everything outlives it.
 struct ClaimedContext {
@@ -56,7 +56,7 @@ struct ClaimedContext {
   const absl::flat_hash_set<std::string>* registered;
   // Whether values that the change does not carry may be kept as they stand in the row.
   std::function<bool(const RowOp&, const StandingRow&)> may_keep;
-  const Uncounted* uncounted = nullptr;  // null, or holding none: every claim counts
+  const CountsClaim* counts_claim = nullptr;  // null, or holding none: every claim counts
 };
 
 // For the conflict log.

@@ -74,7 +74,7 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
                             }
                             return MayKeep(op, found);
                           },
-                      .uncounted = &options_.uncounted};
+                      .counts_claim = &options_.counts_claim};
   for (Segment& segment : plan.segments()) {
     RETURN_IF_ERROR(RunSegment(plan, segment));
     if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {

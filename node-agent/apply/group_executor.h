@@ -50,7 +50,7 @@ struct ExecutorOptions {
   std::function<bool(const conflict::Version&)> is_pending = {};
   FoldOptions fold = {};  // for tables that fold
   LockWaits* locks = nullptr;
-  Uncounted uncounted = nullptr;  // null: every claim counts
+  CountsClaim counts_claim = nullptr;  // null: every claim counts
 };
 
 struct ConflictCounts {

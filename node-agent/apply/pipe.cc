@@ -52,6 +52,15 @@ absl::Status Pipe::Run(const std::string& name, const std::function<std::string(
   return absl::OkStatus();
 }
 
+absl::Status Pipe::ForgetStatements() {
+  if (prepared_.empty()) return absl::OkStatus();
+  prepared_.clear();
+  preparing_.clear();
+  labels_.clear();
+  RETURN_IF_ERROR(Exec("DEALLOCATE ALL"));
+  return Finish();
+}
+
 void Pipe::DropHandlers() {
   for (Expected& expected : expected_) expected.handler = nullptr;
 }

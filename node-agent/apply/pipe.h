@@ -47,6 +47,10 @@ class Pipe {
     slow_ = std::move(slow);
   }
 
+  // Gives up all prepared statements, which the server would keep as long as the session. Outside
+  // of a transaction.
+  absl::Status ForgetStatements();
+
   // Forgets what was to be done with results that are still to come: whoever queued it is gone.
   void DropHandlers();
 

@@ -46,7 +46,9 @@ absl::StatusOr<std::unique_ptr<SchemaWatch>> SchemaWatch::Start(Options options)
     if (!schema->ParseFromString(*settled)) {
       return absl::DataLossError("what is known of this node's tables from before is damaged");
     }
-    watch->settled_ = std::move(schema);
+    watch->settled_ = schema;
+    MutexLock lock(&watch->mu_);
+    watch->counted_ = std::move(schema);
   }
   watch->thread_ = std::thread([raw = watch.get()] { raw->Run(); });
   return watch;
@@ -72,7 +74,7 @@ void SchemaWatch::Run() {
         error_ = std::string(status.message());
         if (!status.ok()) LogWarning("schema", {{"node", options_.node}}, error_);
       }
-      if (!status.ok()) {
+      if (!status.ok() && !absl::IsResourceExhausted(status)) {
         connection_.reset();
         snapshot_.clear();
       }
@@ -122,27 +124,28 @@ absl::Status SchemaWatch::Look() {
       read_us = std::max(read_us, options_.newest_stamp_us());
     }
     postgres::PackedSchema packed = postgres::PackSchema(*schema);
-    if (packed.bytes.size() > kMaxPackedBytes) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the shapes of ", schema->tables_size(), " tables take ", packed.bytes.size(),
-          " bytes: too many to tell the other nodes, so differences are not noticed"));
-    }
     fingerprint_ = std::move(fingerprint);
     MutexLock lock(&mu_);
     if (own_.hash != packed.hash) {
-      own_ = {.hash = std::move(packed.hash), .schema = std::move(schema), .read_us = read_us};
-      packed_ = std::move(packed.bytes);
+      own_ = {.hash = std::move(packed.hash), .schema = schema, .read_us = read_us};
+      packed_ = packed.bytes.size() > kMaxPackedBytes ? "" : std::move(packed.bytes);
       told_ = false;
       changed_ = true;
     }
   }
   snapshot_ = std::move(snapshot);
+  MutexLock lock(&mu_);
+  if (!own_.hash.empty() && packed_.empty()) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the shapes of ", own_.schema->tables_size(),
+        " tables are too large to tell the other nodes, so differences are not noticed"));
+  }
   return absl::OkStatus();
 }
 
 void SchemaWatch::FillReport(v1::NodeSchema* report) const {
   MutexLock lock(&mu_);
-  if (own_.hash.empty()) return;
+  if (own_.hash.empty() || packed_.empty()) return;
   report->set_hash(own_.hash);
   report->set_read_us(own_.read_us);
   if (!told_) report->set_packed(packed_);
@@ -214,7 +217,7 @@ absl::Status SchemaWatch::SettleConstraints() {
              !others.empty() && known.size() == others.size());
   rocksdb::WriteBatch batch;
   std::shared_ptr<const v1::Schema> settled = settled_;
-  if (settled == nullptr || (heard && known.size() == others.size())) settled = own.schema;
+  if (heard && known.size() == others.size()) settled = own.schema;
   if (settled != settled_)
     State(options_.database).Put(&batch, kStateSettled, settled->SerializeAsString());
   // From now on it stops what it has to. It must do so after a crash as well; if that cannot be
@@ -222,6 +225,7 @@ absl::Status SchemaWatch::SettleConstraints() {
   {
     MutexLock lock(&mu_);
     unsettled_ = now;
+    counted_ = settled;
   }
   if (now != kept_) State(options_.database).Put(&batch, kStateUnsettled, Serialize(now));
   if (batch.Count() == 0) return absl::OkStatus();
@@ -298,9 +302,9 @@ std::vector<std::string> SchemaWatch::GeneratedAt(NodeId node, absl::string_view
   return columns;
 }
 
-std::string SchemaWatch::Uncounted(const postgres::TableInfo& table,
-                                   const postgres::ConstraintInfo& constraint,
-                                   int64_t stamp_us) const {
+absl::Status SchemaWatch::Counts(const postgres::TableInfo& table,
+                                 const postgres::ConstraintInfo& constraint,
+                                 int64_t stamp_us) const {
   const std::string meaning = constraint.Meaning();
   MutexLock lock(&mu_);
   const v1::TableShape* shape =
@@ -309,16 +313,31 @@ std::string SchemaWatch::Uncounted(const postgres::TableInfo& table,
   if (shape != nullptr &&
       std::none_of(shape->unique().begin(), shape->unique().end(),
                    [&](const v1::ConstraintShape& known) { return known.meaning() == meaning; })) {
-    return "that index is not valid, or was made just now: whether all nodes have it will be known "
-           "in some seconds";
+    return absl::UnavailableError(
+        "that index is not valid, or was made just now: whether all nodes have it will be known in "
+        "some seconds");
   }
   const auto found = unsettled_.find({table.schema, table.name, meaning});
-  if (found == unsettled_.end()) return "";
-  if (!found->second.lacked_by.empty()) {
-    return absl::StrCat("node \"", found->second.lacked_by, "\" does not have that constraint");
+  if (found == unsettled_.end()) {
+    // What was settled before the agent was last away is so still; of what was made since nothing
+    // is known before the other nodes were heard of.
+    const v1::TableShape* settled =
+        counted_ == nullptr ? nullptr
+                            : postgres::FindTableShape(*counted_, table.schema, table.name);
+    if (settled != nullptr &&
+        std::any_of(settled->unique().begin(), settled->unique().end(),
+                    [&](const v1::ConstraintShape& known) { return known.meaning() == meaning; })) {
+      return absl::OkStatus();
+    }
+    return absl::UnavailableError(
+        "whether every node has that constraint is known once bdr-server has answered");
   }
-  if (stamp_us > found->second.until_us) return "";
-  return "one of them is from before every node had that constraint";
+  if (!found->second.lacked_by.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node \"", found->second.lacked_by, "\" does not have that constraint"));
+  }
+  if (stamp_us > found->second.until_us) return absl::OkStatus();
+  return absl::FailedPreconditionError("one of them is from before every node had that constraint");
 }
 
 }  // namespace bdr::agent

@@ -72,10 +72,11 @@ class SchemaWatch {
   std::vector<std::string> GeneratedAt(NodeId node, absl::string_view schema,
                                        absl::string_view table) const;
 
-  // Why a claim with this stamp, by this constraint of a local table, may not unseat a row of
-  // another key (unsettled.h); "" if it may.
-  std::string Uncounted(const postgres::TableInfo& table,
-                        const postgres::ConstraintInfo& constraint, int64_t stamp_us) const;
+  // Whether a claim with this stamp, by this constraint of a local table, may unseat a row of
+  // another key (unsettled.h). If not, the message says why: kUnavailable if that may pass in
+  // seconds.
+  absl::Status Counts(const postgres::TableInfo& table, const postgres::ConstraintInfo& constraint,
+                      int64_t stamp_us) const;
 
  private:
   struct Known {
@@ -122,6 +123,7 @@ class SchemaWatch {
   };
   std::map<std::string, Seen> differences_ ABSL_GUARDED_BY(mu_);
   UnsettledConstraints unsettled_ ABSL_GUARDED_BY(mu_);
+  std::shared_ptr<const v1::Schema> counted_ ABSL_GUARDED_BY(mu_);  // settled_
   std::thread thread_;
 };
 

@@ -16,7 +16,7 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         -- What passes by itself fails the transaction, which is repeated. Memory is not of that kind:
         -- it is the value that needs too much.
-        IF SQLSTATE ~ '^(40|53[^2]|57|58)' THEN
+        IF SQLSTATE ~ '^(40|53[^2]|55P03|57|58)' THEN
             RAISE;
         END IF;
         reason := 'held as text: ' || SQLERRM;
@@ -25,7 +25,7 @@ BEGIN
         BEGIN
             held := pg_catalog.to_jsonb(value::text);
         EXCEPTION WHEN OTHERS THEN
-            IF SQLSTATE ~ '^(40|53[^2]|57|58)' THEN
+            IF SQLSTATE ~ '^(40|53[^2]|55P03|57|58)' THEN
                 RAISE;
             END IF;
             held := pg_catalog.to_jsonb('(not representable: ' || SQLERRM || ')');
@@ -89,7 +89,7 @@ BEGIN
             RETURN held;
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        IF SQLSTATE ~ '^(40|53[^2]|57|58)' THEN
+        IF SQLSTATE ~ '^(40|53[^2]|55P03|57|58)' THEN
             RAISE;
         END IF;
     END;

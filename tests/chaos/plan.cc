@@ -274,10 +274,10 @@ absl::StatusOr<Plan> MakePlan(const Options& options) {
   }
   ChoosePolicies(random, &plan);
   // Small blocks and groups reach the code for large ones with little data.
-  plan.agent_config =
-      absl::StrCat("block_max_bytes: ", random.Pick<int>({16, 64, 1024}), "KiB\n",
-                   "heartbeat_interval: ", random.Pick<int>({20, 50, 100}), "ms\n",
-                   "apply:\n  group_max_transactions: ", random.Pick<int>({1, 5, 50, 500}), "\n");
+  plan.agent_config = absl::StrCat(
+      "block_max_bytes: ", random.Pick<int>({16, 64, 1024}), "KiB\n",
+      "forward_foreign_origins: true\nheartbeat_interval: ", random.Pick<int>({20, 50, 100}),
+      "ms\n", "apply:\n  group_max_transactions: ", random.Pick<int>({1, 5, 50, 500}), "\n");
   plan.machine_crash = plan.profile.faults.contains(FaultKind::kAgentMachineCrash);
   plan.small_disks = plan.profile.faults.contains(FaultKind::kDiskFull);
   return plan;

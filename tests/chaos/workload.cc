@@ -58,20 +58,45 @@ class Workload::User {
                     .writes = {},
                     .truncated = {},
                     .added = {}};
+    const bool foreign = random_.OneIn(6) && BecomeForeign();
     absl::Status status = client_.Exec("BEGIN").status();
+    if (status.ok() && foreign) status = MakeUpTime();
     if (status.ok()) status = Statements();
     const bool give_up = random_.OneIn(20);
     if (!status.ok() || give_up) {
       client_.Exec("ROLLBACK").IgnoreError();
+      if (foreign) BecomeUser();
       return status;
     }
     status = client_.Exec("COMMIT").status();
     transaction_.acknowledged = status.ok();
     transaction_.ended = absl::Now();
+    if (foreign) BecomeUser();
     // Not acknowledged, it may have been committed all the same: chaos_txn tells.
     journal_->Add(std::move(transaction_));
     return status;
   }
+
+  // As another tool that replicates into this node, under an origin of its own. One session at a
+  // time can be that.
+  bool BecomeForeign() {
+    return client_
+        .Exec(
+            "SELECT pg_replication_origin_create('chaos') WHERE NOT EXISTS (SELECT FROM "
+            "pg_replication_origin WHERE roname = 'chaos');"
+            "SELECT pg_replication_origin_session_setup('chaos')")
+        .ok();
+  }
+
+  // Long ago, now, or to come.
+  absl::Status MakeUpTime() {
+    return client_
+        .Exec(absl::StrCat("SELECT pg_replication_origin_xact_setup('0/1', now() + interval '",
+                           random_.Pick<int>({-100'000'000, -10, 0, 10, 100'000'000}), " s')"))
+        .status();
+  }
+
+  void BecomeUser() { client_.Exec("SELECT pg_replication_origin_session_reset()").IgnoreError(); }
 
   absl::Status Statements() {
     RETURN_IF_ERROR(client_

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <thread>
 
+#include "absl/strings/match.h"
+#include "tests/harness/temp_folder.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -199,7 +201,10 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
   Say({"renamed", "public.t", "public.t_old"});
   Say({"renamed", "public.u", "public.u_old"});
   // Until n1 has heard of it, "u" is the table that is called so.
-  ASSERT_NO_FATAL_FAILURE(WaitUntilInForce());
+  ASSERT_OK(harness::WaitFor("n1 knows it", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const std::string log, harness::ReadFile(cluster_->agent_log("n1")));
+    return absl::StrContains(log, "settings state=known version=2");
+  }));
   cluster_->Heal();
   // A new table is younger than the change; of two that are older, nobody can tell.
   ASSERT_NO_FATAL_FAILURE(
