@@ -134,28 +134,36 @@ absl::Status Truncater::Lock(const TruncateOp& truncate) {
   return pipe_->Finish();
 }
 
-// Local rows without a key which look older than the truncate, though they are newer. What was
-// there at an attempt before, and was waited for since, is captured.
+// Of rows t: their transactions had ended when capture was last waited for. A row that was frozen
+// long ago may show an xid of another age; such are waited for one by one.
+std::string Truncater::Captured() const {
+  return options_.captured_xid.empty() ? "false"
+                                       : absl::StrCat("pg_catalog.age(t.xmin) > pg_catalog.age('",
+                                                      options_.captured_xid, "'::pg_catalog.xid)");
+}
+
+// Local rows without a key which look older than the truncate, though they are newer.
 absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable& table) {
   if (table.table().has_key || options_.merges_own) return absl::OkStatus();
   const std::string ours = Origins(options_, true);
   const std::string older =
       absl::StrCat(" WHERE (c.roident <> 0 OR c.time <= ", TimeSql(truncate.stamp.time_us),
                    ") AND c.roident <> ALL (", ours, ")");
-  std::string rows;
-  RETURN_IF_ERROR(
-      pipe_->Exec(absl::StrCat("SELECT count(*) FROM ", table.Only(), kWithCommit, older),
-                  [&rows](const Result& result) {
-                    rows = std::string(result.value(0, 0));
-                    return absl::OkStatus();
-                  }));
+  std::string uncaptured;
+  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT count(*) FROM ", table.Only(), kWithCommit,
+                                           older, " AND NOT (", Captured(), ")"),
+                              [&uncaptured](const Result& result) {
+                                uncaptured = std::string(result.value(0, 0));
+                                return absl::OkStatus();
+                              }));
   RETURN_IF_ERROR(pipe_->Finish());
-  if (rows == "0") return absl::OkStatus();
   const uint32_t oid = table.table().oid;
-  const std::string name = conflict::VersionKey(oid, "");
-  if (const auto waited = found_before_->find(name);
-      waited == found_before_->end() || waited->second != rows) {
-    must_wait_[name] = rows;
+  // While an old transaction is open, xids do not tell: as many as at an attempt before are the
+  // same. A transaction may truncate a table twice, each time with what the first has left: so the
+  // number is part of the name.
+  const std::string name = conflict::VersionKey(oid, uncaptured);
+  if (uncaptured != "0" && !found_before_->contains(name)) {
+    must_wait_[name] = uncaptured;
     return absl::OkStatus();
   }
   std::vector<int64_t> times;
@@ -318,18 +326,12 @@ absl::Status Truncater::JudgeRest(const TruncateOp& truncate, const BoundTable& 
     absl::StrAppend(&columns, "t.", postgres::QuoteIdentifier(info.name),
                     info.binary ? "" : "::pg_catalog.text", ", ");
   }
-  // Transactions before that one had ended when capture was last waited for. A row that was frozen
-  // long ago may show an xid of another age; such are waited for one by one.
-  const std::string captured = options_.captured_xid.empty()
-                                   ? "false"
-                                   : absl::StrCat("pg_catalog.age(t.xmin) > pg_catalog.age('",
-                                                  options_.captured_xid, "'::pg_catalog.xid)");
   const std::string cursor = absl::StrCat("bdr_rest_", table.id());
   RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
       "DECLARE ", cursor, " NO SCROLL CURSOR FOR SELECT ", columns,
       "t.xmin::pg_catalog.text, (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8"
       "::pg_catalog.text, c.roident::pg_catalog.text, (",
-      captured, ")::pg_catalog.text FROM ", table.Only(), kWithCommit, " WHERE ",
+      Captured(), ")::pg_catalog.text FROM ", table.Only(), kWithCommit, " WHERE ",
       MaybeNewer(truncate, table))));
   *kept = 0;
   int rows = 0;
