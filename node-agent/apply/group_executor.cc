@@ -1,6 +1,7 @@
 #include "node-agent/apply/group_executor.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -75,11 +76,34 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
                             return MayKeep(op, found);
                           },
                       .counts_claim = &options_.counts_claim};
+  RETURN_IF_ERROR(LockTables(plan));
   for (Segment& segment : plan.segments()) {
     RETURN_IF_ERROR(RunSegment(plan, segment));
     if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {
       return absl::OkStatus();
     }
+  }
+  return absl::OkStatus();
+}
+
+// PostgreSQL reads a statement's rows by their type as it is then, and only afterwards waits for
+// the table. An ALTER TABLE that ends in between leaves it with rows of another shape than it takes
+// them for, and that server process dies, which takes all sessions of the server with it. So the
+// tables are locked before rows are sent: from then on they stay as they are.
+absl::Status GroupExecutor::LockTables(GroupPlan& plan) {
+  std::map<uint32_t, const BoundTable*> tables;
+  for (const Segment& segment : plan.segments()) {
+    for (const TableOps& ops : segment.tables) {
+      tables.emplace(ops.table->table().oid, ops.table.get());
+    }
+  }
+  for (const auto& [oid, table] : tables) {
+    RETURN_IF_ERROR(pipe_->Run(
+        StatementName(*table, "k"),
+        [table = table] {
+          return absl::StrCat("LOCK TABLE ", table->Only(), " IN ROW EXCLUSIVE MODE");
+        },
+        {}, {}, nullptr));
   }
   return absl::OkStatus();
 }

@@ -132,6 +132,7 @@ class GroupExecutor {
     std::vector<Lost> lost;
   };
 
+  absl::Status LockTables(GroupPlan& plan);
   absl::Status RunSegment(GroupPlan& plan, Segment& segment);
   absl::Status Fold(FoldExecutor& fold, std::deque<TableRun>& runs);
   absl::Status PutRefusedAside(const FoldExecutor& fold);

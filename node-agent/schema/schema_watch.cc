@@ -157,7 +157,6 @@ std::vector<std::string> SchemaWatch::Wanted(const v1::ReportResponse& response)
   std::vector<std::string> wanted;
   std::set<std::string> members;
   MutexLock lock(&mu_);
-  if (!std::exchange(heard_, true)) changed_ = true;
   const auto own = told.find(options_.node);
   told_ = own != told.end() && own->second == own_.hash;
   for (const v1::Member& member : response.membership().members()) {
@@ -170,7 +169,8 @@ std::vector<std::string> SchemaWatch::Wanted(const v1::ReportResponse& response)
   }
   const size_t gone = std::erase_if(
       others_, [&members](const auto& other) { return !members.contains(other.first); });
-  if (gone > 0) {
+  const bool heard = wanted.empty() && !std::exchange(heard_, heard_ || wanted.empty());
+  if (gone > 0 || heard) {
     changed_ = true;
     woken_.NotifyAll();
   }
@@ -217,7 +217,7 @@ absl::Status SchemaWatch::SettleConstraints() {
              !others.empty() && known.size() == others.size());
   rocksdb::WriteBatch batch;
   std::shared_ptr<const v1::Schema> settled = settled_;
-  if (heard && known.size() == others.size()) settled = own.schema;
+  if (heard) settled = own.schema;
   if (settled != settled_)
     State(options_.database).Put(&batch, kStateSettled, settled->SerializeAsString());
   // From now on it stops what it has to. It must do so after a crash as well; if that cannot be

@@ -101,7 +101,7 @@ class SchemaWatch {
   std::string fingerprint_;
   absl::Time next_look_;  // steady
   std::string error_;
-  // This node's tables when constraints were settled, and all other members' were known. As written
+  // This node's tables when constraints were settled, and the others' had been heard of. As written
   // down: what was made while the agent was away, or before it had heard of the others, is new.
   std::shared_ptr<const v1::Schema> settled_;
   UnsettledConstraints kept_;  // as written down
@@ -114,7 +114,7 @@ class SchemaWatch {
   Known own_ ABSL_GUARDED_BY(mu_);
   std::string packed_ ABSL_GUARDED_BY(mu_);
   bool told_ ABSL_GUARDED_BY(mu_) = false;   // the server has own_
-  bool heard_ ABSL_GUARDED_BY(mu_) = false;  // others_ are all other members
+  bool heard_ ABSL_GUARDED_BY(mu_) = false;  // others_ are all that the server knew of once
   std::map<std::string, Known> others_ ABSL_GUARDED_BY(mu_);
   struct Seen {
     absl::Time steady;
