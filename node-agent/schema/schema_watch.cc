@@ -230,6 +230,9 @@ absl::Status SchemaWatch::SettleConstraints() {
   if (now != kept_) State(options_.database).Put(&batch, kStateUnsettled, Serialize(now));
   if (batch.Count() == 0) return absl::OkStatus();
   RETURN_IF_ERROR(options_.database->Write(&batch, /*sync=*/true));
+  if (settled != settled_) {
+    LogInfo("schema", {{"node", options_.node}, {"state", "compared_with_all"}});
+  }
   settled_ = std::move(settled);
   kept_ = std::move(now);
   return absl::OkStatus();

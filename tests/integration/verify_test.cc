@@ -6,9 +6,11 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "bdr/v1/admin.grpc.pb.h"
 #include "tests/harness/load.h"
+#include "tests/harness/temp_folder.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -234,21 +236,28 @@ TEST_F(VerifyTest, ARepairedRowHasTheVersionThatItHasElsewhereAndLosesNoNewerOne
 // that is repaired there must unseat an older one that claims the same value and comes later, as it
 // does elsewhere, even though it holds the value no longer by then.
 TEST_F(VerifyTest, ARepairedRowClaimsItsUniqueValues) {
-  StartCutOff("CREATE TABLE person (id int PRIMARY KEY, email text, note text);");
+  const std::string index = "CREATE UNIQUE INDEX person_email ON person (lower(email))";
+  StartCutOff("CREATE TABLE person (id int PRIMARY KEY, email text, note text);" + index);
   if (HasFatalFailure()) return;
+  for (const char* node : {"n1", "n2", "n3"}) {
+    ASSERT_OK(harness::WaitFor("the constraint counts", kDeadline, [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const std::string log, harness::ReadFile(cluster_->agent_log(node)));
+      return absl::StrContains(log, "state=compared_with_all");
+    }));
+  }
   // Without the constraint n2 keeps no claims. Nobody hears that it lacks it, or none would count.
   ASSERT_OK(cluster_->server().Terminate());
-  const auto make_index = [&](const char* node) {
-    ASSERT_OK(cluster_->agent(node).Terminate());
-    BDR_EXEC(node, "CREATE UNIQUE INDEX person_email ON person (lower(email))");
-    ASSERT_NO_FATAL_FAILURE(StartAgent(node));
+  const auto restart_with = [&](const std::string& sql) {
+    ASSERT_OK(cluster_->agent("n2").Terminate());
+    BDR_EXEC("n2", sql);
+    ASSERT_NO_FATAL_FAILURE(StartAgent("n2"));
   };
-  for (const char* node : {"n1", "n3"}) ASSERT_NO_FATAL_FAILURE(make_index(node));
+  ASSERT_NO_FATAL_FAILURE(restart_with("DROP INDEX person_email"));
   BDR_EXEC("n3", "INSERT INTO person VALUES (3, 'Ann', 'older')");
   BDR_EXEC("n1", "INSERT INTO person VALUES (1, 'ann', 'newer')");
   ASSERT_OK(cluster_->WaitForValue("n2", "SELECT count(*) FROM person", "1", kDeadline));
   BDR_EXEC("n2", BehindTheBack("UPDATE person SET note = 'wrong'"));
-  ASSERT_NO_FATAL_FAILURE(make_index("n2"));
+  ASSERT_NO_FATAL_FAILURE(restart_with(index));
   EXPECT_EQ(RepairOn("n2", "person", ImageOn("n1", "person", "1"), ImageOn("n2", "person", "1")),
             v1::RepairRowsResponse::DONE);
   BDR_EXEC("n1", "UPDATE person SET email = 'bob' WHERE id = 1");
