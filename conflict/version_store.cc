@@ -118,8 +118,8 @@ std::string VersionKey(uint32_t table_oid, absl::string_view canonical_key) {
   return key;
 }
 
-std::string RaisedByXidKey(uint32_t table_oid, uint32_t xid) {
-  return VersionKey(table_oid, absl::StrCat("raised by ", xid));
+std::string MadeUpKey(uint32_t table_oid, int64_t commit_us) {
+  return VersionKey(table_oid, absl::StrCat("made up ", commit_us));
 }
 
 std::string RaisedKey(uint32_t table_oid, int64_t commit_us) {

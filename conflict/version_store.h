@@ -41,8 +41,9 @@ std::string VersionKey(uint32_t table_oid, absl::string_view canonical_key);
 // Of a table without a key, whose rows have no versions: the stamp of the own transaction that
 // inserted into it and committed at `commit_us`, if that is later.
 std::string RaisedKey(uint32_t table_oid, int64_t commit_us);
-// The same of rows whose commit time another tool made up: they show by which transaction they are.
-std::string RaisedByXidKey(uint32_t table_oid, uint32_t xid);
+// The same of rows whose commit time another tool made up. Its transactions are told apart by that
+// time: a row's xmin may be that of a subtransaction.
+std::string MadeUpKey(uint32_t table_oid, int64_t commit_us);
 
 std::string EncodeVersion(const Version& version);
 // Unset if `data` is not what EncodeVersion() gives.

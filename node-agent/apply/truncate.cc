@@ -149,30 +149,30 @@ absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable&
   const std::string older =
       absl::StrCat(" WHERE (c.roident <> 0 OR c.time <= ", TimeSql(truncate.stamp.time_us),
                    ") AND c.roident <> ALL (", ours, ")");
-  std::string uncaptured;
-  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT count(*) FROM ", table.Only(), kWithCommit,
-                                           older, " AND NOT (", Captured(), ")"),
-                              [&uncaptured](const Result& result) {
-                                uncaptured = std::string(result.value(0, 0));
-                                return absl::OkStatus();
-                              }));
-  RETURN_IF_ERROR(pipe_->Finish());
+  // While an old transaction is open, its xid does not tell of those that have ended since. So they
+  // are named one by one: what was there at an attempt before, and was waited for since, is
+  // captured.
   const uint32_t oid = table.table().oid;
-  // While an old transaction is open, xids do not tell: as many as at an attempt before are the
-  // same. A transaction may truncate a table twice, each time with what the first has left: so the
-  // number is part of the name.
-  const std::string name = conflict::VersionKey(oid, uncaptured);
-  if (uncaptured != "0" && !found_before_->contains(name)) {
-    must_wait_[name] = uncaptured;
-    return absl::OkStatus();
-  }
+  RETURN_IF_ERROR(pipe_->Exec(
+      absl::StrCat("SELECT DISTINCT t.xmin::pg_catalog.text FROM ", table.Only(), kWithCommit,
+                   older, " AND NOT (", Captured(), ")"),
+      [this, oid](const Result& result) {
+        for (int row = 0; row < result.rows(); ++row) {
+          const std::string xid(result.value(row, 0));
+          const std::string name = conflict::VersionKey(oid, absl::StrCat("written by ", xid));
+          if (!found_before_->contains(name)) must_wait_[name] = xid;
+        }
+        return absl::OkStatus();
+      }));
+  RETURN_IF_ERROR(pipe_->Finish());
+  if (!must_wait_.empty()) return absl::OkStatus();
   std::vector<int64_t> times;
-  std::vector<int64_t> xids;
+  std::vector<int64_t> made_up;
   const auto read_into = [](std::vector<int64_t>* numbers) {
     return [numbers](const Result& result) -> absl::Status {
       for (int row = 0; row < result.rows(); ++row) {
         if (!absl::SimpleAtoi(result.value(row, 0), &numbers->emplace_back())) {
-          return absl::InternalError("a commit time or xid is not a number");
+          return absl::InternalError("a commit time is not a number");
         }
       }
       return absl::OkStatus();
@@ -183,15 +183,14 @@ absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable&
                    table.Only(), kWithCommit, older, " AND c.roident = 0 AND c.time >= ",
                    TimeSql(truncate.stamp.time_us - options_.largest_raise_us)),
       read_into(&times)));
-  RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("SELECT DISTINCT t.xmin::pg_catalog.text FROM ",
-                                           table.Only(), kWithCommit, " WHERE ", ForeignTime(ours)),
-                              read_into(&xids)));
+  RETURN_IF_ERROR(pipe_->Exec(
+      absl::StrCat("SELECT DISTINCT (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 FROM ",
+                   table.Only(), kWithCommit, " WHERE ", ForeignTime(ours)),
+      read_into(&made_up)));
   RETURN_IF_ERROR(pipe_->Finish());
   std::vector<std::string> keys;
   for (const int64_t time_us : times) keys.push_back(conflict::RaisedKey(oid, time_us));
-  for (const int64_t xid : xids) {
-    keys.push_back(conflict::RaisedByXidKey(oid, static_cast<uint32_t>(xid)));
-  }
+  for (const int64_t time_us : made_up) keys.push_back(conflict::MadeUpKey(oid, time_us));
   ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> stamps,
                    versions_->Get(keys, group_end_));
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -199,7 +198,7 @@ absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable&
     if (i < times.size()) {
       raised_[oid].push_back(times[i]);
     } else {
-      newer_xids_[oid].push_back(xids[i - times.size()]);
+      newer_made_up_[oid].push_back(made_up[i - times.size()]);
     }
   }
   return absl::OkStatus();
@@ -232,16 +231,16 @@ std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& 
   for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
   std::vector<NodeId> nodes(largest + 1, options_.own_node);
   for (const auto& [roident, node] : options_.node_of_roident) nodes[roident] = node;
-  const auto newer = newer_xids_.find(table.table().oid);
-  const std::string by_xid =
-      newer == newer_xids_.end()
+  const auto newer = newer_made_up_.find(table.table().oid);
+  const std::string by_stamp =
+      newer == newer_made_up_.end()
           ? "false"
-          : absl::StrCat("t.xmin::pg_catalog.text = ANY ('{", absl::StrJoin(newer->second, ","),
-                         "}'::pg_catalog.text[])");
+          : absl::StrCat("(EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 = ANY ('{",
+                         absl::StrJoin(newer->second, ","), "}'::pg_catalog.int8[])");
   return absl::StrCat("(NOT ", kOwn, " AND CASE WHEN ",
                       options_.merges_own ? "false" : ForeignTime(Origins(options_, true)),
-                      " THEN ", by_xid, " ELSE COALESCE(", written_here, raised, "c.time > ", time,
-                      " OR (c.time = ", time, " AND ('{", absl::StrJoin(nodes, ","),
+                      " THEN ", by_stamp, " ELSE COALESCE(", written_here, raised, "c.time > ",
+                      time, " OR (c.time = ", time, " AND ('{", absl::StrJoin(nodes, ","),
                       "}'::pg_catalog.int4[])", kPlace, " > ", truncate.stamp.node, "), ",
                       options_.merges_own ? "true" : "false", ") END)");
 }

@@ -73,7 +73,7 @@ class Truncater {
   // By table: commit times (µs) of local rows without a key whose stamps are later than the
   // truncate's.
   absl::flat_hash_map<uint32_t, std::vector<int64_t>> raised_;
-  absl::flat_hash_map<uint32_t, std::vector<int64_t>> newer_xids_;  // by tables, of rows c
+  absl::flat_hash_map<uint32_t, std::vector<int64_t>> newer_made_up_;  // by other tools
   uint64_t conflicts_ = 0;
 };
 

@@ -263,7 +263,7 @@ void BlockWriter::PutRaised(uint32_t table_oid) {
     return;
   }
   versions_->Put(&batch_,
-                 commit_.foreign ? conflict::RaisedByXidKey(table_oid, commit_.xid)
+                 commit_.foreign ? conflict::MadeUpKey(table_oid, commit_.commit_us)
                                  : conflict::RaisedKey(table_oid, commit_.commit_us),
                  {.stamp = current_.stamp,
                   .origin = options_.own,

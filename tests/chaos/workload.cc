@@ -1,5 +1,6 @@
 #include "tests/chaos/workload.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -58,7 +59,7 @@ class Workload::User {
                     .writes = {},
                     .truncated = {},
                     .added = {}};
-    const bool foreign = random_.OneIn(6) && BecomeForeign();
+    const bool foreign = MayBeForeign() && random_.OneIn(6) && BecomeForeign();
     absl::Status status = client_.Exec("BEGIN").status();
     if (status.ok() && foreign) status = MakeUpTime();
     if (status.ok()) status = Statements();
@@ -75,6 +76,12 @@ class Workload::User {
     // Not acknowledged, it may have been committed all the same: chaos_txn tells.
     journal_->Add(std::move(transaction_));
     return status;
+  }
+
+  // What such a tool leaves in tables without a key goes by times that it must not use twice.
+  bool MayBeForeign() const {
+    return std::none_of(plan_.tables.begin(), plan_.tables.end(),
+                        [](const TableSpec& table) { return table.kind == TableKind::kLog; });
   }
 
   // As another tool that replicates into this node, under an origin of its own. One session at a
