@@ -371,6 +371,7 @@ absl::Status Agent::StartDataPath() {
                     .group_max_bytes = static_cast<size_t>(config_.apply_group_max_bytes),
                     .group_max_time = config_.apply_group_max_time,
                     .puts_aside = config_.on_apply_error == "dead_letter",
+                    .forwards_foreign_origins = config_.forward_foreign_origins,
                     .stall_warning = config_.apply_stall_warning},
           .own_changes = own_changes_.get(),
           .replay_after = merged,

@@ -57,6 +57,20 @@ bool IsCollision(const absl::Status& status) {
   return sqlstate == "23505" || sqlstate == "23P01";
 }
 
+// What will be said of the change whenever it is tried: what it names is gone, or has become
+// another thing. Not a full disk, a right that was taken away, or whatever else lies in the server.
+bool IsForGood(const absl::Status& status) {
+  const std::string sqlstate = postgres::Sqlstate(status);
+  if (sqlstate.empty()) {
+    return absl::IsNotFound(status) || absl::IsFailedPrecondition(status) ||
+           absl::IsInvalidArgument(status);
+  }
+  constexpr absl::string_view kInsufficientPrivilege = "42501";
+  if (sqlstate == kInsufficientPrivilege) return false;
+  const absl::string_view klass = absl::string_view(sqlstate).substr(0, 2);
+  return klass == "42" || klass == "22" || klass == "23";
+}
+
 bool RefusedSchema(absl::string_view schema) {
   return schema == "bdr" || schema == "information_schema" || absl::StartsWith(schema, "pg_");
 }
@@ -113,20 +127,6 @@ void Applier::Start() {
     ended_ = true;
     woken_.NotifyAll();
   });
-}
-
-// What will be said of the change whenever it is tried: what it names is gone, or has become
-// another thing. Not a full disk, a right that was taken away, or whatever else lies in the server.
-bool IsForGood(const absl::Status& status) {
-  const std::string sqlstate = postgres::Sqlstate(status);
-  if (sqlstate.empty()) {
-    return absl::IsNotFound(status) || absl::IsFailedPrecondition(status) ||
-           absl::IsInvalidArgument(status);
-  }
-  constexpr absl::string_view kInsufficientPrivilege = "42501";
-  if (sqlstate == kInsufficientPrivilege) return false;
-  const absl::string_view klass = absl::string_view(sqlstate).substr(0, 2);
-  return klass == "42" || klass == "22" || klass == "23";
 }
 
 // A statement may wait for a user's lock: it is cancelled, again and again, since another may be
@@ -330,6 +330,7 @@ absl::Status Applier::ReadOrigins() {
   executor_options_.origin = origin_;
   executor_options_.own_node = parts_.progress->own().node;
   executor_options_.merges_own = merges_own();
+  executor_options_.forwards_foreign_origins = options_.forwards_foreign_origins;
   executor_options_.locks = &locks_;
   executor_options_.is_pending = [this](const conflict::Version& version) {
     if (version.origin.node == parts_.progress->own().node) return false;

@@ -74,6 +74,7 @@ struct ApplyOptions {
   size_t group_max_bytes = 4 << 20;
   absl::Duration group_max_time = absl::Milliseconds(200);
   bool puts_aside = false;  // what cannot be applied, rather than stop
+  bool forwards_foreign_origins = false;
   // Without progress for that long, while changes wait, status warns and tells what is being done.
   absl::Duration stall_warning = absl::Seconds(30);
   Histogram group_transactions = {};  // of each group: how many transactions

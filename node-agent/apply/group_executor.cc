@@ -828,10 +828,11 @@ absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
             : absl::StrCat(
                   "pg_catalog.pg_xact_commit_timestamp(t.xmin) > "
                   "('epoch'::pg_catalog.timestamptz + ",
-                  truncate.stamp.time_us,
-                  " * '1 microsecond'::pg_catalog.interval) AND "
+                  truncate.stamp.time_us, " * '1 microsecond'::pg_catalog.interval)",
                   // Of others the time tells nothing, and the history brings back what is newer.
-                  "(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = 0");
+                  options_.forwards_foreign_origins
+                      ? " AND (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = 0"
+                      : "");
     RETURN_IF_ERROR(options_.locks->QueueTableLock(pipe_, table->Only(),
                                                    table->table().DisplayName(), table->table().oid,
                                                    "ACCESS EXCLUSIVE"));

@@ -42,6 +42,9 @@ struct ExecutorOptions {
   bool merges_own = false;  // they are this node's own, merged once more
   // PostgreSQL's ids of our replication origins.
   absl::flat_hash_map<uint32_t, NodeId> node_of_roident;
+  // What other tools' origins write here is captured: the store knows it, whatever its commit
+  // times. If not, nobody else has such rows, and their times are all that is known of them.
+  bool forwards_foreign_origins = false;
   // A local row's commit time may be this much below its stamp.
   int64_t largest_raise_us = 0;
   // Transactions before this one had ended when capture was last waited for; "" if it was not.

@@ -31,11 +31,6 @@ constexpr char kWithCommit[] =
 constexpr char kOwn[] = "t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid";
 constexpr char kPlace[] = "[COALESCE(c.roident::pg_catalog.int8::pg_catalog.int4, 0) + 1]";
 
-// Of rows c: written here, under another tool's replication origin, which made the time up.
-std::string ForeignTime(const std::string& ours) {
-  return absl::StrCat("COALESCE(c.roident <> 0 AND c.roident <> ALL (", ours, "), false)");
-}
-
 std::string TimeSql(int64_t time_us) {
   if (time_us == INT64_MAX) return "'infinity'::pg_catalog.timestamptz";
   return absl::StrCat("('epoch'::pg_catalog.timestamptz + ", time_us,
@@ -134,6 +129,14 @@ absl::Status Truncater::Lock(const TruncateOp& truncate) {
   return pipe_->Finish();
 }
 
+// Of rows c: written here, under another tool's replication origin, which gave them any time it
+// liked.
+std::string Truncater::TimeIsMadeUp() const {
+  if (!options_.forwards_foreign_origins) return "false";
+  return absl::StrCat("COALESCE(c.roident <> 0 AND c.roident <> ALL (", Origins(options_, true),
+                      "), false)");
+}
+
 // Of rows t: their transactions had ended when capture was last waited for. A row that was frozen
 // long ago may show an xid of another age; such are waited for one by one.
 std::string Truncater::Captured() const {
@@ -145,10 +148,9 @@ std::string Truncater::Captured() const {
 // Local rows without a key which look older than the truncate, though they are newer.
 absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable& table) {
   if (table.table().has_key || options_.merges_own) return absl::OkStatus();
-  const std::string ours = Origins(options_, true);
   const std::string older =
-      absl::StrCat(" WHERE (c.roident <> 0 OR c.time <= ", TimeSql(truncate.stamp.time_us),
-                   ") AND c.roident <> ALL (", ours, ")");
+      absl::StrCat(" WHERE (", TimeIsMadeUp(), " OR c.time <= ", TimeSql(truncate.stamp.time_us),
+                   ") AND c.roident <> ALL (", Origins(options_, true), ")");
   // While an old transaction is open, its xid does not tell of those that have ended since. So they
   // are named one by one: what was there at an attempt before, and was waited for since, is
   // captured.
@@ -180,12 +182,12 @@ absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable&
   };
   RETURN_IF_ERROR(pipe_->Exec(
       absl::StrCat("SELECT DISTINCT (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 FROM ",
-                   table.Only(), kWithCommit, older, " AND c.roident = 0 AND c.time >= ",
-                   TimeSql(truncate.stamp.time_us - options_.largest_raise_us)),
+                   table.Only(), kWithCommit, older, " AND NOT ", TimeIsMadeUp(),
+                   " AND c.time >= ", TimeSql(truncate.stamp.time_us - options_.largest_raise_us)),
       read_into(&times)));
   RETURN_IF_ERROR(pipe_->Exec(
       absl::StrCat("SELECT DISTINCT (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 FROM ",
-                   table.Only(), kWithCommit, " WHERE ", ForeignTime(ours)),
+                   table.Only(), kWithCommit, " WHERE ", TimeIsMadeUp()),
       read_into(&made_up)));
   RETURN_IF_ERROR(pipe_->Finish());
   std::vector<std::string> keys;
@@ -215,9 +217,9 @@ std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& 
       options_.merges_own ? absl::StrCat("c.roident <> ALL (", Origins(options_, false), ") OR ")
                           : "";
   if (table.table().has_key) {
-    return absl::StrCat("(NOT ", kOwn, " AND (c.time IS NULL OR ", written_here,
-                        ForeignTime(Origins(options_, true)), " OR c.time >= ",
-                        TimeSql(truncate.stamp.time_us - options_.largest_raise_us), "))");
+    return absl::StrCat(
+        "(NOT ", kOwn, " AND (c.time IS NULL OR ", written_here, TimeIsMadeUp(),
+        " OR c.time >= ", TimeSql(truncate.stamp.time_us - options_.largest_raise_us), "))");
   }
   std::string raised;
   if (const auto found = raised_.find(table.table().oid); found != raised_.end()) {
@@ -237,12 +239,11 @@ std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& 
           ? "false"
           : absl::StrCat("(EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8 = ANY ('{",
                          absl::StrJoin(newer->second, ","), "}'::pg_catalog.int8[])");
-  return absl::StrCat("(NOT ", kOwn, " AND CASE WHEN ",
-                      options_.merges_own ? "false" : ForeignTime(Origins(options_, true)),
-                      " THEN ", by_stamp, " ELSE COALESCE(", written_here, raised, "c.time > ",
-                      time, " OR (c.time = ", time, " AND ('{", absl::StrJoin(nodes, ","),
-                      "}'::pg_catalog.int4[])", kPlace, " > ", truncate.stamp.node, "), ",
-                      options_.merges_own ? "true" : "false", ") END)");
+  return absl::StrCat(
+      "(NOT ", kOwn, " AND CASE WHEN ", options_.merges_own ? "false" : TimeIsMadeUp(), " THEN ",
+      by_stamp, " ELSE COALESCE(", written_here, raised, "c.time > ", time, " OR (c.time = ", time,
+      " AND ('{", absl::StrJoin(nodes, ","), "}'::pg_catalog.int4[])", kPlace, " > ",
+      truncate.stamp.node, "), ", options_.merges_own ? "true" : "false", ") END)");
 }
 
 std::string Truncater::SeenArray(const TruncateOp& truncate) const {
@@ -384,7 +385,9 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
         absl::SimpleAtoi(rows.value(i, after_key + 2), &roident)) {
       const auto writer = options_.node_of_roident.find(roident);
       met.local_writer = writer == options_.node_of_roident.end();
-      if (HasForeignTime(roident, options_.node_of_roident)) met.time_us.reset();
+      if (options_.forwards_foreign_origins && HasForeignTime(roident, options_.node_of_roident)) {
+        met.time_us.reset();
+      }
       // Of one that was repaired the store tells what it is.
       met.applied = !met.local_writer && writer->second != 0;
     }

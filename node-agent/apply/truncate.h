@@ -50,6 +50,7 @@ class Truncater {
     int64_t unseen = 0;              // by the truncate's origin, as far as commit times tell
   };
   absl::Status Lock(const TruncateOp& truncate);
+  std::string TimeIsMadeUp() const;
   std::string Captured() const;
   absl::Status FindRaised(const TruncateOp& truncate, const BoundTable& table);
   absl::Status Survey(const TruncateOp& truncate, std::vector<Met>* met);

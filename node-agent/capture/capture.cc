@@ -151,7 +151,7 @@ class Capture::Session {
   enum class Writer { kUser, kForeign, kRemote };
   absl::StatusOr<Writer> WriterOf(uint32_t xid);
   bool StaysHere(absl::string_view origin);
-  int64_t NowByServer() const;
+  int64_t NoEarlierThan(Lsn commit) const;
   absl::Status TakeStreamedRelations(uint32_t xid);
   absl::Status WriteSpooled(const CapturedCommit& committed, const TransactionHeader& header);
   TransactionHeader MakeHeader(Lsn commit_lsn, Lsn end_lsn, int64_t commit_time_us);
@@ -644,11 +644,11 @@ absl::Status Capture::Session::Commit(const postgres::CommitMessage& commit) {
   if (!changes_.empty() && commit.end_lsn > start_) {
     RETURN_IF_ERROR(LookUpRelationsAgain());
     if (!writer_->has_unpublished()) unpublished_since_ = SteadyNow();
-    RETURN_IF_ERROR(
-        writer_->Begin(MakeHeader(commit.commit_lsn, commit.end_lsn,
-                                  foreign_ ? NowByServer() : commit.commit_time_us),
-                       {.xid = begin_.xid, .commit_us = commit.commit_time_us, .foreign = foreign_},
-                       pending_.size()));
+    RETURN_IF_ERROR(writer_->Begin(
+        MakeHeader(commit.commit_lsn, commit.end_lsn,
+                   foreign_ ? NoEarlierThan(commit.commit_lsn) : commit.commit_time_us),
+        {.xid = begin_.xid, .commit_us = commit.commit_time_us, .foreign = foreign_},
+        pending_.size()));
     RETURN_IF_ERROR(WritePending());
     RETURN_IF_ERROR(writer_->End());
   }
@@ -767,10 +767,14 @@ bool Capture::Session::StaysHere(absl::string_view origin) {
   return true;
 }
 
-// The commit time of what another tool wrote is whatever that tool says.
-int64_t Capture::Session::NowByServer() const {
-  const int64_t now_us = parts_.progress->ServerClock();
-  return now_us != 0 ? now_us : absl::ToUnixMicros(absl::Now());
+// The commit time of what another tool wrote is whatever that tool says. Its true time is not below
+// that of what lies before it in the WAL, and capture may be far behind: by a later time the stamps
+// of all that users committed meanwhile would be raised.
+int64_t Capture::Session::NoEarlierThan(Lsn commit) const {
+  const int64_t before_us = parts_.clock->Floor() + 1;
+  MutexLock lock(&capture_->mu_);
+  const Pulse& pulse = capture_->pulse_;
+  return pulse.insert_lsn <= commit ? std::max(before_us, pulse.clock_us) : before_us;
 }
 
 absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit,
@@ -778,10 +782,10 @@ absl::Status Capture::Session::CommitSpooled(uint32_t xid, const postgres::Commi
   if (!spool_.IsRemote(xid) && commit.end_lsn > start_) {
     if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
     unpublished_since_ = SteadyNow();
-    RETURN_IF_ERROR(
-        WriteSpooled({.xid = xid, .commit_us = commit.commit_time_us, .foreign = foreign},
-                     MakeHeader(commit.commit_lsn, commit.end_lsn,
-                                foreign ? NowByServer() : commit.commit_time_us)));
+    RETURN_IF_ERROR(WriteSpooled(
+        {.xid = xid, .commit_us = commit.commit_time_us, .foreign = foreign},
+        MakeHeader(commit.commit_lsn, commit.end_lsn,
+                   foreign ? NoEarlierThan(commit.commit_lsn) : commit.commit_time_us)));
   }
   RETURN_IF_ERROR(spool_.Forget(xid));
   RETURN_IF_ERROR(TakeStreamedRelations(xid));
