@@ -86,10 +86,10 @@ absl::Status GroupExecutor::Run(GroupPlan& plan,
   return absl::OkStatus();
 }
 
-// PostgreSQL reads a statement's rows by their type as it is then, and only afterwards waits for
-// the table. An ALTER TABLE that ends in between leaves it with rows of another shape than it takes
-// them for, and that server process dies, which takes all sessions of the server with it. So the
-// tables are locked before rows are sent: from then on they stay as they are.
+// Rows are sent as values of the table's row type, and read before the plan waits for the table. If
+// that type could change in between, the server process would take them apart by a shape that they
+// do not have. It was never caught doing so, but a process that died beside an ALTER TABLE ... TYPE
+// is what that would look like; a table that is locked first cannot change.
 absl::Status GroupExecutor::LockTables(GroupPlan& plan) {
   std::map<uint32_t, const BoundTable*> tables;
   for (const Segment& segment : plan.segments()) {
