@@ -147,7 +147,7 @@ class Capture::Session {
   absl::Status SpillPending();
   absl::Status LookUpRelationsAgain();
   absl::Status CommitSpooled(uint32_t xid, const postgres::CommitMessage& commit, bool foreign);
-  // Whether a streamed transaction, committed by now, is one of another origin.
+  // Of a streamed transaction that is committed by now.
   enum class Writer { kUser, kForeign, kRemote };
   absl::StatusOr<Writer> WriterOf(uint32_t xid);
   bool StaysHere(absl::string_view origin);
