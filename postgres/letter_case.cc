@@ -23,11 +23,13 @@ SELECT CASE WHEN d.datlocprovider = 'c' AND pg_catalog.pg_encoding_to_char(d.enc
                    pg_catalog.pg_collation_actual_version('pg_catalog."default"'::pg_catalog.regcollation)) ELSE '' END
   FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())";
 
-// Letters that are no others' lower case, with what they become. The rest stays as it is.
+// Letters that are no others' lower case, with what they become. The rest stays as it is: beyond
+// Unicode's planes 0 and 1 lie ideographs and such, which have no case, and a million calls of
+// lower() take a server half a second.
 constexpr char kLettersSql[] = R"(
 SELECT pg_catalog.string_agg(c || '>' || pg_catalog.ascii(l), ',')
   FROM (SELECT c, pg_catalog.lower(pg_catalog.chr(c) COLLATE pg_catalog."default") AS l
-          FROM pg_catalog.generate_series(1, 1114111) AS c
+          FROM pg_catalog.generate_series(1, 131071) AS c
          WHERE c NOT BETWEEN 55296 AND 57343) AS letters
  WHERE l COLLATE pg_catalog."C" <> pg_catalog.chr(c))";
 

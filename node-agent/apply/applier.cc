@@ -1213,7 +1213,9 @@ absl::Status Applier::RefreshSettings() {
                             .merges_own = merges_own(),
                             .node_of_roident = &executor_options_.node_of_roident,
                             .stable_us = parts_.progress->StableTime()};
-  return std::exchange(unbound_, false) ? pipe_->ForgetStatements() : absl::OkStatus();
+  // Versions come back from the change log before there is a session: a new one has no statements.
+  if (!std::exchange(unbound_, false) || pipe_ == nullptr) return absl::OkStatus();
+  return pipe_->ForgetStatements();
 }
 
 absl::Status Applier::QueueBegin(int64_t newest_us) {

@@ -29,9 +29,10 @@ struct Loss {
 };
 
 absl::Status Write(harness::Cluster& cluster, const std::string& node, int from, int rows = 20) {
+  ASSIGN_OR_RETURN(const auto user, cluster.Connect(node));
   for (int i = 0; i < rows; ++i) {
     RETURN_IF_ERROR(
-        cluster.Exec(node, absl::StrCat("INSERT INTO story VALUES (", from + i, ", 'n1')")));
+        user->Exec(absl::StrCat("INSERT INTO story VALUES (", from + i, ", 'n1')")).status());
   }
   return absl::OkStatus();
 }

@@ -94,6 +94,37 @@ absl::Status WaitFor(const std::string& what, absl::Duration deadline,
   }
 }
 
+// Sessions for looking again and again, one per node: a new one for each look costs the server a
+// process, more than most looks. Thread-safe for different nodes.
+class Cluster::Looks {
+ public:
+  explicit Looks(const Cluster* cluster) : cluster_(*cluster) {}
+
+  // Valid until Forget().
+  absl::StatusOr<postgres::Connection*> On(const std::string& node) {
+    std::unique_ptr<postgres::Connection>* session = nullptr;
+    {
+      MutexLock lock(&mu_);
+      session = &sessions_[node];
+    }
+    if (*session == nullptr) {
+      ASSIGN_OR_RETURN(*session, cluster_.Connect(node));
+    }
+    return session->get();
+  }
+
+  // After a failure: the server may have been started anew.
+  void Forget() {
+    MutexLock lock(&mu_);
+    sessions_.clear();
+  }
+
+ private:
+  const Cluster& cluster_;
+  Mutex mu_;
+  std::map<std::string, std::unique_ptr<postgres::Connection>> sessions_ ABSL_GUARDED_BY(mu_);
+};
+
 Cluster::Cluster(ClusterOptions options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(ClusterOptions options) {
@@ -425,9 +456,19 @@ absl::StatusOr<std::string> Cluster::QueryValue(absl::string_view node,
 absl::Status Cluster::WaitForValue(absl::string_view node, const std::string& sql,
                                    absl::string_view value, absl::Duration deadline) const {
   std::string last;
+  Looks looks(this);
+  const auto look = [&]() -> absl::StatusOr<std::string> {
+    ASSIGN_OR_RETURN(postgres::Connection* const session, looks.On(std::string(node)));
+    return session->QueryValue(sql);
+  };
   const absl::Status status = WaitFor(absl::StrCat("on \"", node, "\": ", sql, " = ", value),
                                       deadline, [&]() -> absl::StatusOr<bool> {
-                                        ASSIGN_OR_RETURN(last, QueryValue(node, sql));
+                                        absl::StatusOr<std::string> seen = look();
+                                        if (!seen.ok()) {
+                                          looks.Forget();
+                                          return seen.status();
+                                        }
+                                        last = *std::move(seen);
                                         return last == value;
                                       });
   if (status.ok()) return status;
@@ -436,7 +477,13 @@ absl::Status Cluster::WaitForValue(absl::string_view node, const std::string& sq
 
 absl::StatusOr<std::map<std::string, TableContent>> Cluster::Contents(
     absl::string_view node) const {
-  ASSIGN_OR_RETURN(const auto connection, Connect(node));
+  Looks looks(this);
+  return Contents(looks, std::string(node));
+}
+
+absl::StatusOr<std::map<std::string, TableContent>> Cluster::Contents(
+    Looks& looks, const std::string& node) const {
+  ASSIGN_OR_RETURN(postgres::Connection* const connection, looks.On(node));
   ASSIGN_OR_RETURN(const postgres::Result tables, connection->Exec(kTablesSql));
   std::map<std::string, TableContent> contents;
   for (int i = 0; i < tables.rows(); ++i) {
@@ -453,7 +500,7 @@ absl::StatusOr<std::map<std::string, TableContent>> Cluster::Contents(
   return contents;
 }
 
-absl::StatusOr<std::string> Cluster::DescribeDifference(const std::string& table,
+absl::StatusOr<std::string> Cluster::DescribeDifference(Looks& looks, const std::string& table,
                                                         const std::string& columns,
                                                         const std::string& one,
                                                         const std::string& other) const {
@@ -461,7 +508,7 @@ absl::StatusOr<std::string> Cluster::DescribeDifference(const std::string& table
   std::multiset<std::string> rows[2];
   const std::string* nodes[2] = {&one, &other};
   for (int side = 0; side < 2; ++side) {
-    ASSIGN_OR_RETURN(const auto connection, Connect(*nodes[side]));
+    ASSIGN_OR_RETURN(postgres::Connection* const connection, looks.On(*nodes[side]));
     ASSIGN_OR_RETURN(const postgres::Result result, connection->Exec(sql));
     for (int i = 0; i < result.rows(); ++i) rows[side].emplace(result.value(i, 0));
   }
@@ -480,12 +527,17 @@ absl::StatusOr<std::string> Cluster::DescribeDifference(const std::string& table
   return text;
 }
 
-absl::StatusOr<std::string> Cluster::DiffNodes(std::vector<std::string> wanted) const {
-  if (wanted.empty()) wanted = names();
+absl::StatusOr<std::string> Cluster::DiffNodes(std::vector<std::string> nodes) const {
+  Looks looks(this);
+  return DiffNodes(looks, nodes.empty() ? names() : nodes);
+}
+
+absl::StatusOr<std::string> Cluster::DiffNodes(Looks& looks,
+                                               const std::vector<std::string>& wanted) const {
   std::vector<absl::StatusOr<std::map<std::string, TableContent>>> contents(
       wanted.size(), absl::UnknownError("not read"));
   RETURN_IF_ERROR(InParallel(wanted.size(), [&](size_t i) {
-    contents[i] = Contents(wanted[i]);
+    contents[i] = Contents(looks, wanted[i]);
     return contents[i].status();
   }));
   std::set<std::string> tables;
@@ -509,7 +561,7 @@ absl::StatusOr<std::string> Cluster::DiffNodes(std::vector<std::string> wanted) 
                       " has ", b.rows, "\n");
       if (a.columns == b.columns && std::max(a.rows, b.rows) <= kMostRowsToName) {
         ASSIGN_OR_RETURN(const std::string rows,
-                         DescribeDifference(table, a.columns, wanted[0], wanted[i]));
+                         DescribeDifference(looks, table, a.columns, wanted[0], wanted[i]));
         text += rows;
       }
     }
@@ -517,7 +569,7 @@ absl::StatusOr<std::string> Cluster::DiffNodes(std::vector<std::string> wanted) 
   return text;
 }
 
-absl::Status Cluster::WaitForMarkers(const std::vector<std::string>& nodes,
+absl::Status Cluster::WaitForMarkers(Looks& looks, const std::vector<std::string>& nodes,
                                      absl::Time until) const {
   int64_t marker = 0;
   {
@@ -526,17 +578,19 @@ absl::Status Cluster::WaitForMarkers(const std::vector<std::string>& nodes,
   }
   // Changes of one origin arrive in order: who shows the marker shows all that came before it.
   for (const std::string& node : nodes) {
+    ASSIGN_OR_RETURN(postgres::Connection* const session, looks.On(node));
     RETURN_IF_ERROR(
-        Exec(node, absl::StrCat("INSERT INTO harness.marker VALUES ('", node, "', ", marker, ")")));
+        session
+            ->Exec(absl::StrCat("INSERT INTO harness.marker VALUES ('", node, "', ", marker, ")"))
+            .status());
   }
   for (const std::string& node : nodes) {
     const std::string sql = absl::StrCat(
         "SELECT coalesce(string_agg(node, ' ' ORDER BY node), '') FROM harness.marker WHERE n = ",
         marker);
-    absl::StatusOr<std::unique_ptr<postgres::Connection>> connection = Connect(node);
+    ASSIGN_OR_RETURN(postgres::Connection* const session, looks.On(node));
     for (;;) {
-      RETURN_IF_ERROR(connection.status());
-      ASSIGN_OR_RETURN(const std::string seen, (*connection)->QueryValue(sql));
+      ASSIGN_OR_RETURN(const std::string seen, session->QueryValue(sql));
       bool all = true;
       for (const std::string& name : nodes) {
         all = all &&
@@ -558,12 +612,13 @@ absl::Status Cluster::WaitUntilConverged(absl::Duration deadline,
   if (nodes.empty()) nodes = names();
   const absl::Time until = absl::Now() + deadline;
   std::string reason;
+  Looks looks(this);
   // Twice: what the first round finds equal might still be on its way to become different.
   for (int equal = 0; equal < 2;) {
     // A round that the deadline ends is told beside what the one before it found.
-    const absl::Status arrived = WaitForMarkers(nodes, until);
+    const absl::Status arrived = WaitForMarkers(looks, nodes, until);
     if (arrived.ok()) {
-      const absl::StatusOr<std::string> difference = DiffNodes(nodes);
+      const absl::StatusOr<std::string> difference = DiffNodes(looks, nodes);
       reason = difference.ok() ? *difference : std::string(difference.status().message());
     } else {
       absl::StrAppend(&reason, reason.empty() ? "" : "; ", arrived.message());
@@ -573,6 +628,7 @@ absl::Status Cluster::WaitUntilConverged(absl::Duration deadline,
       continue;
     }
     equal = 0;
+    looks.Forget();
     if (absl::Now() > until) {
       const absl::StatusOr<ProgramResult> status = Bdrctl({"status"});
       for (const std::string& node : nodes) {

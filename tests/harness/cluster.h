@@ -167,10 +167,15 @@ class Cluster {
   std::string Security(absl::string_view name) const;
   std::string NameOfClient(int client_port, int proxy_port) const;
   Node& Find(absl::string_view name) const;
-  absl::StatusOr<std::string> DescribeDifference(const std::string& table,
+  class Looks;
+  absl::StatusOr<std::map<std::string, TableContent>> Contents(Looks& looks,
+                                                               const std::string& node) const;
+  absl::StatusOr<std::string> DiffNodes(Looks& looks, const std::vector<std::string>& nodes) const;
+  absl::StatusOr<std::string> DescribeDifference(Looks& looks, const std::string& table,
                                                  const std::string& columns, const std::string& one,
                                                  const std::string& other) const;
-  absl::Status WaitForMarkers(const std::vector<std::string>& nodes, absl::Time until) const;
+  absl::Status WaitForMarkers(Looks& looks, const std::vector<std::string>& nodes,
+                              absl::Time until) const;
   absl::Status CheckProcesses() const;
 
   ClusterOptions options_;
