@@ -237,6 +237,7 @@ absl::Status Applier::Session() {
   bound_.clear();
   before_.clear();
   values_.Clear();
+  pipe_.reset();  // it leads to the session before
   server_life_ = parts_.progress->ServerLife();
   RETURN_IF_ERROR(Connect());
   // The old session's backend may still commit what was queued there. It holds the origin until it
