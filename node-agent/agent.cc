@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
+#include "base/random_id.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
@@ -118,7 +119,13 @@ absl::Status Agent::Open() {
   versions_ = std::make_unique<conflict::VersionStore>(database_->db(), database_->versions());
   claims_ = std::make_unique<conflict::ClaimStore>(database_->db(), database_->claims());
   fold_history_ = std::make_unique<conflict::HistoryStore>(database_->db(), database_->history());
-  ASSIGN_OR_RETURN(const auto cached, State(database_.get()).Get(kStateMembership));
+  State state(database_.get());
+  ASSIGN_OR_RETURN(const auto data_dir_id, state.Get(kStateDataDirId));
+  data_dir_id_ = data_dir_id.value_or(RandomId());
+  if (!data_dir_id.has_value()) {
+    RETURN_IF_ERROR(state.Put(kStateDataDirId, data_dir_id_, /*sync=*/true));
+  }
+  ASSIGN_OR_RETURN(const auto cached, state.Get(kStateMembership));
   if (cached.has_value()) {
     ASSIGN_OR_RETURN(const Membership known, ParseMembership(*cached));
     MutexLock lock(&mu_);
@@ -138,6 +145,8 @@ absl::Status Agent::Open() {
                         .on_schema = [this](const v1::NodeSchema& told) { schema_->Take(told); }},
                        [this](v1::ReportRequest* report) {
                          report->set_cluster_id(membership().cluster_id);
+                         report->set_data_dir_id(data_dir_id_);
+                         FillStatus(report->mutable_status());
                          if (!data_path_) return;
                          report->set_incarnation(own_.incarnation);
                          report->set_captures(joined_);
@@ -145,7 +154,6 @@ absl::Status Agent::Open() {
                            report->set_settings_ready(settings_->Ready(progress_->StableTime()));
                            report->set_settings_active(settings_->active());
                          }
-                         FillStatus(report->mutable_status());
                          schema_->FillReport(report->mutable_schema());
                        },
                        [this](const Membership& changed) { SetMembership(changed); }));
@@ -180,10 +188,17 @@ absl::Status Agent::LearnIdentity() {
   }
   if (self == nullptr) {
     const absl::Status report = control_->LastReport();
+    if (absl::IsFailedPrecondition(report)) return report;
     return absl::FailedPreconditionError(
         absl::StrCat("node \"", config_.node, "\" is not a member yet; run \"bdrctl node add ",
                      config_.node, " --address HOST:PORT --no-copy\"",
                      report.ok() ? "" : absl::StrCat(" (", report.message(), ")")));
+  }
+  if (self->incarnation != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("data_dir is empty, but node \"", config_.node,
+                     "\" has been a member with one: bring it back, as with a new one the node "
+                     "would skip what it has missed"));
   }
   own_ = {.node = self->id, .incarnation = kFirstIncarnation};
   RETURN_IF_ERROR(state.Put(kStateMembership, Serialize(known), /*sync=*/false));
@@ -214,7 +229,8 @@ absl::Status Agent::CheckPostgres() {
           " (\"bdrctl node check\" shows all)"));
     }
   }
-  return postgres::Migrate(*connection);
+  RETURN_IF_ERROR(postgres::Migrate(*connection));
+  return CheckNeverJoined(*connection, database_.get(), *log_);
 }
 
 // What an earlier agent had queued may be committed seconds after it died. Nothing is published
@@ -363,6 +379,7 @@ absl::Status Agent::StartDataPath() {
       Peers::Options{
           .self = own_.node,
           .cluster_id = membership().cluster_id,
+          .data_dir_id = data_dir_id_,
           .security = config_.security,
           .heartbeat_interval = config_.heartbeat_interval,
           .apply = {.conninfo = config_.database,
@@ -428,7 +445,13 @@ absl::Status Agent::Serve() {
           .self = own_.node,
           .cluster_id = membership().cluster_id,
           .heartbeat_interval = config_.heartbeat_interval,
-          .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; }},
+          .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; },
+          .data_dir_of =
+              [this](NodeId node) {
+                const Membership known = membership();
+                const Member* member = known.Find(node);
+                return member == nullptr ? std::string() : member->data_dir_id;
+              }},
       log_.get(), progress_.get());
   admin_ = std::make_unique<AdminService>(this, AdminOptions{.database = config_.database});
   row_service_ = std::make_unique<RowService>(

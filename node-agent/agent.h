@@ -108,6 +108,7 @@ class Agent : public AgentBackend {
   void SetMembership(const Membership& membership);
 
   const AgentConfig config_;
+  std::string data_dir_id_;  // set by Open()
   HealthCell health_{"starting"};
   Metrics metrics_;
   std::unique_ptr<HttpServer> http_;

@@ -13,6 +13,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.grpc.pb.h"
+#include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 
 namespace bdr::agent {
@@ -48,6 +49,26 @@ absl::StatusOr<v1::GetPositionResponse> AskPosition(const JoinOptions& options,
 absl::StatusOr<bool> HasJoined(Database* database) {
   ASSIGN_OR_RETURN(const auto joined, State(database).Get(kStateJoined));
   return joined.has_value();
+}
+
+absl::Status CheckNeverJoined(postgres::Connection& connection, Database* database,
+                              const ChangeLog& log) {
+  ASSIGN_OR_RETURN(const bool joined, HasJoined(database));
+  if (joined) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(connection));
+  for (const AppliedPosition& position : applied) {
+    // What StartAtPresent() had begun to write down is in the log first.
+    if (position.lsn == Lsn{} || !log.End(position.origin).at_beginning()) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "bdr.progress says that this database has applied transactions of node ",
+        position.origin.node, " up to ", ToString(position.lsn),
+        ", and data_dir is empty: the database was a node before, here or where it was copied "
+        "from, "
+        "and would skip what it has missed. Bring the data_dir back; for a new node whose tables "
+        "are equal to the others', first remove what that life has left: DROP SCHEMA bdr CASCADE, "
+        "pg_replication_origin_drop() of each origin bdr_*, then \"bdrctl node setup-sql\""));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status StartAtPresent(const JoinOptions& options, const Membership& membership,

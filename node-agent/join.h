@@ -28,6 +28,12 @@ struct JoinOptions {
 absl::Status StartAtPresent(const JoinOptions& options, const Membership& membership,
                             Database* database, ChangeLog* log);
 
+// kFailedPrecondition if the database has applied what this data folder knows nothing of: it was a
+// node before, here or where it was copied from, and would skip what it has missed since. Checked
+// until StartAtPresent() has been done.
+absl::Status CheckNeverJoined(postgres::Connection& connection, Database* database,
+                              const ChangeLog& log);
+
 // Whether StartAtPresent() has been done.
 absl::StatusOr<bool> HasJoined(Database* database);
 

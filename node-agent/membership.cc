@@ -35,6 +35,7 @@ std::string Serialize(const Membership& membership) {
     out->set_incarnation(member.incarnation);
     out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
     out->set_settings_ready(member.settings_ready);
+    out->set_data_dir_id(member.data_dir_id);
   }
   message.set_settings_version(membership.settings_version);
   message.set_settings_active(membership.settings_active);
@@ -73,7 +74,8 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
                                   .address = member.agent_address(),
                                   .incarnation = member.incarnation(),
                                   .active = member.state() == v1::Member::ACTIVE,
-                                  .settings_ready = member.settings_ready()});
+                                  .settings_ready = member.settings_ready(),
+                                  .data_dir_id = member.data_dir_id()});
   }
   membership.settings_version = message.settings_version();
   membership.settings_active = message.settings_active();

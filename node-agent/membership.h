@@ -15,10 +15,11 @@ namespace bdr::agent {
 struct Member {
   NodeId id = 0;
   std::string name = "";
-  std::string address = "";     // host:port of the agent's gRPC listener
-  uint32_t incarnation = 0;     // 0: it has not reported one yet
-  bool active = false;          // false while it joins
-  uint64_t settings_ready = 0;  // the newest settings that it is ready for
+  std::string address = "";      // host:port of the agent's gRPC listener
+  uint32_t incarnation = 0;      // 0: it has not reported one yet
+  bool active = false;           // false while it joins
+  uint64_t settings_ready = 0;   // the newest settings that it is ready for
+  std::string data_dir_id = "";  // of its agent's data folder; empty: not known
 
   friend bool operator==(const Member&, const Member&) = default;
 };

@@ -128,6 +128,7 @@ std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
   return std::make_unique<Subscriber>(
       SubscriberOptions{.cluster_id = options_.cluster_id,
                         .self = options_.self,
+                        .data_dir_id = options_.data_dir_id,
                         .peer = member.id,
                         .address = member.address,
                         .credentials =

@@ -28,6 +28,7 @@ class Peers {
   struct Options {
     NodeId self = 0;
     std::string cluster_id;
+    std::string data_dir_id;  // ours
     SecurityOptions security;
     absl::Duration heartbeat_interval = absl::Milliseconds(100);
     // A peer that has not been reached for this long is fetched through others.

@@ -1,7 +1,5 @@
 #include "server/cluster.h"
 
-#include <openssl/rand.h>
-
 #include <string>
 #include <utility>
 
@@ -50,7 +48,8 @@ absl::StatusOr<ClusterState> Decode(const std::string& bytes) {
                              .incarnation = member.incarnation(),
                              .added_us = member.added_us(),
                              .settings_ready = member.settings_ready(),
-                             .settings_active = member.settings_active()});
+                             .settings_active = member.settings_active(),
+                             .data_dir_id = member.data_dir_id()});
   }
   const v1::AcceptedClock& accepted = membership.accepted_clock();
   state.accepted_clock = {.id = accepted.id(),
@@ -94,14 +93,6 @@ absl::StatusOr<ClusterState> Cluster::Change(const ChangeFunction& change) {
                                              kAttempts, " times in a row; try again"));
 }
 
-std::string NewClusterId() {
-  unsigned char bytes[16];
-  // Fails only if the system has no randomness, when nothing can be trusted.
-  if (RAND_bytes(bytes, sizeof(bytes)) != 1) abort();
-  return absl::BytesToHexString(
-      absl::string_view(reinterpret_cast<const char*>(bytes), sizeof(bytes)));
-}
-
 void ToProto(const ClusterMember& member, v1::Member* out) {
   out->set_node_id(member.id);
   out->set_name(member.name);
@@ -111,6 +102,7 @@ void ToProto(const ClusterMember& member, v1::Member* out) {
   out->set_added_us(member.added_us);
   out->set_settings_ready(member.settings_ready);
   out->set_settings_active(member.settings_active);
+  out->set_data_dir_id(member.data_dir_id);
 }
 
 void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out) {

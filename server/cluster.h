@@ -35,9 +35,6 @@ class Cluster {
   Store* const store_;
 };
 
-// A random id that no other cluster has.
-std::string NewClusterId();
-
 void ToProto(const ClusterMember& member, v1::Member* out);
 void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out);
 void ToProto(const ClusterState& state, v1::Membership* out);

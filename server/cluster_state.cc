@@ -125,6 +125,14 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
                      ", not to \"", state.name, "\" (", state.id,
                      "): point it to its own bdr-server, or give it a new data_dir"));
   }
+  if (!known->data_dir_id.empty() && !report.data_dir_id.empty() &&
+      report.data_dir_id != known->data_dir_id) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node \"", report.name, "\" is known by data_dir ", known->data_dir_id,
+        ", and an agent reports in its name from data_dir ", report.data_dir_id,
+        ": if two agents run under this name, stop the one that is not the node's; if its data_dir "
+        "was lost, bring it back, as with a new one the node would skip what it has missed"));
+  }
   if (report.incarnation != 0 && report.incarnation < known->incarnation) {
     return absl::FailedPreconditionError(
         absl::StrCat("node \"", report.name, "\" reports incarnation ", report.incarnation,
@@ -135,6 +143,9 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
   ClusterMember& member = state.members[known - state.members.data()];
   const ClusterMember before = member;
   member.incarnation = std::max(member.incarnation, report.incarnation);
+  if (report.incarnation != 0 && member.data_dir_id.empty()) {
+    member.data_dir_id = report.data_dir_id;
+  }
   member.active = member.active || report.captures;
   member.settings_ready =
       std::max(member.settings_ready, std::min(report.settings_ready, state.settings_version));

@@ -25,6 +25,7 @@ struct ClusterMember {
   int64_t added_us = 0;          // µs since 1970
   uint64_t settings_ready = 0;   // the newest settings that its agent is ready for
   uint64_t settings_active = 0;  // that its own changes go by
+  std::string data_dir_id = "";  // of the agent that first reported an incarnation; empty: none has
 
   friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
 };
@@ -86,14 +87,16 @@ absl::StatusOr<ClusterState> AddNode(ClusterState state, const NewNode& node);
 
 struct NodeReport {
   std::string name = "";
-  std::string cluster_id = "";  // as the agent has it; empty: none yet
-  uint32_t incarnation = 0;     // 0: not known yet
+  std::string cluster_id = "";   // as the agent has it; empty: none yet
+  uint32_t incarnation = 0;      // 0: not known yet
+  std::string data_dir_id = "";  // empty: the agent is older than these ids
   bool captures = false;
   uint64_t settings_ready = 0;
   uint64_t settings_active = 0;
 };
 // kNotFound if no such node was added; kFailedPrecondition if the agent belongs to another cluster,
-// or reports an older incarnation than before (its data folder went back in time).
+// reports an older incarnation than before (its data folder went back in time), or has another data
+// folder than the one that the node is known by (it was lost, or there are two agents).
 absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& report);
 
 // Sets one of the cluster's settings. It comes into force once every member is ready for it: at

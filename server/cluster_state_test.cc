@@ -111,6 +111,25 @@ TEST(ClusterStateTest, ReportsThatCannotBeOursAreRefused) {
             StatusCode::kFailedPrecondition);
 }
 
+TEST(ClusterStateTest, OfTwoDataFoldersUnderOneNameTheFirstThatHadAnIncarnationCounts) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .data_dir_id = "d1"}));
+  EXPECT_EQ(state.Find("a")->data_dir_id, "");
+  ASSERT_OK_AND_ASSIGN(state,
+                       ApplyReport(state, {.name = "a", .incarnation = 1, .data_dir_id = "d2"}));
+  EXPECT_EQ(state.Find("a")->data_dir_id, "d2");
+  const ClusterState before = state;
+  for (const uint32_t incarnation : {0, 1, 2}) {
+    const auto refused =
+        ApplyReport(state, {.name = "a", .incarnation = incarnation, .data_dir_id = "d1"});
+    EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+    EXPECT_THAT(refused.status().message(), HasSubstr("d2"));
+  }
+  // An agent from before there were such ids.
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .incarnation = 1}));
+  EXPECT_EQ(state, before);
+}
+
 TEST(ClusterStateTest, ASettingComesIntoForceOnceEveryMemberIsReadyForIt) {
   ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
   ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", "delta"));

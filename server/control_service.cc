@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "base/grpc_status.h"
 #include "base/logging.h"
+#include "base/random_id.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.grpc.pb.h"
 
@@ -55,7 +56,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                         const v1::InitClusterRequest* request,
                                         v1::InitClusterResponse* response) override {
     const auto state = Change([request](ClusterState present) {
-      return server::InitCluster(std::move(present), request->name(), NewClusterId());
+      return server::InitCluster(std::move(present), request->name(), RandomId());
     });
     if (state.ok()) ToProto(*state, response->mutable_membership());
     return Finish(context, "InitCluster", state.status());
@@ -87,18 +88,22 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       return ApplyReport(std::move(present), {.name = request->name(),
                                               .cluster_id = request->cluster_id(),
                                               .incarnation = request->incarnation(),
+                                              .data_dir_id = request->data_dir_id(),
                                               .captures = request->captures(),
                                               .settings_ready = request->settings_ready(),
                                               .settings_active = request->settings_active()});
     });
     if (state.ok()) {
       statuses_->Set(request->name(),
-                     {.status = request->has_status()
-                                    ? std::make_shared<const v1::NodeStatus>(request->status())
-                                    : nullptr,
-                      .received_us = NowUs()});
+                     request->has_status()
+                         ? std::make_shared<const v1::NodeStatus>(request->status())
+                         : nullptr,
+                     NowUs());
       ToProto(*state, response->mutable_membership());
       TakeSchema(*request, response);
+    } else if (absl::IsFailedPrecondition(state.status())) {
+      // Its own status can tell nobody.
+      statuses_->Refuse(request->name(), std::string(state.status().message()), NowUs());
     }
     return Finish(context, "Report", state.status());
   }
@@ -162,6 +167,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       const auto reported = statuses.find(member.name());
       if (reported == statuses.end()) continue;
       node->set_received_us(reported->second.received_us);
+      node->set_refused(reported->second.refused);
+      node->set_refused_us(reported->second.refused_us);
       if (reported->second.status != nullptr) *node->mutable_status() = *reported->second.status;
     }
     response->set_now_us(NowUs());

@@ -21,11 +21,24 @@ class StatusCache {
   struct Reported {
     std::shared_ptr<const v1::NodeStatus> status;  // null: only the time is known
     int64_t received_us = 0;                       // this server's clock, µs since 1970
+    // Why the last report in this node's name that could not be its own was refused, and when.
+    std::string refused = "";
+    int64_t refused_us = 0;
   };
 
-  void Set(const std::string& node, Reported reported) {
+  void Set(const std::string& node, std::shared_ptr<const v1::NodeStatus> status,
+           int64_t received_us) {
     MutexLock lock(&mu_);
-    by_node_[node] = std::move(reported);
+    Reported& reported = by_node_[node];
+    reported.status = std::move(status);
+    reported.received_us = received_us;
+  }
+
+  void Refuse(const std::string& node, std::string why, int64_t refused_us) {
+    MutexLock lock(&mu_);
+    Reported& reported = by_node_[node];
+    reported.refused = std::move(why);
+    reported.refused_us = refused_us;
   }
 
   std::map<std::string, Reported> All() const {

@@ -219,12 +219,16 @@ TEST(ControlClientTest, WithoutServersItDoesNotStart) {
 }
 
 TEST(MembershipTest, SurvivesItsBytes) {
-  const Membership membership{
-      .cluster_id = "c",
-      .cluster_name = "shop",
-      .epoch = 3,
-      .members = {{.id = 1, .name = "eu1", .address = "h:1", .incarnation = 2, .active = true},
-                  {.id = 1023, .name = "us2", .address = "h:2"}}};
+  const Membership membership{.cluster_id = "c",
+                              .cluster_name = "shop",
+                              .epoch = 3,
+                              .members = {{.id = 1,
+                                           .name = "eu1",
+                                           .address = "h:1",
+                                           .incarnation = 2,
+                                           .active = true,
+                                           .data_dir_id = "d"},
+                                          {.id = 1023, .name = "us2", .address = "h:2"}}};
   ASSERT_OK_AND_ASSIGN(const Membership parsed, ParseMembership(Serialize(membership)));
   EXPECT_EQ(parsed, membership);
   EXPECT_EQ(parsed.FindByName("us2")->id, 1023);

@@ -235,6 +235,17 @@ absl::Status Stream::Accept(const v1::Subscription& subscription) {
         absl::StrCat("node ", shared_->options.self, " does not know node ", node,
                      " as a member of the cluster (yet): see \"bdrctl node list\""));
   }
+  // Acknowledgements are kept by node: what another folder has, the node's own does not.
+  const std::string known =
+      shared_->options.data_dir_of ? shared_->options.data_dir_of(static_cast<NodeId>(node)) : "";
+  if (!known.empty() && !subscription.data_dir_id().empty() &&
+      subscription.data_dir_id() != known) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("node ", node, " is known by data_dir ", known,
+                     ", and the subscriber comes from data_dir ", subscription.data_dir_id(),
+                     ": stop the agent that is not the node's, or bring the node's "
+                     "data_dir back"));
+  }
   if (subscription.from_size() > kMaxWanted) {
     return absl::InvalidArgumentError("a subscription names too many origins");
   }

@@ -31,6 +31,9 @@ struct PublisherOptions {
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   // Asked at each subscription and heartbeat, so it must be quick: who is removed gets no more.
   std::function<bool(NodeId)> is_member = {};
+  // The data folder that a member is known by, see bdr.v1.Member; empty: not known. Asked at each
+  // subscription. Null: none is known.
+  std::function<std::string(NodeId)> data_dir_of = {};
 };
 
 // One subscriber, for status and metrics.

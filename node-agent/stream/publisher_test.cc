@@ -23,8 +23,9 @@ class RawClient {
   ~RawClient() { context_.TryCancel(); }
 
   void Subscribe(NodeId self, const std::vector<WantedOrigin>& wanted, uint64_t window_bytes,
-                 const std::string& cluster_id = "c1") {
+                 const std::string& cluster_id = "c1", const std::string& data_dir_id = "") {
     v1::SubscriberMessage message;
+    message.mutable_subscription()->set_data_dir_id(data_dir_id);
     message.mutable_subscription()->set_cluster_id(cluster_id);
     message.mutable_subscription()->set_subscriber_node(self);
     message.mutable_subscription()->set_window_bytes(window_bytes);
@@ -117,6 +118,18 @@ TEST(PublisherTest, RefusalsSayWhatToDo) {
     RawClient client(node);
     client.Subscribe(5000, {}, 0);
     EXPECT_EQ(client.End().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  }
+  {
+    RawClient client(node);
+    client.Subscribe(3, {}, 0, "c1", "folder 2");
+    const grpc::Status end = client.End();
+    EXPECT_EQ(end.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+    EXPECT_THAT(end.error_message(), HasSubstr("known by data_dir folder 3"));
+  }
+  {
+    RawClient client(node);
+    client.Subscribe(3, {}, 0, "c1", "folder 3");
+    client.ReadHeartbeats(1);
   }
   {
     RawClient client(node);

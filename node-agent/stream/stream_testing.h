@@ -166,15 +166,16 @@ class TestNode {
 
   // Listens on a port that stays the same from the first start on.
   void StartPublisher() {
-    publisher_ =
-        std::make_unique<Publisher>(PublisherOptions{.self = id_,
-                                                     .cluster_id = "c1",
-                                                     .is_member =
-                                                         [this](NodeId node) {
-                                                           MutexLock lock(&mu_);
-                                                           return strangers_.count(node) == 0;
-                                                         }},
-                                    log_.get(), &backend_);
+    publisher_ = std::make_unique<Publisher>(
+        PublisherOptions{.self = id_,
+                         .cluster_id = "c1",
+                         .is_member =
+                             [this](NodeId node) {
+                               MutexLock lock(&mu_);
+                               return strangers_.count(node) == 0;
+                             },
+                         .data_dir_of = [](NodeId node) { return absl::StrCat("folder ", node); }},
+        log_.get(), &backend_);
     const std::string listen = address();
     // The port may need a moment to be free again after a restart.
     Eventually([&] {

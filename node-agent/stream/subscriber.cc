@@ -312,6 +312,7 @@ v1::Subscription Subscriber::Impl::MakeSubscription(const Attempt& attempt) cons
   v1::Subscription subscription;
   subscription.set_cluster_id(options_.cluster_id);
   subscription.set_subscriber_node(options_.self);
+  subscription.set_data_dir_id(options_.data_dir_id);
   subscription.set_window_bytes(options_.window_bytes);
   std::vector<WantedOrigin> wanted;
   for (const OriginId origin : attempt.origins) {

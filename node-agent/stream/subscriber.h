@@ -31,6 +31,7 @@ namespace bdr::agent {
 struct SubscriberOptions {
   std::string cluster_id = {};
   NodeId self = 0;
+  std::string data_dir_id = {};  // ours, see bdr.v1.Member
   NodeId peer = 0;
   std::string address = {};  // host:port of the peer's agent
   // Called for each attempt, so that renewed certificates are taken up.

@@ -118,7 +118,7 @@ std::vector<Loss> Losses() {
              std::filesystem::remove_all(cluster.agent_folder("n1") + "/log", error);
              return error ? absl::InternalError(error.message()) : absl::OkStatus();
            },
-       .says = "the change log in data_dir is empty"},
+       .says = "if its data_dir was lost"},
       {.what = "the agent's data folder was restored from earlier",
        .happens =
            [](harness::Cluster& cluster) {

@@ -89,8 +89,8 @@ absl::Status WaitFor(const std::string& what, absl::Duration deadline,
     }
     // Nobody tells when it changes. A look that starts a program must not take the CPU from what it
     // waits for.
-    absl::SleepFor(std::clamp(3 * (absl::Now() - begun), absl::Milliseconds(20),
-                              absl::Milliseconds(500)));
+    absl::SleepFor(
+        std::clamp(3 * (absl::Now() - begun), absl::Milliseconds(20), absl::Milliseconds(500)));
   }
 }
 
