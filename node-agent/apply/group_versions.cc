@@ -22,7 +22,7 @@ std::string GroupVersions::NameOfHidden(Lsn end_lsn, absl::string_view version_k
 
 absl::Status GroupVersions::Begin(Lsn applied) {
   applied_ = applied;
-  hidden_through_ = sweep_through_ = Lsn{0};
+  hidden_through_ = sweep_through_ = swept_through_ = Lsn{0};
   const std::string prefix = absl::StrCat(kStateBefore, EncodeOrigin(origin_));
   const std::unique_ptr<rocksdb::Iterator> last(
       stores_.database->db()->NewIterator(rocksdb::ReadOptions(), stores_.database->state()));
@@ -41,11 +41,19 @@ void GroupVersions::Applied(Lsn applied, Lsn durable) {
   applied_ = applied;
   if (sweep_through_ == Lsn{0}) sweep_through_ = hidden_through_;
   if (sweep_through_ == Lsn{0} || durable < sweep_through_) return;
+  // One by one: deleted ranges would pile up in a family that is seldom compacted, for every
+  // reader. And from where the last sweep ended, not through what that has deleted.
+  const std::string end = NameOfHidden(Lsn{sweep_through_.value + 1}, "");
+  const std::unique_ptr<rocksdb::Iterator> it(
+      stores_.database->db()->NewIterator(rocksdb::ReadOptions(), stores_.database->state()));
   rocksdb::WriteBatch batch;
-  (void)batch.DeleteRange(stores_.database->state(), NameOfHidden(Lsn{0}, ""),
-                          NameOfHidden(Lsn{sweep_through_.value + 1}, ""));
+  for (it->Seek(NameOfHidden(Lsn{swept_through_.value + 1}, ""));
+       it->Valid() && it->key().compare(end) < 0; it->Next()) {
+    (void)batch.Delete(stores_.database->state(), it->key());
+  }
   // If it fails (a full disk, say) the next commit tries again; nobody asks for them any more.
-  if (!stores_.database->Write(&batch, /*sync=*/false).ok()) return;
+  if (!it->status().ok() || !stores_.database->Write(&batch, /*sync=*/false).ok()) return;
+  swept_through_ = sweep_through_;
   if (hidden_through_ == sweep_through_) hidden_through_ = Lsn{0};
   sweep_through_ = hidden_through_;
 }

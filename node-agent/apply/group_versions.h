@@ -82,6 +82,7 @@ class GroupVersions {
   // `sweep_through_` goes once it is durable.
   Lsn hidden_through_;
   Lsn sweep_through_;
+  Lsn swept_through_;  // nothing is left at or before it, in this session
 };
 
 }  // namespace bdr::agent

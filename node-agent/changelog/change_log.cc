@@ -39,6 +39,9 @@ std::string Describe(OriginId origin, const Cursor& cursor) {
                       cursor.part);
 }
 
+// About as many ranges as a read can take without being felt.
+constexpr int kMostTrimsInMemory = 500;
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ChangeLog>> ChangeLog::Open(Database* database) {
@@ -315,7 +318,20 @@ void ChangeLog::RemoveListener(uint64_t handle) {
 }
 
 absl::Status ChangeLog::Trim(OriginId origin, Lsn stable) {
-  MutexLock append(&append_mu_);
+  {
+    MutexLock append(&append_mu_);
+    RETURN_IF_ERROR(TrimLocked(origin, stable));
+    if (trims_ < kMostTrimsInMemory) return absl::OkStatus();
+    trims_ = 0;
+  }
+  // Its reads fragment what the memory table has of deleted ranges anew after each trim.
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  return FromRocksDb(database_->db()->Flush(options, database_->log()),
+                     "cannot write out the change log");
+}
+
+absl::Status ChangeLog::TrimLocked(OriginId origin, Lsn stable) {
   const OriginLog log = Find(origin);
   // The last block that ends at or before `stable`, all its parts included.
   const std::unique_ptr<rocksdb::Iterator> it(
@@ -330,11 +346,16 @@ absl::Status ChangeLog::Trim(OriginId origin, Lsn stable) {
 
   rocksdb::WriteBatch batch;
   State(database_).Put(&batch, StateName(kStateTrimmed, origin), EncodeCursor(cursor));
-  (void)batch.DeleteRange(database_->log(), BlockKey(origin, Lsn{0}, 0),
-                          BlockKey(origin, cursor.end_lsn, cursor.part) + std::string(1, '\0'));
+  // From where the last one ended: RocksDB breaks ranges that lie in each other into as many pieces
+  // for every read.
+  const auto behind = [origin](const Cursor& place) {
+    return BlockKey(origin, place.end_lsn, place.part) + std::string(1, '\0');
+  };
+  (void)batch.DeleteRange(database_->log(), behind(log.trimmed), behind(cursor));
   RETURN_IF_ERROR(database_->WriteFromReserve(&batch, /*sync=*/false));
   MutexLock lock(&mu_);
   logs_[origin].trimmed = cursor;
+  ++trims_;
   return absl::OkStatus();
 }
 

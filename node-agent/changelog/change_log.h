@@ -99,6 +99,7 @@ class ChangeLog {
   };
   explicit ChangeLog(Database* database) : database_(database) {}
   absl::Status Load();
+  absl::Status TrimLocked(OriginId origin, Lsn stable) ABSL_EXCLUSIVE_LOCKS_REQUIRED(append_mu_);
   void MoveEnd(const BlockInfo& last);
   void Notify(OriginId origin);
   OriginLog Find(OriginId origin) const;
@@ -106,6 +107,7 @@ class ChangeLog {
   Database* const database_;
 
   Mutex append_mu_;  // one appender at a time, so that chains are checked against the real end
+  int trims_ ABSL_GUARDED_BY(append_mu_) = 0;  // since the family was last written out for them
   mutable Mutex mu_;
   mutable CondVar grown_;
   absl::flat_hash_map<OriginId, OriginLog> logs_ ABSL_GUARDED_BY(mu_);

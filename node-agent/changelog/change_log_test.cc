@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rocksdb/transaction_log.h>
 
 #include <atomic>
 #include <memory>
@@ -341,6 +342,60 @@ TEST_F(ChangeLogTest, TrimForgetsWhatEndsAtOrBefore) {
   Reopen();
   EXPECT_EQ(log_->TrimmedThrough(kPeer).end_lsn, Lsn{20});
   EXPECT_THAT(Places(kPeer, log_->TrimmedThrough(kPeer)), ElementsAre(Place(30, 0), Place(40, 0)));
+}
+
+// Counts the ranges of the log that were deleted, and those that lie in others.
+class DeletedRanges : public rocksdb::WriteBatch::Handler {
+ public:
+  using Handler::Delete;
+  rocksdb::Status PutCF(uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override {
+    return rocksdb::Status::OK();
+  }
+  rocksdb::Status DeleteRangeCF(uint32_t, const rocksdb::Slice& begin,
+                                const rocksdb::Slice& end) override {
+    ++ranges;
+    if (begin.ToString() < last_end_) ++overlapping;
+    last_end_ = end.ToString();
+    return rocksdb::Status::OK();
+  }
+
+  int ranges = 0;
+  int overlapping = 0;
+
+ private:
+  std::string last_end_;
+};
+
+// RocksDB breaks ranges that lie in each other into as many pieces, for every read: after 4,000
+// trims a read of the log took 0.7 s of CPU.
+TEST_F(ChangeLogTest, TrimsDoNotPileUp) {
+  BlockMaker maker(kPeer);
+  const rocksdb::SequenceNumber before = database_->db()->GetLatestSequenceNumber();
+  uint64_t lsn = 0;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_OK(log_->AppendReceived(maker.Next(lsn += 10)));
+    ASSERT_OK(log_->Trim(kPeer, Lsn{lsn}));
+  }
+  std::unique_ptr<rocksdb::TransactionLogIterator> written;
+  ASSERT_TRUE(database_->db()->GetUpdatesSince(before + 1, &written).ok());
+  DeletedRanges deleted;
+  for (; written->Valid(); written->Next()) {
+    ASSERT_TRUE(written->GetBatch().writeBatchPtr->Iterate(&deleted).ok());
+  }
+  EXPECT_EQ(deleted.ranges, 100);
+  EXPECT_EQ(deleted.overlapping, 0);
+
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_OK(log_->AppendReceived(maker.Next(lsn += 10)));
+    ASSERT_OK(log_->Trim(kPeer, Lsn{lsn}));
+  }
+  uint64_t in_memory = 0;  // a put and a range each
+  ASSERT_TRUE(database_->db()->GetIntProperty(database_->log(),
+                                              "rocksdb.num-entries-active-mem-table", &in_memory));
+  EXPECT_LE(in_memory, 1100u);
+  EXPECT_EQ(log_->TrimmedThrough(kPeer).end_lsn, Lsn{lsn});
+  Reopen();
+  EXPECT_THAT(Places(kPeer, log_->TrimmedThrough(kPeer)), IsEmpty());
 }
 
 TEST_F(ChangeLogTest, ALogThatWasTrimmedWholeGoesOn) {
