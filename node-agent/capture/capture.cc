@@ -104,6 +104,8 @@ class Capture::Session {
   bool failed_to_decode() const { return failed_to_decode_; }
   const std::optional<Undecodable>& undecodable() const { return undecodable_; }
 
+  // After Run(): it has ended because there is no room in the log.
+  bool paused() const { return paused_; }
   // After Run(): what the next session must do differently.
   bool needs_text() const { return needs_text_; }
   bool may_return() const { return may_return_; }
@@ -135,7 +137,7 @@ class Capture::Session {
     return as_text() || relation.forms.any_text;
   }
   absl::Status Convert(uint32_t xid, absl::Span<WireForms::Change> changes);
-  absl::Status WaitForRoom();
+  bool MustPause();
   absl::Status Handle(const postgres::StreamItem& item);
   absl::Status HandleMessage(absl::string_view data);
   absl::Status HandleStreamed(absl::string_view data, const postgres::Message& message);
@@ -215,6 +217,7 @@ class Capture::Session {
   uint32_t stream_xid_ = 0;
 
   absl::Time begun_ = SteadyNow();
+  bool paused_ = false;
   bool needs_text_ = false;
   bool may_return_ = false;
   // A relation with a type that has no binary form has come by: since the server describes one
@@ -426,7 +429,12 @@ absl::Status Capture::Session::CreateSlot() {
 
 absl::Status Capture::Session::Stream() {
   while (!capture_->stopping_) {
-    RETURN_IF_ERROR(WaitForRoom());
+    if (MustPause()) {
+      // All of it is confirmed, so that the server keeps no more WAL than it must.
+      RETURN_IF_ERROR(Publish());
+      paused_ = true;
+      return SendFeedback(/*request_reply=*/false);
+    }
     const bool unpublished = writer_->has_unpublished();
     if (as_text() && HasPassed()) {
       // Everything is durable here, so that the next session does not begin before it.
@@ -461,30 +469,14 @@ absl::Status Capture::Session::Stream() {
   return writer_->has_unpublished() && !in_transaction_ ? Publish() : absl::OkStatus();
 }
 
-// At its cap the log must not grow: better the server keeps WAL than that the disk fills, or that
-// something is dropped which a member still needs.
-absl::Status Capture::Session::WaitForRoom() {
+bool Capture::Session::MustPause() {
   // Not within a transaction: its end may be what frees room.
   if (in_transaction_ || stream_xid_ != 0 || spool_.open_transactions() > 0 ||
       SteadyNow() - last_room_check_ < kRoomInterval) {
-    return absl::OkStatus();
+    return false;
   }
   last_room_check_ = SteadyNow();
-  if (parts_.database->SizeOnDisk() < options_.log_cap_bytes) return absl::OkStatus();
-  LogError("capture", {{"state", "streaming->paused"}},
-           "the change log has reached log_retention_bytes");
-  capture_->health_.Set(Health::Level::kCritical, "paused",
-                        "the change log has reached log_retention_bytes because a member has not "
-                        "caught up; bring it back, or raise the limit");
-  while (!capture_->stopping_ && parts_.database->SizeOnDisk() >= options_.log_cap_bytes) {
-    RETURN_IF_ERROR(SendFeedback(/*request_reply=*/false));
-    RETURN_IF_ERROR(parts_.database->Reclaim());
-    MutexLock lock(&capture_->mu_);
-    capture_->moved_.WaitFor(&capture_->mu_, absl::Seconds(1));
-  }
-  LogInfo("capture", {{"state", "paused->streaming"}});
-  ShowStreaming();
-  return absl::OkStatus();
+  return !capture_->HasRoom();
 }
 
 absl::Status Capture::Session::Handle(const postgres::StreamItem& item) {
@@ -1020,6 +1012,11 @@ void Capture::Run() {
     auto session = std::make_unique<Session>(this, options_, parts_);
     absl::Status status = session->Run();
     if (stopping_) break;
+    if (session->paused()) {
+      session.reset();
+      WaitForRoom();
+      continue;
+    }
     if (ChangeReading(*session, status)) continue;
     const bool failed_to_decode = session->failed_to_decode();
     const std::optional<Undecodable> undecodable = session->undecodable();
@@ -1212,6 +1209,40 @@ std::string ToString(const Capture::Undecodable& undecodable) {
                       ToString(undecodable.commit), "\", then \"bdrctl verify --repair\"");
 }
 
+bool Capture::HasRoom() {
+  // Versions, claims and history are not counted: no trim gives them back.
+  if (parts_.database->LogBytes() < options_.log_cap_bytes) return true;
+  // Apply waits for it. If two nodes are full of what the other is to apply, nobody else makes
+  // room.
+  MutexLock lock(&mu_);
+  return wanted_ > through_;
+}
+
+// At its cap the log must not grow: better the server keeps WAL than that the disk fills, or that
+// something is dropped which a member still needs. Nothing is connected meanwhile: a walsender
+// whose client does not read would keep the server from being shut down.
+void Capture::WaitForRoom() {
+  if (health_.Set(Health::Level::kCritical, "paused",
+                  "the change log has reached log_retention_bytes because a member has not "
+                  "caught up; bring it back, or raise the limit")) {
+    LogError("capture", {{"state", "streaming->paused"}},
+             "the change log has reached log_retention_bytes");
+  }
+  std::optional<uint64_t> trims;
+  while (!stopping_ && !HasRoom()) {
+    // Room is given back by compacting. Where nothing was trimmed that would only rewrite the log.
+    if (const uint64_t now = parts_.log->trims(); trims != now) {
+      trims = now;
+      if (const absl::Status status = parts_.database->CompactLog(); !status.ok()) {
+        LogWarning("capture", {{"state", "paused"}}, status.message());
+      }
+      continue;
+    }
+    MutexLock lock(&mu_);
+    moved_.WaitFor(&mu_, kRoomInterval);
+  }
+}
+
 void Capture::SetWaiting(postgres::ReplicationConnection* connection) {
   MutexLock lock(&mu_);
   waiting_ = connection;
@@ -1236,7 +1267,10 @@ absl::Status Capture::WaitThrough(Lsn local_lsn, absl::Duration timeout) {
   const Lsn target = BeforePageHeader(local_lsn);
   const absl::Time deadline = SteadyNow() + timeout;
   MutexLock lock(&mu_);
-  wanted_ = std::max(wanted_, target);
+  if (target > wanted_) {
+    wanted_ = target;
+    moved_.NotifyAll();
+  }
   while (through_ < target) {
     const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration() || stopping_) {

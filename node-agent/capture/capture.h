@@ -3,7 +3,8 @@
 //
 // States of a session, in order; any error ends it, and the next one starts from what is durable:
 //   connecting -> (creating the slot) -> streaming -> ended
-//   streaming <-> paused: the change log has reached its cap, or its disk is full
+//   streaming -> paused: the change log has reached its cap; -> connecting once there is room, or
+//     once apply waits for what is not captured yet
 // An error that PostgreSQL raises while it decodes is met again at the same place in the WAL every
 // time. The next session, without streaming of running transactions, gets to know which commit
 // record that is; then capture is
@@ -152,6 +153,10 @@ class Capture {
   };
   // Takes up what a session found out. False if it ended for another reason.
   bool ChangeReading(const Session& session, const absl::Status& status);
+  // Whether the log may grow.
+  bool HasRoom();
+  // Returns once it may, or when the agent stops.
+  void WaitForRoom();
   void PublishThrough(Lsn through);
   void SetWaiting(postgres::ReplicationConnection* connection);
 

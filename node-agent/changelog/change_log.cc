@@ -356,6 +356,7 @@ absl::Status ChangeLog::TrimLocked(OriginId origin, Lsn stable) {
   MutexLock lock(&mu_);
   logs_[origin].trimmed = cursor;
   ++trims_;
+  ++all_trims_;
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 // written at once and synced in the background; a lost one is fetched again.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -87,6 +88,8 @@ class ChangeLog {
 
   // Forgets the blocks that end at or before `stable`.
   absl::Status Trim(OriginId origin, Lsn stable);
+  // How often anything was, since it was opened.
+  uint64_t trims() const { return all_trims_; }
   // The last block that was trimmed; at_beginning() if none was.
   Cursor TrimmedThrough(OriginId origin) const;
 
@@ -108,6 +111,7 @@ class ChangeLog {
 
   Mutex append_mu_;  // one appender at a time, so that chains are checked against the real end
   int trims_ ABSL_GUARDED_BY(append_mu_) = 0;  // since the family was last written out for them
+  std::atomic<uint64_t> all_trims_{0};
   mutable Mutex mu_;
   mutable CondVar grown_;
   absl::flat_hash_map<OriginId, OriginLog> logs_ ABSL_GUARDED_BY(mu_);

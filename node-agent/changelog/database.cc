@@ -174,14 +174,25 @@ absl::Status Database::Sync() {
   return WriteFromReserve(&batch, /*sync=*/true);
 }
 
+absl::Status Database::CompactLog() { return Compact(log_->GetName()); }
+
 absl::Status Database::Reclaim() {
-  const rocksdb::CompactRangeOptions options;
-  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_}) {
-    RETURN_IF_ERROR(FromRocksDb(db_->CompactRange(options, handle, nullptr, nullptr),
-                                "cannot compact the change log"));
+  for (rocksdb::ColumnFamilyHandle* handle : Forgetting()) {
+    RETURN_IF_ERROR(Compact(handle->GetName()));
   }
   return absl::OkStatus();
 }
+
+uint64_t Database::BytesOf(rocksdb::ColumnFamilyHandle* handle) const {
+  uint64_t total = 0;
+  for (const char* property : {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
+    uint64_t bytes = 0;
+    if (db_->GetIntProperty(handle, property, &bytes)) total += bytes;
+  }
+  return total;
+}
+
+uint64_t Database::LogBytes() const { return BytesOf(log_); }
 
 std::vector<Database::FamilySize> Database::FamilySizes() const {
   std::vector<FamilySize> sizes;
@@ -190,11 +201,7 @@ std::vector<Database::FamilySize> Database::FamilySizes() const {
     size.name = handle->GetName();
     size.by_filter = handle != log_;
     (void)db_->GetIntProperty(handle, "rocksdb.estimate-num-keys", &size.keys);
-    for (const char* property :
-         {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
-      uint64_t bytes = 0;
-      if (db_->GetIntProperty(handle, property, &bytes)) size.bytes += bytes;
-    }
+    size.bytes = BytesOf(handle);
     sizes.push_back(std::move(size));
   }
   return sizes;
@@ -222,11 +229,7 @@ absl::Status Database::Compact(absl::string_view family) {
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;
   for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_, history_, state_}) {
-    for (const char* property :
-         {"rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"}) {
-      uint64_t bytes = 0;
-      if (db_->GetIntProperty(handle, property, &bytes)) total += bytes;
-    }
+    total += BytesOf(handle);
   }
   return total;
 }

@@ -50,7 +50,11 @@ class Database {
 
   // Of everything that is kept; not of transactions that are still in progress.
   uint64_t SizeOnDisk() const;
+  // Of the family `log` alone, spool not included: what trimming gives back.
+  uint64_t LogBytes() const;
   // Gives back the room of blocks that were trimmed. Takes a while.
+  absl::Status CompactLog();
+  // The same for versions and claims, too.
   absl::Status Reclaim();
 
   // Families that hold what becomes stable.
@@ -80,6 +84,9 @@ class Database {
   std::vector<rocksdb::ColumnFamilyHandle*> Forgetting() const {
     return {versions_, claims_, log_};
   }
+
+  // On disk and in memory.
+  uint64_t BytesOf(rocksdb::ColumnFamilyHandle* handle) const;
 
   std::string directory_;
   std::atomic<int64_t> stable_us_{0};

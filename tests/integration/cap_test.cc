@@ -1,0 +1,81 @@
+// A change log at its cap: capture pauses, and nothing else stands still for it.
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tests/integration/cluster_fixture.h"
+
+namespace bdr::integration {
+namespace {
+
+class CapTest : public ClusterTest {
+ protected:
+  void StartTwoNodes() {
+    harness::ClusterOptions options;
+    options.nodes.assign(2, {});
+    options.schema_sql =
+        "CREATE TABLE hot (id int PRIMARY KEY, v text);"
+        "INSERT INTO hot VALUES (1, ''), (2, '');"
+        "CREATE TABLE big (node text, id serial, v bytea, PRIMARY KEY (node, id));"
+        "ALTER TABLE big ALTER v SET STORAGE EXTERNAL";
+    options.agent_config = "log_retention_bytes: 64MiB\n";
+    options.proxies = true;
+    BDR_START_CLUSTER(std::move(options));
+  }
+  // Until capture there says so. What is written cannot be compressed.
+  void FillLog(const std::string& node) {
+    const std::string fill =
+        absl::StrCat("INSERT INTO big (node, v) SELECT '", node,
+                     "', (SELECT string_agg(decode(md5(random()::text || r || g), 'hex'), '') FROM "
+                     "generate_series(1, 4096) AS g) FROM generate_series(1, 128) AS r");
+    for (int megabytes = 0; megabytes < 72; megabytes += 8) BDR_EXEC(node, fill);
+    std::string last;
+    ASSERT_OK(harness::WaitFor(absl::StrCat("capture of ", node, " pauses"), kDeadline,
+                               [&]() -> absl::StatusOr<bool> {
+                                 ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
+                                 last = status.out;
+                                 for (const absl::string_view line : absl::StrSplit(last, '\n')) {
+                                   if (absl::StartsWith(line, node) &&
+                                       absl::StrContains(line, " paused ")) {
+                                     return true;
+                                   }
+                                 }
+                                 return false;
+                               }))
+        << last;
+  }
+};
+
+TEST_F(CapTest, PostgreSQLStopsWhileCaptureIsPaused) {
+  ASSERT_NO_FATAL_FAILURE(StartTwoNodes());
+  ASSERT_OK(cluster_->agent("n2").Terminate());
+  ASSERT_NO_FATAL_FAILURE(FillLog("n1"));
+  ASSERT_OK(cluster_->postgres("n1").Stop(harness::PostgresServer::StopMode::kFast));
+  ASSERT_OK(cluster_->postgres("n1").Start());
+  BDR_EXEC("n1", "UPDATE hot SET v = 'last'");
+  ASSERT_OK(cluster_->StartAgent("n2"));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT string_agg(v, ' ') FROM hot", "last last");
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
+// Each has published a change of a row that the other wrote later and has not captured: to apply
+// it, capture there must go on.
+TEST_F(CapTest, TwoNodesAtTheirCapsComeOut) {
+  ASSERT_NO_FATAL_FAILURE(StartTwoNodes());
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n1", "UPDATE hot SET v = 'early' WHERE id = 1");
+  BDR_EXEC("n2", "UPDATE hot SET v = 'early' WHERE id = 2");
+  for (const char* node : {"n1", "n2"}) ASSERT_NO_FATAL_FAILURE(FillLog(node));
+  BDR_EXEC("n2", "UPDATE hot SET v = 'late' WHERE id = 1");
+  BDR_EXEC("n1", "UPDATE hot SET v = 'late' WHERE id = 2");
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT string_agg(v, ' ') FROM hot", "late late");
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
+}  // namespace
+}  // namespace bdr::integration
