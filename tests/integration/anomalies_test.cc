@@ -18,7 +18,7 @@ class AnomaliesTest : public ClusterTest {
     options.proxies = true;
     options.start_deadline = kDeadline;
     for (const char* table : {"after_delete", "before_insert", "triangle", "moved", "anew",
-                              "vacuumed", "saved", "stamped", "hidden"}) {
+                              "vacuumed", "saved", "stamped", "hidden", "kept"}) {
       absl::StrAppend(&options.schema_sql, "CREATE TABLE ", table, " (id int PRIMARY KEY, v text);",
                       "INSERT INTO ", table, " SELECT i, 'first' FROM generate_series(1, 9) AS i;");
     }
@@ -190,6 +190,32 @@ TEST_F(AnomaliesTest, RowDeletedAndVacuumedBeforeAnOlderChangeArrives) {
   SignalCapture("n1", SIGCONT);
   BDR_CONVERGE();
   ExpectEverywhere("SELECT count(*) FROM vacuumed WHERE id IN (1, 100)", "0");
+}
+
+// A change of one's own that has to be merged again is nowhere else: what stands in its way for a
+// while, a full disk here, must not lose it.
+TEST_F(AnomaliesTest, AnOwnChangeThatIsMergedAgainOutlastsWhatStandsInItsWay) {
+  cluster_->Partition("n1", "n2");
+  SignalCapture("n2", SIGSTOP);
+  BDR_EXEC("n2", "INSERT INTO kept VALUES (100, 'older')");
+  BDR_EXEC("n1", "INSERT INTO kept VALUES (100, 'between')");
+  BDR_EXEC("n2", "DELETE FROM kept WHERE id = 100");
+  BDR_EXEC("n2",
+           "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+           " RAISE EXCEPTION 'no room, says a test' USING ERRCODE = 'disk_full'; END $$;"
+           "CREATE TRIGGER disk_full BEFORE DELETE ON kept FOR EACH ROW EXECUTE FUNCTION"
+           " disk_full(); ALTER TABLE kept ENABLE ALWAYS TRIGGER disk_full");
+  cluster_->Heal();
+  WaitFor("n2", "SELECT v FROM kept WHERE id = 100", "between");
+  SignalCapture("n2", SIGCONT);
+  ASSERT_OK(harness::WaitFor("status tells of it", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const harness::ProgramResult status, cluster_->Bdrctl({"status"}));
+    return absl::StrContains(status.out, "no room, says a test");
+  }));
+  BDR_EXEC("n2", "DROP FUNCTION disk_full CASCADE");
+  ASSERT_EQ(cluster_->Bdrctl({"apply", "retry", "n2"})->exit_code, 0);
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM kept WHERE id = 100", "0");
 }
 
 // A row written in a savepoint carries the subtransaction's xid. Who asks that xid for what became
