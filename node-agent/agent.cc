@@ -149,6 +149,7 @@ absl::Status Agent::Open() {
                          FillStatus(report->mutable_status());
                          if (!data_path_) return;
                          report->set_incarnation(own_.incarnation);
+                         report->set_followed_epoch(followed_epoch_);
                          report->set_captures(joined_);
                          if (joined_) {
                            report->set_settings_ready(settings_->Ready(progress_->StableTime()));
@@ -489,7 +490,9 @@ absl::Status Agent::Join() {
                       .security = config_.security,
                       .database = {.conninfo = config_.database, .application_name = "bdr join"}},
                      membership(), database_.get(), log_.get()));
-  RETURN_IF_ERROR(peers_->Set(membership()));
+  RETURN_IF_ERROR(KeepMembership());
+  RETURN_IF_ERROR(peers_->Set(taken_));
+  followed_epoch_ = taken_.epoch;
   joined_ = true;
   control_->Kick();
   return absl::OkStatus();
@@ -522,6 +525,7 @@ absl::Status Agent::Follow() {
 absl::Status Agent::TakeChange(Membership* followed) {
   RETURN_IF_ERROR(KeepMembership());
   RETURN_IF_ERROR(peers_->Set(taken_));
+  followed_epoch_ = taken_.epoch;
   RETURN_IF_ERROR(TakeSettings());
   *followed = taken_;
   // What is said of tables may be what an origin that is stopped needs.

@@ -124,6 +124,7 @@ class Agent : public AgentBackend {
 
   // From the identity on.
   OriginId own_;
+  std::atomic<uint64_t> followed_epoch_{0};  // the peers of this one are waited for
   Membership taken_;            // as it was written down last
   uint64_t clock_retired_ = 0;  // to be written down; 0: nothing
   std::unique_ptr<AppliedHistory> history_;

@@ -75,9 +75,19 @@ absl::Status StartAtPresent(const JoinOptions& options, const Membership& member
                             Database* database, ChangeLog* log) {
   ASSIGN_OR_RETURN(const bool joined, HasJoined(database));
   if (joined) return absl::OkStatus();
+  const Member* self = membership.Find(options.self);
+  if (self == nullptr || self->incarnation == 0) {
+    return absl::UnavailableError("bdr-server has not taken up this node's report yet");
+  }
   std::vector<std::pair<OriginId, Cursor>> starts;
   for (const Member& member : membership.members) {
     if (member.id == options.self || !member.active) continue;
+    if (member.followed_epoch < self->since_epoch) {
+      return absl::UnavailableError(
+          absl::StrCat("node \"", member.name,
+                       "\" does not know yet that this node joins, and could drop what it "
+                       "will need: is its agent running, and does it reach bdr-server?"));
+    }
     ASSIGN_OR_RETURN(const v1::GetPositionResponse position, AskPosition(options, member));
     starts.push_back({{.node = member.id, .incarnation = position.incarnation()},
                       {.end_lsn = Lsn{position.published_lsn()},

@@ -22,6 +22,8 @@ struct JoinOptions {
 // changes are needed from there on: in the change log, in the state and in bdr.progress. A member
 // that joins at the same time is needed from its beginning, which is the default.
 //
+// Each of them must follow an epoch that holds this node: it drops nothing then that comes later.
+//
 // The tables must be equal and nobody may write while a node joins this way. Done once: repeating
 // it afterwards does nothing. kUnavailable if a member cannot be asked now; nothing of it was
 // written then.

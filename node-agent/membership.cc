@@ -35,6 +35,8 @@ std::string Serialize(const Membership& membership) {
     out->set_incarnation(member.incarnation);
     out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
     out->set_settings_ready(member.settings_ready);
+    out->set_followed_epoch(member.followed_epoch);
+    out->set_since_epoch(member.since_epoch);
     out->set_data_dir_id(member.data_dir_id);
   }
   message.set_settings_version(membership.settings_version);
@@ -75,6 +77,8 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
                                   .incarnation = member.incarnation(),
                                   .active = member.state() == v1::Member::ACTIVE,
                                   .settings_ready = member.settings_ready(),
+                                  .followed_epoch = member.followed_epoch(),
+                                  .since_epoch = member.since_epoch(),
                                   .data_dir_id = member.data_dir_id()});
   }
   membership.settings_version = message.settings_version();

@@ -19,6 +19,8 @@ struct Member {
   uint32_t incarnation = 0;      // 0: it has not reported one yet
   bool active = false;           // false while it joins
   uint64_t settings_ready = 0;   // the newest settings that it is ready for
+  uint64_t followed_epoch = 0;   // what its agent drops, no member of this epoch needs
+  uint64_t since_epoch = 0;      // as of which it has an incarnation; 0: not known
   std::string data_dir_id = "";  // of its agent's data folder; empty: not known
 
   friend bool operator==(const Member&, const Member&) = default;

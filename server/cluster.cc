@@ -49,6 +49,8 @@ absl::StatusOr<ClusterState> Decode(const std::string& bytes) {
                              .added_us = member.added_us(),
                              .settings_ready = member.settings_ready(),
                              .settings_active = member.settings_active(),
+                             .followed_epoch = member.followed_epoch(),
+                             .since_epoch = member.since_epoch(),
                              .data_dir_id = member.data_dir_id()});
   }
   const v1::AcceptedClock& accepted = membership.accepted_clock();
@@ -102,6 +104,8 @@ void ToProto(const ClusterMember& member, v1::Member* out) {
   out->set_added_us(member.added_us);
   out->set_settings_ready(member.settings_ready);
   out->set_settings_active(member.settings_active);
+  out->set_followed_epoch(member.followed_epoch);
+  out->set_since_epoch(member.since_epoch);
   out->set_data_dir_id(member.data_dir_id);
 }
 

@@ -151,6 +151,9 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
       std::max(member.settings_ready, std::min(report.settings_ready, state.settings_version));
   member.settings_active = std::max(member.settings_active, report.settings_active);
   if (!(member == before)) ++state.epoch;
+  if (before.incarnation == 0 && member.incarnation != 0) member.since_epoch = state.epoch;
+  member.followed_epoch =
+      std::max(member.followed_epoch, std::min(report.followed_epoch, state.epoch));
   ActivateSettings(&state);
   return state;
 }

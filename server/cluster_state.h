@@ -25,6 +25,8 @@ struct ClusterMember {
   int64_t added_us = 0;          // µs since 1970
   uint64_t settings_ready = 0;   // the newest settings that its agent is ready for
   uint64_t settings_active = 0;  // that its own changes go by
+  uint64_t followed_epoch = 0;   // by its agent; moves without a change of the epoch
+  uint64_t since_epoch = 0;      // as of which it has an incarnation; 0: it has none, or is older
   std::string data_dir_id = "";  // of the agent that first reported an incarnation; empty: none has
 
   friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
@@ -90,6 +92,7 @@ struct NodeReport {
   std::string cluster_id = "";   // as the agent has it; empty: none yet
   uint32_t incarnation = 0;      // 0: not known yet
   std::string data_dir_id = "";  // empty: the agent is older than these ids
+  uint64_t followed_epoch = 0;
   bool captures = false;
   uint64_t settings_ready = 0;
   uint64_t settings_active = 0;

@@ -130,6 +130,22 @@ TEST(ClusterStateTest, OfTwoDataFoldersUnderOneNameTheFirstThatHadAnIncarnationC
   EXPECT_EQ(state, before);
 }
 
+TEST(ClusterStateTest, WhichEpochIsFollowedChangesNone) {
+  ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "b", .incarnation = 1}));
+  EXPECT_EQ(state.Find("b")->since_epoch, state.epoch);
+  EXPECT_EQ(state.Find("a")->since_epoch, 0u);
+  const uint64_t epoch = state.epoch;
+  for (const uint64_t followed : {epoch - 1, epoch + 9, epoch - 1}) {
+    ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .followed_epoch = followed}));
+    EXPECT_EQ(state.epoch, epoch);
+  }
+  EXPECT_EQ(state.Find("a")->followed_epoch, epoch);
+  ASSERT_OK_AND_ASSIGN(state,
+                       ApplyReport(state, {.name = "b", .incarnation = 1, .captures = true}));
+  EXPECT_EQ(state.Find("b")->since_epoch, epoch);
+}
+
 TEST(ClusterStateTest, ASettingComesIntoForceOnceEveryMemberIsReadyForIt) {
   ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
   ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", "delta"));

@@ -89,6 +89,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                               .cluster_id = request->cluster_id(),
                                               .incarnation = request->incarnation(),
                                               .data_dir_id = request->data_dir_id(),
+                                              .followed_epoch = request->followed_epoch(),
                                               .captures = request->captures(),
                                               .settings_ready = request->settings_ready(),
                                               .settings_active = request->settings_active()});
