@@ -57,7 +57,7 @@ const v1::OriginStatus* FindOrigin(const v1::NodeStatus& status, uint32_t node) 
 NodeVerdict Judge(const v1::ClusterStatusResponse& status, const v1::ReportedStatus& node) {
   const v1::Member& member = node.member();
   if (node.refused_us() != 0 &&
-      status.now_us() - node.refused_us() < absl::ToInt64Microseconds(kSilenceIsCritical)) {
+      status.now_us() - node.refused_us() < absl::ToInt64Microseconds(kRefusalIsShown)) {
     return {v1::Health::CRITICAL, "refused", node.refused(), node.refused_us()};
   }
   const bool joining = member.state() != v1::Member::ACTIVE;

@@ -19,6 +19,8 @@ namespace bdr::ctl {
 
 // Agents report every second: a few may be lost.
 inline constexpr absl::Duration kSilenceIsCritical = absl::Seconds(5);
+// An agent that is refused comes again every 5 s.
+inline constexpr absl::Duration kRefusalIsShown = absl::Seconds(15);
 
 struct StatusView {
   int exit_code = 0;  // kGood, kWarning or kCritical

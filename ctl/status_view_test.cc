@@ -58,12 +58,12 @@ TEST(StatusViewTest, AGoodClusterIsGood) {
 TEST(StatusViewTest, AReportThatWasRefusedIsCriticalForAWhile) {
   v1::ClusterStatusResponse status = Good(2);
   status.mutable_nodes(1)->set_refused("node \"n2\" is known by another data_dir");
-  status.mutable_nodes(1)->set_refused_us(kNow - 4000000);
+  status.mutable_nodes(1)->set_refused_us(kNow - 14000000);
   const StatusView view = ViewCluster(status);
   EXPECT_EQ(view.exit_code, kCritical);
   EXPECT_EQ(view.output.document["nodes"][1]["state"], "refused");
   EXPECT_THAT(view.output.text, HasSubstr("is known by another data_dir"));
-  status.mutable_nodes(1)->set_refused_us(kNow - 6000000);
+  status.mutable_nodes(1)->set_refused_us(kNow - 16000000);
   EXPECT_EQ(ViewCluster(status).exit_code, kGood);
 }
 

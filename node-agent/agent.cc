@@ -481,7 +481,8 @@ absl::Status Agent::Serve() {
 
 absl::Status Agent::Join() {
   const Health capture = capture_->health();
-  if (capture.state != "streaming") {
+  // Paused is as good: what makes room is that the others' acknowledgements count again.
+  if (capture.state != "streaming" && capture.state != "paused") {
     return absl::UnavailableError(
         absl::StrCat("capture does not stream yet (", capture.state, "): ", capture.reason));
   }

@@ -66,7 +66,9 @@ absl::Status CheckNeverJoined(postgres::Connection& connection, Database* databa
         "from, "
         "and would skip what it has missed. Bring the data_dir back; for a new node whose tables "
         "are equal to the others', first remove what that life has left: DROP SCHEMA bdr CASCADE, "
-        "pg_replication_origin_drop() of each origin bdr_*, then \"bdrctl node setup-sql\""));
+        "pg_replication_origin_drop() of each origin bdr_*, pg_drop_replication_slot() of a slot "
+        "bdr_* "
+        "that is still there, then \"bdrctl node setup-sql\""));
   }
   return absl::OkStatus();
 }
@@ -86,7 +88,8 @@ absl::Status StartAtPresent(const JoinOptions& options, const Membership& member
       return absl::UnavailableError(
           absl::StrCat("node \"", member.name,
                        "\" does not know yet that this node joins, and could drop what it "
-                       "will need: is its agent running, and does it reach bdr-server?"));
+                       "will need: is its agent running and no older than this one, and does it "
+                       "reach bdr-server?"));
     }
     ASSIGN_OR_RETURN(const v1::GetPositionResponse position, AskPosition(options, member));
     starts.push_back({{.node = member.id, .incarnation = position.incarnation()},

@@ -14,6 +14,13 @@
 
 namespace bdr::agent {
 
+namespace {
+
+// Of deletes in one write, so that memory stays bounded whatever a transaction had hidden.
+constexpr size_t kSweptBytes = 1 << 20;
+
+}  // namespace
+
 using conflict::Version;
 
 std::string GroupVersions::NameOfHidden(Lsn end_lsn, absl::string_view version_key) const {
@@ -50,6 +57,9 @@ void GroupVersions::Applied(Lsn applied, Lsn durable) {
   for (it->Seek(NameOfHidden(Lsn{swept_through_.value + 1}, ""));
        it->Valid() && it->key().compare(end) < 0; it->Next()) {
     (void)batch.Delete(stores_.database->state(), it->key());
+    if (batch.GetDataSize() < kSweptBytes) continue;
+    if (!stores_.database->Write(&batch, /*sync=*/false).ok()) return;
+    batch.Clear();
   }
   // If it fails (a full disk, say) the next commit tries again; nobody asks for them any more.
   if (!it->status().ok() || !stores_.database->Write(&batch, /*sync=*/false).ok()) return;

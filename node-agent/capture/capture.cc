@@ -35,6 +35,9 @@ constexpr int64_t kPromiseSlackUs = 10'000;
 constexpr int64_t kCeilingStepUs = 250'000;
 constexpr size_t kFlushBytes = 4 << 20;
 constexpr absl::Duration kRoomInterval = absl::Milliseconds(200);
+// Between two compactions of a log that is full.
+constexpr absl::Duration kShortestRoomRest = absl::Seconds(1);
+constexpr int kRoomRestFactor = 5;
 
 // Between Stream Start and Stop messages carry an xid behind their kind.
 constexpr size_t kXidBytes = 4;
@@ -476,7 +479,7 @@ bool Capture::Session::MustPause() {
     return false;
   }
   last_room_check_ = SteadyNow();
-  return !capture_->HasRoom();
+  return !capture_->HasRoom(0);
 }
 
 absl::Status Capture::Session::Handle(const postgres::StreamItem& item) {
@@ -987,7 +990,7 @@ bool Capture::ChangeReading(const Session& session, const absl::Status& status) 
   const absl::Time now = SteadyNow();
   const bool soon = now - reading_.changed < kSoonAgain;
   reading_.as_text = session.needs_text();
-  reading_.changed = now;
+  reading_.changed = let_go_ = now;
   if (reading_.as_text) {
     reading_.why = std::string(status.message());
     reading_.stay =
@@ -1021,7 +1024,7 @@ void Capture::Run() {
     const bool failed_to_decode = session->failed_to_decode();
     const std::optional<Undecodable> undecodable = session->undecodable();
     session.reset();  // lets go of the slot
-    if (postgres::Sqlstate(status) == kSlotInUse && begun - reading_.changed < kLettingGo) {
+    if (postgres::Sqlstate(status) == kSlotInUse && begun - let_go_ < kLettingGo) {
       MutexLock lock(&mu_);
       if (!stopping_) moved_.WaitFor(&mu_, absl::Milliseconds(20));
       continue;  // by our own session, which has just ended
@@ -1209,9 +1212,9 @@ std::string ToString(const Capture::Undecodable& undecodable) {
                       ToString(undecodable.commit), "\", then \"bdrctl verify --repair\"");
 }
 
-bool Capture::HasRoom() {
+bool Capture::HasRoom(uint64_t least_bytes) {
   // Versions, claims and history are not counted: no trim gives them back.
-  if (parts_.database->LogBytes() < options_.log_cap_bytes) return true;
+  if (parts_.database->LogBytes() + least_bytes < options_.log_cap_bytes) return true;
   // Apply waits for it. If two nodes are full of what the other is to apply, nobody else makes
   // room.
   MutexLock lock(&mu_);
@@ -1228,14 +1231,23 @@ void Capture::WaitForRoom() {
     LogError("capture", {{"state", "streaming->paused"}},
              "the change log has reached log_retention_bytes");
   }
-  std::optional<uint64_t> trims;
-  while (!stopping_ && !HasRoom()) {
-    // Room is given back by compacting. Where nothing was trimmed that would only rewrite the log.
-    if (const uint64_t now = parts_.log->trims(); trims != now) {
-      trims = now;
-      if (const absl::Status status = parts_.database->CompactLog(); !status.ok()) {
+  let_go_ = SteadyNow();
+  // Each start costs the server some decoding: not one for every block that is trimmed.
+  while (!stopping_ && !HasRoom(options_.log_cap_bytes / 10)) {
+    // Room is given back by compacting. Where nothing was trimmed that would only rewrite the log,
+    // and who waits for capture meanwhile waits for that, too: so it takes a small share of the
+    // time.
+    const uint64_t trims = parts_.log->trims();
+    if (trims != compacted_trims_ && SteadyNow() >= next_compaction_) {
+      const absl::Time begun = SteadyNow();
+      const absl::Status status = parts_.database->CompactLog();
+      if (status.ok()) {
+        compacted_trims_ = trims;
+      } else {
         LogWarning("capture", {{"state", "paused"}}, status.message());
       }
+      const absl::Time ended = SteadyNow();
+      next_compaction_ = ended + std::max(kShortestRoomRest, kRoomRestFactor * (ended - begun));
       continue;
     }
     MutexLock lock(&mu_);

@@ -153,9 +153,9 @@ class Capture {
   };
   // Takes up what a session found out. False if it ended for another reason.
   bool ChangeReading(const Session& session, const absl::Status& status);
-  // Whether the log may grow.
-  bool HasRoom();
-  // Returns once it may, or when the agent stops.
+  // Whether the log may grow, and by so much without being full.
+  bool HasRoom(uint64_t least_bytes);
+  // Returns once there is room for a while, or when the agent stops.
   void WaitForRoom();
   void PublishThrough(Lsn through);
   void SetWaiting(postgres::ReplicationConnection* connection);
@@ -178,8 +178,11 @@ class Capture {
   // The thread's: whether running transactions are streamed. Without, sessions meet what cannot be
   // decoded at its commit record.
   bool streaming_ = true;
-  // Belongs to the thread.
+  // Belong to the thread.
   Reading reading_;
+  absl::Time let_go_ = absl::InfinitePast();  // when a session of ours left the slot for another
+  std::optional<uint64_t> compacted_trims_;   // of the log, when it was compacted to make room
+  absl::Time next_compaction_ = absl::InfinitePast();
 
   std::atomic<bool> stopping_{false};
   std::thread thread_;

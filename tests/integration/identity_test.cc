@@ -45,7 +45,12 @@ TEST_F(IdentityTest, ANodeWithoutFolderAndSlotSkipsNothingInSilence) {
   BDR_EXEC("n2", "INSERT INTO t VALUES (2)");
   const std::string progress = Value("n1", kProgress);
   std::filesystem::rename(cluster_->agent_folder("n1"), cluster_->agent_folder("n1") + "-away");
-  BDR_EXEC("n1", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
+  // Once the walsender has noticed that its agent is gone.
+  ASSERT_OK(harness::WaitFor("the slot can be dropped", kDeadline, [&]() -> absl::StatusOr<bool> {
+    RETURN_IF_ERROR(cluster_->Exec(
+        "n1", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"));
+    return true;
+  }));
   ASSERT_OK(cluster_->StartAgent("n1"));
   ASSERT_NO_FATAL_FAILURE(WaitForStatus("node \"n1\" is known by data_dir"));
   EXPECT_EQ(Value("n1", kProgress), progress);
