@@ -51,11 +51,14 @@ UnsettledConstraints Settle(const UnsettledConstraints& before, const v1::Schema
       const auto known = before.find(key);
       const Others seen = LookAt(others, table, unique.meaning());
       if (!seen.lacked_by.empty()) {
-        now[key] = {.lacked_by = seen.lacked_by};
+        // Since when it is here is known only now: an agent that begins again reads its tables
+        // later than they became what they are, and rows from in between would not count.
+        now[key] = {.lacked_by = seen.lacked_by,
+                    .until_us = known == before.end() ? own.read_us : known->second.until_us};
       } else if (known != before.end()) {
         const bool settles = !known->second.lacked_by.empty() && all_known;
-        now[key] =
-            settles ? Unsettled{.until_us = std::max(own.read_us, seen.read_us)} : known->second;
+        const int64_t own_us = known->second.until_us == 0 ? own.read_us : known->second.until_us;
+        now[key] = settles ? Unsettled{.until_us = std::max(own_us, seen.read_us)} : known->second;
       } else if (seen.have_table) {
         const v1::TableShape* mine = Find(own_before, table);
         if (mine != nullptr && !Has(*mine, unique.meaning())) now[key] = {.until_us = own.read_us};

@@ -31,7 +31,8 @@ namespace bdr::agent {
 
 struct Unsettled {
   std::string lacked_by = {};  // a node that does not have it; empty: all have
-  // Claims stamped up to here do not count, µs since 1970.
+  // Claims stamped up to here do not count, µs since 1970. While a node lacks it none does, and
+  // this is since when it is here; 0: written down by an agent that did not know.
   int64_t until_us = 0;
 
   friend bool operator==(const Unsettled&, const Unsettled&) = default;

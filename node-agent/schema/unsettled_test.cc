@@ -58,14 +58,27 @@ TEST_F(UnsettledTest, ANodeThatIsNotKnownOrHasNoSuchTableIsNoReason) {
 
 TEST_F(UnsettledTest, WhatOneNodeLacksDoesNotCountUntilAllWereSeenWithIt) {
   UnsettledConstraints known = See({}, nullptr, with_, &with_, &without_);
-  EXPECT_THAT(known, ElementsAre(Pair(kKey, Unsettled{.lacked_by = "n3"})));
+  EXPECT_THAT(known, ElementsAre(Pair(kKey, Unsettled{.lacked_by = "n3", .until_us = 10})));
   // Nothing was heard since the agent began again.
   EXPECT_EQ(See(known, nullptr, with_, &with_, nullptr), known);
   known = See(known, &with_, with_, &with_, &with_);
   EXPECT_THAT(known, ElementsAre(Pair(kKey, Unsettled{.until_us = 30})));
   EXPECT_EQ(See(known, &with_, with_, &with_, &with_), known);
   EXPECT_THAT(See(known, &with_, with_, &without_, &with_),
-              ElementsAre(Pair(kKey, Unsettled{.lacked_by = "n2"})));
+              ElementsAre(Pair(kKey, Unsettled{.lacked_by = "n2", .until_us = 30})));
+}
+
+// It reads its tables anew, and later than they became what they are.
+TEST_F(UnsettledTest, AnAgentThatBeginsAgainTakesNoLaterMoment) {
+  const UnsettledConstraints known = See({}, nullptr, with_, &with_, &without_);
+  const std::vector<KnownSchema> others = {{.node = "n2", .schema = &with_, .read_us = 20},
+                                           {.node = "n3", .schema = &with_, .read_us = 30}};
+  const KnownSchema own{.node = "n1", .schema = &with_, .read_us = 90};
+  EXPECT_THAT(Settle(known, &with_, own, others, true),
+              ElementsAre(Pair(kKey, Unsettled{.until_us = 30})));
+  // Of what an older agent has written down that moment is not known.
+  EXPECT_THAT(Settle({{kKey, {.lacked_by = "n3"}}}, &with_, own, others, true),
+              ElementsAre(Pair(kKey, Unsettled{.until_us = 90})));
 }
 
 TEST_F(UnsettledTest, TheLastOneToMakeItCountsFromThere) {
