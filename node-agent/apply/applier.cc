@@ -592,6 +592,7 @@ void Applier::WaitForServerClock(int64_t stamp_us) {
   if (!verdict.go) return WaitForClock(verdict);
   SetHealth(Health::Level::kOk, "waiting", "for this server's clock to pass a transaction's");
   WaitABit(absl::Milliseconds(2));
+  SetHealth(Health::Level::kOk, "applying");  // whatever hangs from here on is not the clock
 }
 
 // What a transaction is merged by must be known. bdr-server lets nobody go by a setting before all
