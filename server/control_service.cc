@@ -102,7 +102,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                      NowUs());
       ToProto(*state, response->mutable_membership());
       TakeSchema(*request, response);
-    } else if (absl::IsFailedPrecondition(state.status())) {
+    } else if (absl::IsFailedPrecondition(state.status()) && IsMember(request->name())) {
       // Its own status can tell nobody.
       statuses_->Refuse(request->name(), std::string(state.status().message()), NowUs());
     }
@@ -177,6 +177,11 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   }
 
  private:
+  // Not before the cluster is there: agents that are started first only wait for it.
+  bool IsMember(const std::string& name) const {
+    const absl::StatusOr<ClusterState> state = cluster_->Read();
+    return state.ok() && state->Find(name) != nullptr;
+  }
   // A schema that cannot be kept is sent again with the next report.
   void TakeSchema(const v1::ReportRequest& request, v1::ReportResponse* response) {
     if (request.has_schema() && !request.schema().packed().empty()) {

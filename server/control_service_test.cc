@@ -80,6 +80,16 @@ class ControlServiceTest : public ::testing::Test {
     return status;
   }
 
+  grpc::Status ReportFrom(const std::string& data_dir_id, uint32_t incarnation) {
+    grpc::ClientContext context;
+    v1::ReportRequest report;
+    v1::ReportResponse response;
+    report.set_name("eu1");
+    report.set_data_dir_id(data_dir_id);
+    report.set_incarnation(incarnation);
+    return stub_->Report(&context, report, &response);
+  }
+
   std::string folder_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Cluster> cluster_;
@@ -118,6 +128,27 @@ TEST_F(ControlServiceTest, ErrorsCarryTheirCodeAndWhatToDo) {
   EXPECT_THAT(status.error_message(), ::testing::HasSubstr("bdrctl cluster init"));
   EXPECT_THAT(metrics_->Text(),
               ::testing::HasSubstr("call=\"GetMembership\",code=\"FAILED_PRECONDITION\""));
+}
+
+TEST_F(ControlServiceTest, OnlyAMembersReportsAreToldAsRefused) {
+  EXPECT_EQ(ReportFrom("d1", 1).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  ASSERT_TRUE(Init("shop").ok());
+  v1::Member member;
+  ASSERT_TRUE(Add("eu1", "h:1", &member).ok());
+  const auto refused = [this] {
+    grpc::ClientContext context;
+    v1::ClusterStatusResponse status;
+    EXPECT_TRUE(stub_->ClusterStatus(&context, {}, &status).ok());
+    return status.nodes_size() == 1 ? status.nodes(0).refused() : "no such node";
+  };
+  EXPECT_EQ(refused(), "") << "it had only come before there was a cluster";
+  ASSERT_TRUE(ReportFrom("d1", 1).ok());
+
+  Stop();
+  Start();
+  EXPECT_EQ(ReportFrom("d2", 1).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(refused(), ::testing::HasSubstr("known by data_dir d1"));
+  EXPECT_TRUE(ReportFrom("d1", 1).ok());
 }
 
 TEST_F(ControlServiceTest, ReportsAreShownAndAnsweredWithTheMembers) {
