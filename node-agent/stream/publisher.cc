@@ -27,6 +27,7 @@ constexpr uint64_t kDefaultWindowBytes = 16 << 20;
 constexpr uint64_t kMaxWindowBytes = 1 << 30;
 constexpr size_t kMaxStreams = 2 * kMaxNodeId;
 constexpr int kMaxWanted = 1 << 16;
+constexpr size_t kPartBytes = 128 << 10;  // a line that takes seconds for it is a slow one
 constexpr absl::Duration kSubscriptionTimeout = absl::Seconds(10);
 constexpr int kKeepaliveMs = 5000;
 constexpr int kKeepaliveTimeoutMs = 20000;
@@ -90,6 +91,7 @@ class Stream final : public Reactor {
   absl::StatusOr<absl::Duration> Work();
   absl::Status SendHeartbeat();
   absl::StatusOr<bool> SendBlock();
+  bool SendPart();
   void Send();
   void End(const absl::Status& why);
 
@@ -105,6 +107,9 @@ class Stream final : public Reactor {
   NodeId subscriber_ = 0;
   std::optional<Outgoing> outgoing_;
   v1::PublisherMessage message_;  // until the write is done
+  bool takes_parts_ = false;
+  std::string block_;      // being sent
+  size_t block_sent_ = 0;  // how much of it is
   absl::Duration next_heartbeat_;
   bool ended_ = false;
 
@@ -218,6 +223,7 @@ absl::StatusOr<absl::Duration> Stream::Work() {
     RETURN_IF_ERROR(SendHeartbeat());
     return absl::InfiniteDuration();
   }
+  if (SendPart()) return absl::InfiniteDuration();
   ASSIGN_OR_RETURN(const bool sent, SendBlock());
   return sent ? absl::InfiniteDuration() : next_heartbeat_;
 }
@@ -258,6 +264,7 @@ absl::Status Stream::Accept(const v1::Subscription& subscription) {
   RETURN_IF_ERROR(outgoing.Check());
 
   outgoing_.emplace(std::move(outgoing));
+  takes_parts_ = subscription.takes_parts();
   subscriber_ = static_cast<NodeId>(node);
   next_heartbeat_ = SteadyNow();  // the subscriber's sign that it was accepted
   {
@@ -300,12 +307,27 @@ absl::StatusOr<bool> Stream::SendBlock() {
   }
   ASSIGN_OR_RETURN(std::optional<EncodedBlock> block, outgoing_->Take(consumed));
   if (!block.has_value()) return false;
-  message_.set_block(std::move(block->bytes));
+  block_ = std::move(block->bytes);
+  block_sent_ = 0;
   {
     MutexLock lock(&mu_);
     summary_.sent_bytes = outgoing_->taken_bytes();
     ++summary_.sent_blocks;
     summary_.cursors = outgoing_->cursors();
+  }
+  return SendPart();
+}
+
+// Goes on with a block that was begun; false if none was.
+bool Stream::SendPart() {
+  if (block_.empty()) return false;
+  const size_t left = block_.size() - block_sent_;
+  if (takes_parts_ && left > kPartBytes) {
+    message_.set_block_part(block_.substr(block_sent_, kPartBytes));
+    block_sent_ += kPartBytes;
+  } else {
+    message_.set_block(block_sent_ == 0 ? std::move(block_) : block_.substr(block_sent_));
+    block_.clear();
   }
   Send();
   return true;

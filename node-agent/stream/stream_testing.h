@@ -124,6 +124,7 @@ class TestNode {
   ChangeLog& log() { return *log_; }
   FakeBackend& backend() { return backend_; }
   Publisher& publisher() { return *publisher_; }
+  int port() const { return port_; }
   std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
 
   void OpenLog() {

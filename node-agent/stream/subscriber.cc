@@ -213,6 +213,7 @@ class Subscriber::Impl {
     absl::Duration began = SteadyNow();
     bool streaming = false;
     bool stalled = false;
+    std::string part = {};  // of the block that is coming
     uint64_t consumed_bytes = 0;
     uint64_t acknowledged_bytes = 0;
     absl::Duration ack_due = absl::InfiniteDuration();  // set by the first message
@@ -274,11 +275,12 @@ void Subscriber::Impl::Run() {
     if (attempt.streaming && SteadyNow() - attempt.began > 2 * options_.longest_backoff) {
       backoff_.Reset();
     }
-    // One large block on a slow line looks like a stall, and so does a peer that is overloaded.
-    // Waiting longer each time lets it through in the end. Without such a block less long: a line
-    // that was cut for a while is to be tried again soon.
+    // A part of a block on a very slow line looks like a stall, and so does a peer that is
+    // overloaded. Waiting longer each time lets it through in the end. Without one less long: a
+    // line that was cut for a while is to be tried again soon.
     const bool settled = attempt.streaming && SteadyNow() - attempt.began > kSettled;
-    const bool may_be_block = attempt.streaming && attempt.consumed_bytes == 0;
+    const bool may_be_block =
+        attempt.streaming && (attempt.consumed_bytes == 0 || !attempt.part.empty());
     const absl::Duration longest = may_be_block ? kLongestStallTimeout : 4 * base;
     stall_timeout_ = attempt.stalled && !settled ? std::min(longest, stall_timeout_ * 2) : base;
     if (why.ok()) {
@@ -314,6 +316,7 @@ v1::Subscription Subscriber::Impl::MakeSubscription(const Attempt& attempt) cons
   subscription.set_subscriber_node(options_.self);
   subscription.set_data_dir_id(options_.data_dir_id);
   subscription.set_window_bytes(options_.window_bytes);
+  subscription.set_takes_parts(true);
   std::vector<WantedOrigin> wanted;
   for (const OriginId origin : attempt.origins) {
     wanted.push_back({.origin = origin, .from = log_->End(origin)});
@@ -366,8 +369,17 @@ Subscriber::Impl::Event Subscriber::Impl::NextEvent(const Attempt& attempt, cons
 
 absl::Status Subscriber::Impl::Handle(Attempt* attempt, v1::PublisherMessage message) {
   if (message.has_heartbeat()) return HandleHeartbeat(message.heartbeat());
+  if (message.kind_case() == v1::PublisherMessage::kBlockPart) {
+    if (attempt->part.size() + message.block_part().size() > kMaxMessageBytes) {
+      return absl::InternalError("the peer sent a block that is larger than any can be");
+    }
+    attempt->part.append(message.block_part());
+    return absl::OkStatus();
+  }
   if (message.kind_case() == v1::PublisherMessage::kBlock) {
-    return HandleBlock(attempt, std::move(*message.mutable_block()));
+    if (attempt->part.empty()) return HandleBlock(attempt, std::move(*message.mutable_block()));
+    attempt->part.append(message.block());
+    return HandleBlock(attempt, std::exchange(attempt->part, {}));
   }
   return absl::OkStatus();  // a kind that a later version may send
 }

@@ -10,8 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/testing.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/stream_testing.h"
+#include "tests/harness/ports.h"
+#include "tests/harness/tcp_proxy.h"
 
 namespace bdr::agent {
 namespace {
@@ -257,6 +260,24 @@ TEST(StreamTest, AStreamThatFallsSilentIsBrokenAndTriedAgain) {
   ASSERT_TRUE(Eventually([&] { return Streams(subscriber); }));
   ASSERT_TRUE(Eventually([&] { return subscriber.Status().failures >= 1; }));
   EXPECT_TRUE(Eventually([&] { return Streams(subscriber); }));
+}
+
+// Silence is what ends a stream, not how long a block needs.
+TEST(StreamTest, ABlockThatNeedsLongerThanAStallComesAtTheFirstAttempt) {
+  TestNode a(1);
+  TestNode b(2);
+  a.StartPublisher();
+  ASSERT_OK_AND_ASSIGN(const int port, harness::FreePort());
+  ASSERT_OK_AND_ASSIGN(const auto proxy,
+                       harness::TcpProxy::Start({.listen_port = port, .server_port = a.port()}));
+  proxy->SetFault("", harness::Direction::kToClient, {.bytes_per_second = 200 << 10});
+  // 4.5 s of line, and 3 s without a message are a stall.
+  a.Commit(1, 900 << 10);
+  const Subscriber& subscriber =
+      b.Subscribe(b.OptionsFor(1, absl::StrCat("127.0.0.1:", port), {a.origin()}));
+  ASSERT_TRUE(Eventually(
+      [&] { return b.log().End(a.origin()).end_lsn == a.log().End(a.origin()).end_lsn; }));
+  EXPECT_EQ(subscriber.Status().failures, 0);
 }
 
 // On a machine or a line that is overloaded everybody needs longer than usual, and giving up early
