@@ -330,6 +330,9 @@ void Complete(const ConnectOptions& options, ConnInfo* info) {
   info->SetDefault("keepalives_idle", "15");
   info->SetDefault("keepalives_interval", "5");
   info->SetDefault("keepalives_count", "3");
+  // Likewise while it has not acknowledged what was sent: then no keepalive goes out, and the
+  // kernel would repeat it for a quarter of an hour.
+  info->SetDefault("tcp_user_timeout", "30000");
 }
 
 // Which function failed, by the context of an error, and what to do; "" if none did. Contexts may

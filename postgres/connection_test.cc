@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -332,6 +333,22 @@ TEST_F(ConnectionTest, QuotingSurvivesTheServer) {
     ASSERT_OK(result);
     EXPECT_EQ(std::string(PQfname(result->get(), 0)), text);
   }
+}
+
+// A server whose machine is gone answers nothing, and its kernel neither.
+TEST_F(ConnectionTest, AServerThatVanishesIsNotWaitedForLong) {
+  const auto option = [](const std::string& conninfo, int name) {
+    auto connection = Connection::Connect({.conninfo = conninfo, .application_name = "test"});
+    EXPECT_OK(connection);
+    int value = 0;
+    socklen_t size = sizeof(value);
+    EXPECT_EQ(getsockopt(PQsocket((*connection)->raw()), IPPROTO_TCP, name, &value, &size), 0);
+    return value;
+  };
+  EXPECT_EQ(option(server_->conninfo(), TCP_KEEPIDLE), 15);
+  EXPECT_EQ(option(server_->conninfo(), TCP_USER_TIMEOUT), 30000);
+  // Whoever knows his network better says so.
+  EXPECT_EQ(option(server_->conninfo() + " tcp_user_timeout=90000", TCP_USER_TIMEOUT), 90000);
 }
 
 TEST_F(ConnectionTest, SessionKnowsItsNameEncodingAndFormats) {
