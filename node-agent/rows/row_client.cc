@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -22,7 +23,7 @@ using postgres::ColumnKind;
 // The largest row that PostgreSQL can send (1 GiB), and some room.
 constexpr int kMaxMessageBytes = (1 << 30) + (128 << 20);
 constexpr absl::Duration kConnectTimeout = absl::Seconds(3);
-constexpr absl::Duration kCallTimeout = absl::Minutes(2);
+constexpr absl::Duration kLongestTimeout = absl::Hours(1);
 constexpr absl::Duration kLook = absl::Milliseconds(50);
 
 void ToWire(const OwnedValue& value, v1::ColumnData* out) {
@@ -93,6 +94,22 @@ std::string RowClient::NameOf(NodeId node) {
   return member == nullptr ? absl::StrCat(node) : member->name;
 }
 
+absl::Duration RowClient::TimeoutFor(NodeId node) {
+  MutexLock lock(&mu_);
+  const auto slow = timeouts_.find(node);
+  return slow == timeouts_.end() ? options_.timeout : slow->second;
+}
+
+void RowClient::TookTooLong(NodeId node, bool too_long) {
+  MutexLock lock(&mu_);
+  if (!too_long) {
+    timeouts_.erase(node);
+    return;
+  }
+  absl::Duration& timeout = timeouts_.try_emplace(node, options_.timeout).first->second;
+  timeout = std::min(timeout * 2, kLongestTimeout);
+}
+
 absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsWanted& wanted,
                                                         const std::function<bool()>& stop) {
   const Membership membership = options_.membership();
@@ -121,7 +138,7 @@ absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsW
 
   const auto stub = v1::Rows::NewStub(channel);
   Call call;
-  call.context.set_deadline(absl::ToChronoTime(absl::Now() + kCallTimeout));
+  call.context.set_deadline(absl::ToChronoTime(absl::Now() + TimeoutFor(node)));
   call.request.set_cluster_id(options_.cluster_id);
   call.request.set_asking_node(options_.self);
   call.request.set_schema(wanted.schema);
@@ -156,6 +173,7 @@ absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsW
       if (stop()) call.context.TryCancel();
       call.changed.WaitFor(&call.mu, kLook);
     }
+    TookTooLong(node, absl::IsDeadlineExceeded(*call.status));
     RETURN_IF_ERROR(*call.status);
   }
   const int answered = call.response.rows_size();

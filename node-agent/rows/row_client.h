@@ -2,10 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
 #include "base/security_options.h"
 #include "node-agent/apply/row_source.h"
 #include "node-agent/membership.h"
@@ -20,6 +24,9 @@ class RowClient : public RowSource {
     std::string cluster_id;
     SecurityOptions security;
     std::function<Membership()> membership;
+    // Of a call. One that was too slow makes the next to that node wait twice as long: a large row
+    // on a slow line arrives in the end.
+    absl::Duration timeout = absl::Minutes(2);
   };
   explicit RowClient(Options options) : options_(std::move(options)) {}
 
@@ -29,7 +36,12 @@ class RowClient : public RowSource {
                                                const std::function<bool()>& stop) override;
 
  private:
+  absl::Duration TimeoutFor(NodeId node);
+  void TookTooLong(NodeId node, bool too_long);
+
   const Options options_;
+  Mutex mu_;
+  std::map<NodeId, absl::Duration> timeouts_ ABSL_GUARDED_BY(mu_);  // of those that are slow
 };
 
 }  // namespace bdr::agent
