@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <string>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 
 namespace bdr {
 
@@ -28,10 +26,7 @@ struct OriginId {
   }
 };
 
-// The name of PostgreSQL's replication origin: "bdr_<node>_<incarnation>".
+// "bdr_<node>_<incarnation>", for logs and messages.
 std::string ToString(OriginId origin);
-
-// kInvalidArgument for a name that is not one of ours (another tool's origin, say).
-absl::StatusOr<OriginId> ParseOrigin(absl::string_view name);
 
 }  // namespace bdr

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/grpc_security.h"
@@ -34,10 +33,6 @@ constexpr absl::Duration kRepeat = absl::Milliseconds(500);
 constexpr absl::Duration kDrainTime = absl::Seconds(2);
 constexpr uint32_t kFirstIncarnation = 1;
 constexpr int kMinServerVersion = 150000;
-
-std::string SlotName(const std::string& node) {
-  return absl::StrCat("bdr_", absl::StrReplaceAll(node, {{"-", "_"}}));
-}
 
 }  // namespace
 
@@ -185,6 +180,10 @@ absl::Status Agent::LearnIdentity() {
           absl::StrCat("data_dir belongs to node ", own_.node, ", but \"", config_.node,
                        "\" is node ", self->id, " in the cluster; use the right data_dir"));
     }
+    ASSIGN_OR_RETURN(const auto tell_nodes, state.Get(kStateServerNames));
+    names_ = std::make_unique<ServerNames>(
+        tell_nodes.has_value() ? ServerNames::Of(known.cluster_id, own_.node, config_.node)
+                               : ServerNames::Older(config_.node));
     return absl::OkStatus();
   }
   if (self == nullptr) {
@@ -202,6 +201,9 @@ absl::Status Agent::LearnIdentity() {
                      "would skip what it has missed"));
   }
   own_ = {.node = self->id, .incarnation = kFirstIncarnation};
+  names_ =
+      std::make_unique<ServerNames>(ServerNames::Of(known.cluster_id, own_.node, config_.node));
+  RETURN_IF_ERROR(state.Put(kStateServerNames, "", /*sync=*/false));
   RETURN_IF_ERROR(state.Put(kStateMembership, Serialize(known), /*sync=*/false));
   return state.Put(kStateIdentity, EncodeOrigin(own_), /*sync=*/true);
 }
@@ -241,16 +243,16 @@ absl::Status Agent::Fence() {
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
                    postgres::Connection::Connect(
                        {.conninfo = config_.database, .application_name = "bdr fence"}));
-  RETURN_IF_ERROR(CreateRepairOrigin(*connection));
+  RETURN_IF_ERROR(CreateRepairOrigin(*connection, *names_));
   ASSIGN_OR_RETURN(server_past_, ServerPast::Load(database_.get()));
   // What is found makes capture and the appliers refuse, and status says why.
   const auto unless_found = [](absl::Status status) {
     return absl::IsFailedPrecondition(status) ? absl::OkStatus() : status;
   };
-  RETURN_IF_ERROR(unless_found(server_past_->CheckOrigins(*connection)));
+  RETURN_IF_ERROR(unless_found(server_past_->CheckOrigins(*connection, *names_)));
   ASSIGN_OR_RETURN(const std::vector<AppliedPosition> origins, ReadApplied(*connection));
   for (const AppliedPosition& position : origins) {
-    RETURN_IF_ERROR(TakeOrigin(*connection, position.origin));
+    RETURN_IF_ERROR(TakeOrigin(*connection, *names_, position.origin));
     RETURN_IF_ERROR(connection->Exec("SELECT pg_replication_origin_session_reset()").status());
   }
   // What earlier sessions applied counts for every local commit that is captured from now on.
@@ -325,11 +327,10 @@ absl::Status Agent::StartDataPath() {
   progress_->Published(log_->End(own_).end_lsn, 0, {});
 
   ASSIGN_OR_RETURN(gaps_, CaptureGaps::Load(database_.get()));
-  const std::string slot = SlotName(config_.node);
   capture_ = std::make_unique<Capture>(
       Capture::Options{.own = own_,
                        .conninfo = config_.database,
-                       .slot = slot,
+                       .names = names_.get(),
                        .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
                        .log_cap_bytes = static_cast<uint64_t>(config_.log_retention_bytes),
                        .forward_foreign_origins = config_.forward_foreign_origins,
@@ -355,7 +356,7 @@ absl::Status Agent::StartDataPath() {
       });
   watcher_ = std::make_unique<Watcher>(
       Watcher::Options{.conninfo = config_.database,
-                       .slot = slot,
+                       .slot = names_->slot(),
                        .conflict_log_max_age = config_.conflict_log_max_age,
                        .conflict_log_max_rows = config_.conflict_log_max_rows,
                        .publish_new_tables = config_.publish_new_tables},
@@ -412,6 +413,7 @@ absl::Status Agent::StartDataPath() {
           .fold_history = fold_history_.get(),
           .server_past = server_past_.get(),
           .barrier = barrier_.get(),
+          .names = names_.get(),
           .rows = row_client_.get(),
           .versions_rebuilt = nullptr,
           .foreign_keys_queued = [actions = foreign_key_actions_.get()] { actions->Wake(); },
@@ -433,7 +435,8 @@ absl::Status Agent::StartDataPath() {
                                                          .keys = keys_.get(),
                                                          .barrier = barrier_.get(),
                                                          .progress = progress_.get(),
-                                                         .clock_gate = clock_gate_.get()});
+                                                         .clock_gate = clock_gate_.get(),
+                                                         .names = names_.get()});
   compactor_ = std::make_unique<Compactor>(database_.get());
   capture_->Start();
   data_path_ = true;
@@ -460,8 +463,10 @@ absl::Status Agent::Serve() {
           .database = config_.database,
           .cluster_id = membership().cluster_id,
           .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; }},
-      RowService::Parts{
-          .versions = versions_.get(), .tables = tables_.get(), .barrier = barrier_.get()});
+      RowService::Parts{.versions = versions_.get(),
+                        .tables = tables_.get(),
+                        .barrier = barrier_.get(),
+                        .names = names_.get()});
   ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(config_.security, config_.listen));
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -43,6 +43,7 @@
 #include "node-agent/rows/row_client.h"
 #include "node-agent/rows/row_service.h"
 #include "node-agent/schema/schema_watch.h"
+#include "node-agent/server_names.h"
 #include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
@@ -124,9 +125,10 @@ class Agent : public AgentBackend {
 
   // From the identity on.
   OriginId own_;
+  std::unique_ptr<const ServerNames> names_;
   std::atomic<uint64_t> followed_epoch_{0};  // the peers of this one are waited for
-  Membership taken_;            // as it was written down last
-  uint64_t clock_retired_ = 0;  // to be written down; 0: nothing
+  Membership taken_;                         // as it was written down last
+  uint64_t clock_retired_ = 0;               // to be written down; 0: nothing
   std::unique_ptr<AppliedHistory> history_;
   std::unique_ptr<Progress> progress_;
   std::unique_ptr<StampClock> clock_;

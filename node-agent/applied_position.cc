@@ -41,17 +41,19 @@ absl::Status Create(postgres::Connection& connection, absl::string_view name) {
 
 }  // namespace
 
-absl::Status CreateRepairOrigin(postgres::Connection& connection) {
-  return Create(connection, kRepairOrigin);
+absl::Status CreateRepairOrigin(postgres::Connection& connection, const ServerNames& names) {
+  return Create(connection, names.RepairOrigin());
 }
 
-absl::Status CreateOrigin(postgres::Connection& connection, OriginId origin) {
-  return Create(connection, ToString(origin));
+absl::Status CreateOrigin(postgres::Connection& connection, const ServerNames& names,
+                          OriginId origin) {
+  return Create(connection, names.Origin(origin));
 }
 
-absl::Status TakeOrigin(postgres::Connection& connection, OriginId origin) {
-  const std::string name = postgres::QuoteLiteral(ToString(origin));
-  RETURN_IF_ERROR(CreateOrigin(connection, origin));
+absl::Status TakeOrigin(postgres::Connection& connection, const ServerNames& names,
+                        OriginId origin) {
+  const std::string name = postgres::QuoteLiteral(names.Origin(origin));
+  RETURN_IF_ERROR(CreateOrigin(connection, names, origin));
   RETURN_IF_ERROR(
       connection
           .Exec(absl::StrCat(

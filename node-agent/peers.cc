@@ -168,7 +168,8 @@ absl::Status Peers::CreateOrigins(const std::vector<OriginId>& origins) {
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
                    postgres::Connection::Connect(
                        {.conninfo = options_.apply.conninfo, .application_name = "bdr peers"}));
-  for (const OriginId& origin : origins) RETURN_IF_ERROR(CreateOrigin(*connection, origin));
+  for (const OriginId& origin : origins)
+    RETURN_IF_ERROR(CreateOrigin(*connection, *parts_.names, origin));
   return absl::OkStatus();
 }
 

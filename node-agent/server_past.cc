@@ -92,7 +92,8 @@ absl::Status ServerPast::CheckCapture(postgres::Connection& connection, Lsn thro
   return why.has_value() ? SetBack(*why) : absl::OkStatus();
 }
 
-absl::Status ServerPast::CheckOrigins(postgres::Connection& connection) {
+absl::Status ServerPast::CheckOrigins(postgres::Connection& connection,
+                                      const ServerNames& server_names) {
   ASSIGN_OR_RETURN(const postgres::Result there,
                    connection.Exec("SELECT roname FROM pg_catalog.pg_replication_origin"));
   absl::flat_hash_set<std::string> names;
@@ -101,8 +102,9 @@ absl::Status ServerPast::CheckOrigins(postgres::Connection& connection) {
   {
     MutexLock lock(&mu_);
     for (const auto& [origin, lsn] : flushed_) {
-      if (names.contains(ToString(origin))) continue;
-      why = absl::StrCat("its replication origin \"", ToString(origin), "\" is gone");
+      const std::string name = server_names.Origin(origin);
+      if (names.contains(name)) continue;
+      why = absl::StrCat("its replication origin \"", name, "\" is gone");
     }
   }
   return why.empty() ? absl::OkStatus() : SetBack(why);

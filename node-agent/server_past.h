@@ -24,6 +24,7 @@
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/database.h"
 #include "node-agent/progress.h"
+#include "node-agent/server_names.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -58,7 +59,7 @@ class ServerPast {
   // Before a session makes its replication origin anew, and before capture reads on: those of whom
   // something was flushed are there. PostgreSQL 15 would decode what had not been captured yet of
   // one that was dropped as this node's own transactions.
-  absl::Status CheckOrigins(postgres::Connection& connection);
+  absl::Status CheckOrigins(postgres::Connection& connection, const ServerNames& names);
   // Before capture reads on from `through`. `told` since the server was connected to.
   absl::Status CheckCapture(postgres::Connection& connection, Lsn through,
                             const CapturedCommit& last, const Told& told);

@@ -289,8 +289,8 @@ absl::Status Applier::Connect() {
 }
 
 absl::Status Applier::SetUpOrigin() {
-  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*connection_));
-  RETURN_IF_ERROR(TakeOrigin(*connection_, origin_));
+  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*connection_, *parts_.names));
+  RETURN_IF_ERROR(TakeOrigin(*connection_, *parts_.names, origin_));
   return connection_
       ->Exec(
           absl::StrCat("INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
@@ -342,10 +342,10 @@ absl::Status Applier::ReadOrigins() {
   executor_options_.node_of_roident.clear();
   for (int row = 0; row < result.rows(); ++row) {
     uint32_t roident = 0;
-    const absl::StatusOr<OriginId> origin = ParseOrigin(result.value(row, 1));
-    if (origin.ok() && absl::SimpleAtoi(result.value(row, 0), &roident)) {
+    const std::optional<OriginId> origin = parts_.names->Parse(result.value(row, 1));
+    if (origin.has_value() && absl::SimpleAtoi(result.value(row, 0), &roident)) {
       executor_options_.node_of_roident[roident] = origin->node;
-    } else if (result.value(row, 1) == kRepairOrigin &&
+    } else if (result.value(row, 1) == parts_.names->RepairOrigin() &&
                absl::SimpleAtoi(result.value(row, 0), &roident)) {
       // No node: never seen, so the version store decides.
       executor_options_.node_of_roident[roident] = 0;

@@ -59,6 +59,7 @@
 #include "node-agent/key_table.h"
 #include "node-agent/own_changes.h"
 #include "node-agent/progress.h"
+#include "node-agent/server_names.h"
 #include "node-agent/server_past.h"
 #include "node-agent/settings.h"
 #include "node-agent/stable_xid.h"
@@ -106,6 +107,7 @@ struct ApplyParts {
   const conflict::HistoryStore* fold_history;
   ServerPast* server_past;
   CaptureBarrier* barrier;
+  const ServerNames* names;
   RowSource* rows;  // of the other members
   // Waits until every applier has rebuilt its part of the version store; `origin` has now.
   std::function<bool(OriginId origin, absl::Duration timeout)> versions_rebuilt;

@@ -235,7 +235,7 @@ absl::Status Capture::Session::Run() {
                    postgres::ReplicationConnection::Connect(
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   RETURN_IF_ERROR(connection_->Start(
-      {.slot = options_.slot,
+      {.slot = options_.names->slot(),
        .start = start_,
        .publications = {"bdr_keyed", "bdr_insert_only"},
        .binary = !as_text(),
@@ -307,7 +307,7 @@ void Capture::Session::ShowStreaming() {
                 : capture_->health_.Set(Health::Level::kOk, "streaming");
   if (changed) {
     LogInfo("capture", {{"state", as_text() ? "streaming_text" : "streaming"},
-                        {"slot", options_.slot},
+                        {"slot", options_.names->slot()},
                         {"lsn", ToString(start_)}});
   }
 }
@@ -334,7 +334,7 @@ absl::Status Capture::Session::FindPosition() {
   // seen, and WAL positions come again that lay behind them.
   const std::vector<OriginLsn> finished = parts_.history->Finished();
   // While PostgreSQL was away, nobody's session kept one from being dropped.
-  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*sql));
+  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*sql, *options_.names));
   ASSIGN_OR_RETURN(const ServerPast::Told told, parts_.server_past->Ask(*sql));
   for (const OriginLsn& known : finished) {
     for (const AppliedPosition& position : told.applied) {
@@ -343,7 +343,7 @@ absl::Status Capture::Session::FindPosition() {
     }
   }
   const auto find_slot = [&]() -> absl::StatusOr<postgres::Result> {
-    const postgres::Param name{.data = options_.slot};
+    const postgres::Param name{.data = options_.names->slot()};
     return sql->ExecParams(
         "SELECT confirmed_flush_lsn, coalesce(wal_status, 'lost') "
         "FROM pg_replication_slots WHERE slot_name = $1",
@@ -356,14 +356,14 @@ absl::Status Capture::Session::FindPosition() {
   if (!captured.has_value() && slot.rows() > 0) {
     if (!creating.has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(
-          "cannot capture: replication slot \"", options_.slot,
+          "cannot capture: replication slot \"", options_.names->slot(),
           "\" exists but the change log in data_dir is empty; it was removed or belongs to another "
           "agent. If no other agent uses the slot and this node was never a member, drop it: "
           "SELECT pg_drop_replication_slot('",
-          options_.slot, "')"));
+          options_.names->slot(), "')"));
     }
     // This agent died between creating the slot and writing down where it begins.
-    const postgres::Param name{.data = options_.slot};
+    const postgres::Param name{.data = options_.names->slot()};
     RETURN_IF_ERROR(
         sql->ExecParams("SELECT pg_drop_replication_slot($1)", absl::MakeConstSpan(&name, 1))
             .status());
@@ -375,7 +375,7 @@ absl::Status Capture::Session::FindPosition() {
   }
   if (slot.rows() == 0 || slot.value(0, 1) == "lost") {
     return absl::FailedPreconditionError(
-        absl::StrCat("cannot resume capture: replication slot \"", options_.slot, "\" is ",
+        absl::StrCat("cannot resume capture: replication slot \"", options_.names->slot(), "\" is ",
                      slot.rows() == 0 ? "missing" : "lost (the server removed WAL that it needs)",
                      "; changes committed here since ", ToString(captured->through),
                      " cannot be read any more: the node has to be copied anew"));
@@ -387,7 +387,7 @@ absl::Status Capture::Session::FindPosition() {
     // The server would start at its own position and report no error: what lies between would be
     // lost. Repeating cannot help.
     return absl::FailedPreconditionError(absl::StrCat(
-        "cannot resume capture: replication slot \"", options_.slot, "\" has confirmed ",
+        "cannot resume capture: replication slot \"", options_.names->slot(), "\" has confirmed ",
         ToString(confirmed), " but the change log ends at ", ToString(start_),
         "; data_dir was replaced or restored: the node has to be copied anew"));
   }
@@ -417,7 +417,7 @@ absl::Status Capture::Session::CreateSlot() {
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   capture_->SetWaiting(connection.get());
   const absl::StatusOr<postgres::CreatedSlot> created =
-      connection->CreateSlot({.name = options_.slot});
+      connection->CreateSlot({.name = options_.names->slot()});
   capture_->SetWaiting(nullptr);
   if (!created.ok()) return created.status();
   const postgres::CreatedSlot& slot = *created;
@@ -997,12 +997,12 @@ bool Capture::ChangeReading(const Session& session, const absl::Status& status) 
         soon ? std::clamp(reading_.stay * 2, absl::Seconds(1), kMaxStay) : absl::ZeroDuration();
     LogWarning("capture",
                {{"state", "streaming->streaming_text"},
-                {"slot", options_.slot},
+                {"slot", options_.names->slot()},
                 {"lsn", ToString(session.decoded())}},
                reading_.why);
   } else {
     LogInfo("capture", {{"state", "streaming_text->streaming"},
-                        {"slot", options_.slot},
+                        {"slot", options_.names->slot()},
                         {"lsn", ToString(session.decoded())}});
   }
   return true;
@@ -1043,8 +1043,8 @@ void Capture::Run() {
     const bool may_heal = absl::IsUnavailable(status);
     if (health_.Set(may_heal ? Health::Level::kWarning : Health::Level::kCritical,
                     may_heal ? "connecting" : "stopped", status.message())) {
-      (may_heal ? LogWarning : LogError)("capture", {{"state", "backoff"}, {"slot", options_.slot}},
-                                         status.message());
+      (may_heal ? LogWarning : LogError)(
+          "capture", {{"state", "backoff"}, {"slot", options_.names->slot()}}, status.message());
     }
     {
       MutexLock lock(&mu_);

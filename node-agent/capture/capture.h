@@ -59,7 +59,7 @@ class Capture {
   struct Options {
     OriginId own;
     std::string conninfo;
-    std::string slot;
+    const ServerNames* names;  // outlives the Capture
     size_t block_max_bytes = 1 << 20;
     uint64_t log_cap_bytes = 10ull << 30;
     // Large transactions are streamed to the spool beyond this, so it bounds capture's memory.

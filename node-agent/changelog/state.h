@@ -20,6 +20,8 @@ namespace bdr::agent {
 // Names in the family `state`.
 inline constexpr absl::string_view kStateMembership = "membership";  // agent main: cached members
 inline constexpr absl::string_view kStateIdentity = "identity";      // agent main: OriginId
+// agent main: empty; there if names on the server are ServerNames::Of(), not Older()
+inline constexpr absl::string_view kStateServerNames = "server_names";
 inline constexpr absl::string_view kStateDataDirId = "data_dir_id";  // agent main: RandomId()
 inline constexpr absl::string_view kStateCaptured = "captured";      // capture: CapturedState
 inline constexpr absl::string_view kStateMerged = "merged";    // watcher: Lsn, see own_changes.h

@@ -174,12 +174,13 @@ absl::Status RowRepair::Connect() {
                    postgres::Connection::Connect(
                        {.conninfo = parts_.conninfo, .application_name = "bdr repair"}));
   RETURN_IF_ERROR(connection->Exec(kSessionSql).status());
-  RETURN_IF_ERROR(CreateRepairOrigin(*connection));
+  RETURN_IF_ERROR(CreateRepairOrigin(*connection, *parts_.names));
   // Refused while another session holds it: a killed agent's backend may still commit.
-  RETURN_IF_ERROR(connection
-                      ->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(",
-                                          postgres::QuoteLiteral(kRepairOrigin), ")"))
-                      .status());
+  RETURN_IF_ERROR(
+      connection
+          ->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(",
+                              postgres::QuoteLiteral(parts_.names->RepairOrigin()), ")"))
+          .status());
   // Whatever an earlier session of ours committed was visible before it gave the origin away.
   ASSIGN_OR_RETURN(const std::string lsn,
                    connection->QueryValue("SELECT pg_current_wal_insert_lsn()"));

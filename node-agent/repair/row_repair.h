@@ -30,6 +30,7 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/key_table.h"
 #include "node-agent/progress.h"
+#include "node-agent/server_names.h"
 #include "node-agent/repair/image_claims.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
@@ -46,9 +47,6 @@ class RowImage;
 
 namespace bdr::agent {
 
-// Makes sure that kRepairOrigin exists. To be called before any applier looks up the origins.
-absl::Status CreateRepairOrigin(postgres::Connection& connection);
-
 // Thread-safe; repairs run one after another.
 class RowRepair {
  public:
@@ -62,6 +60,7 @@ class RowRepair {
     CaptureBarrier* barrier;
     const Progress* progress;
     const ClockGate* clock_gate;
+    const ServerNames* names;
   };
   explicit RowRepair(Parts parts)
       : parts_(std::move(parts)),

@@ -116,8 +116,8 @@ struct ReadRow {
   size_t bytes = 0;
 };
 
-absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const Bound& bound,
-                             const v1::FetchRowsRequest::Row& wanted) {
+absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const ServerNames& names,
+                             const Bound& bound, const v1::FetchRowsRequest::Row& wanted) {
   if (static_cast<size_t>(wanted.key_size()) != bound.key.size()) {
     return absl::InvalidArgumentError("a row has another number of key values than key columns");
   }
@@ -163,8 +163,8 @@ absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const Bound& boun
     row.time_us = time_us;
   }
   if (!result.is_null(0, columns + 1)) {
-    const absl::StatusOr<OriginId> origin = ParseOrigin(result.value(0, columns + 1));
-    if (origin.ok()) row.writer = origin->node;
+    const std::optional<OriginId> origin = names.Parse(result.value(0, columns + 1));
+    if (origin.has_value()) row.writer = origin->node;
   }
   return row;
 }
@@ -217,7 +217,7 @@ absl::Status Answer(postgres::Connection& connection, const RowService::Parts& p
   std::vector<std::string> keys;
   size_t bytes = 0;
   for (const v1::FetchRowsRequest::Row& wanted : request.rows()) {
-    ASSIGN_OR_RETURN(ReadRow row, Read(connection, bound, wanted));
+    ASSIGN_OR_RETURN(ReadRow row, Read(connection, *parts.names, bound, wanted));
     bytes += row.bytes;
     keys.push_back(row.version_key);
     rows.push_back(std::move(row));

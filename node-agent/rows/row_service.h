@@ -12,6 +12,7 @@
 #include "base/origin.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/capture_barrier.h"
+#include "node-agent/server_names.h"
 #include "node-agent/table_cache.h"
 
 namespace grpc {
@@ -31,6 +32,7 @@ class RowService {
     const conflict::VersionStore* versions;
     TableCache* tables;
     CaptureBarrier* barrier;
+    const ServerNames* names;
   };
   RowService(Options options, Parts parts);
   // The grpc::Server which serves it must have been shut down.

@@ -15,11 +15,13 @@ namespace {
 
 constexpr absl::Duration kOver = absl::Minutes(1);
 
-// A subscription's origin is named by its OID.
+// A subscription's origin is named by its OID. Those of other databases write elsewhere.
 constexpr char kMovesSql[] =
     "SELECT o.external_id, o.local_lsn, s.subname FROM pg_replication_origin_status AS o"
     " LEFT JOIN pg_subscription AS s ON 'pg_' || s.oid = o.external_id"
-    " WHERE o.external_id IS NOT NULL";
+    " LEFT JOIN pg_database AS d ON d.oid = s.subdbid"
+    " WHERE o.external_id IS NOT NULL"
+    " AND (s.oid IS NULL OR d.datname = current_database())";
 
 std::string Display(const std::string& name, const std::string& subscription) {
   return absl::StrCat(
@@ -29,7 +31,8 @@ std::string Display(const std::string& name, const std::string& subscription) {
 
 }  // namespace
 
-// bdr_<node>_<incarnation>, bdr_repair, and origins that are done with (dead_...).
+// Those of node-agent/server_names.h, another database's too, and origins that are done with
+// (dead_...).
 bool ForeignOrigins::IsOurs(absl::string_view name) {
   return absl::StartsWith(name, "bdr_") || absl::StartsWith(name, "dead_");
 }

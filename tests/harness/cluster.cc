@@ -158,6 +158,7 @@ absl::Status Cluster::SetUp() {
     auto added = std::make_unique<Node>();
     added->options = node;
     if (added->options.name.empty()) added->options.name = absl::StrCat("n", nodes_.size() + 1);
+    added->database = node.server_of.empty() ? options_.database : added->options.name;
     added->folder = absl::StrCat(options_.folder, "/", added->options.name);
     std::filesystem::create_directories(added->folder + "/agent");
     if (options_.machine_crash) {
@@ -189,8 +190,15 @@ absl::Status Cluster::SetUp() {
   RETURN_IF_ERROR(WriteConfigs());
   if (options_.proxies) RETURN_IF_ERROR(StartProxies());
   RETURN_IF_ERROR(StartServer());
-  RETURN_IF_ERROR(
-      InParallel(nodes_.size(), [this](size_t i) { return StartNodeDatabase(nodes_[i].get()); }));
+  RETURN_IF_ERROR(InParallel(nodes_.size(), [this](size_t i) {
+    return nodes_[i]->options.server_of.empty() ? StartNodeServer(nodes_[i].get())
+                                                : absl::OkStatus();
+  }));
+  for (const auto& node : nodes_) {
+    if (node->options.server_of.empty()) continue;
+    node->postgres = Find(node->options.server_of).postgres;
+    RETURN_IF_ERROR(SetUpDatabase(node.get()));
+  }
   return Join();
 }
 
@@ -206,8 +214,11 @@ absl::Status Cluster::ChoosePorts() {
   for (const auto& node : nodes_) {
     next += 10;
     // PostgreSQL's port is chosen here too, so that all ports of a node lie together.
-    ASSIGN_OR_RETURN(const int postgres_port, choose(0));
-    node->options.settings.emplace_back("port", absl::StrCat(postgres_port));
+    if (node->options.server_of.empty()) {
+      ASSIGN_OR_RETURN(node->postgres_port, choose(0));
+    } else {
+      node->postgres_port = Find(node->options.server_of).postgres_port;
+    }
     ASSIGN_OR_RETURN(node->agent_port, choose(1));
     ASSIGN_OR_RETURN(node->metrics_port, choose(2));
     node->advertised_port = node->agent_port;
@@ -218,23 +229,23 @@ absl::Status Cluster::ChoosePorts() {
   return absl::OkStatus();
 }
 
-absl::Status Cluster::StartNodeDatabase(Node* node) {
+absl::Status Cluster::StartNodeServer(Node* node) {
   PostgresOptions postgres = {
       .name = absl::StrCat("PostgreSQL of ", node->options.name),
       .bin_folder = node->options.bin_folder,
       .folder = node->folder + "/postgres",
+      .port = node->postgres_port,
       .settings = node->options.settings,
       .environment = {},
       .parent_death_signal = options_.parent_death_signal == 0 ? 0 : SIGQUIT,
       .network_namespace = node->network_namespace};
   if (node->clock != nullptr) postgres.environment = node->clock->environment();
-  for (const auto& [name, value] : node->options.settings) {
-    if (name == "port" && !absl::SimpleAtoi(value, &postgres.port)) {
-      return absl::InvalidArgumentError(absl::StrCat("port \"", value, "\" is no number"));
-    }
-  }
   ASSIGN_OR_RETURN(node->postgres, PostgresServer::Create(std::move(postgres)));
-  const std::string& database = options_.database;
+  return SetUpDatabase(node);
+}
+
+absl::Status Cluster::SetUpDatabase(Node* node) {
+  const std::string& database = node->database;
   RETURN_IF_ERROR(
       node->postgres->Exec(absl::StrCat("CREATE DATABASE ", postgres::QuoteIdentifier(database))));
   RETURN_IF_ERROR(node->postgres->Exec(kMarkerSql, database));
@@ -269,18 +280,14 @@ absl::Status Cluster::WriteConfigs() {
                              "\ndata_dir: ", options_.folder, "/server\n", Security("server"))));
   for (const auto& node : nodes_) {
     const std::string& name = node->options.name;
-    std::string database_port;
-    for (const auto& [key, value] : node->options.settings) {
-      if (key == "port") database_port = value;
-    }
-    RETURN_IF_ERROR(
-        WriteFile(node->folder + "/agent.yaml",
-                  absl::StrCat("node: ", name, "\ndatabase: host=127.0.0.1 port=", database_port,
-                               " user=bdr dbname=", options_.database, "\ndata_dir: ", node->folder,
-                               "/agent\nlisten: ", node->host, ":", node->agent_port,
-                               "\nmetrics_listen: 127.0.0.1:", node->metrics_port, "\ncontrol: [\"",
-                               network_ == nullptr ? "127.0.0.1" : Network::kSwitchAddress, ":",
-                               server_port_, "\"]\n", Security(name), options_.agent_config)));
+    RETURN_IF_ERROR(WriteFile(
+        node->folder + "/agent.yaml",
+        absl::StrCat("node: ", name, "\ndatabase: host=127.0.0.1 port=", node->postgres_port,
+                     " user=bdr dbname=", node->database, "\ndata_dir: ", node->folder,
+                     "/agent\nlisten: ", node->host, ":", node->agent_port,
+                     "\nmetrics_listen: 127.0.0.1:", node->metrics_port, "\ncontrol: [\"",
+                     network_ == nullptr ? "127.0.0.1" : Network::kSwitchAddress, ":", server_port_,
+                     "\"]\n", Security(name), options_.agent_config)));
   }
   return absl::OkStatus();
 }
@@ -431,26 +438,26 @@ std::string Cluster::agent_log(absl::string_view node) const {
 }
 
 std::string Cluster::conninfo(absl::string_view node, absl::string_view user) const {
-  return Find(node).postgres->conninfo(user, options_.database);
+  return Find(node).postgres->conninfo(user, Find(node).database);
 }
 
 absl::StatusOr<std::unique_ptr<postgres::Connection>> Cluster::Connect(
     absl::string_view node) const {
-  return Find(node).postgres->Connect("postgres", options_.database);
+  return Find(node).postgres->Connect("postgres", Find(node).database);
 }
 
 absl::Status Cluster::Exec(absl::string_view node, const std::string& sql) const {
-  return Find(node).postgres->Exec(sql, options_.database);
+  return Find(node).postgres->Exec(sql, Find(node).database);
 }
 
 absl::Status Cluster::ExecEverywhere(const std::string& sql) const {
-  for (const auto& node : nodes_) RETURN_IF_ERROR(node->postgres->Exec(sql, options_.database));
+  for (const auto& node : nodes_) RETURN_IF_ERROR(node->postgres->Exec(sql, node->database));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> Cluster::QueryValue(absl::string_view node,
                                                 const std::string& sql) const {
-  return Find(node).postgres->QueryValue(sql, options_.database);
+  return Find(node).postgres->QueryValue(sql, Find(node).database);
 }
 
 absl::Status Cluster::WaitForValue(absl::string_view node, const std::string& sql,

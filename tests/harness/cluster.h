@@ -30,7 +30,9 @@ namespace bdr::harness {
 struct NodeOptions {
   std::string name = {};        // of the node; n1, n2, ... if empty
   std::string bin_folder = {};  // of PostgreSQL; empty: DefaultPostgresBin()
-  std::string first_sql = {};   // run on this node alone, before the schema
+  // An earlier node's name: on that one's server, in a database of its own, named as the node.
+  std::string server_of = {};
+  std::string first_sql = {};  // run on this node alone, before the schema
   std::vector<std::pair<std::string, std::string>> settings = {};  // of postgresql.conf
 };
 
@@ -145,12 +147,14 @@ class Cluster {
   struct Node {
     NodeOptions options;
     std::string folder;
+    int postgres_port = 0;
     int agent_port = 0;
     int metrics_port = 0;
     int advertised_port = 0;  // of the proxy, if there is one
     std::string host = "127.0.0.1";
     int network_namespace = -1;  // ours
-    std::unique_ptr<PostgresServer> postgres;
+    std::string database;
+    std::shared_ptr<PostgresServer> postgres;
     std::unique_ptr<ChildProcess> agent;
     std::unique_ptr<MachineCrash> crash;
     std::unique_ptr<FakeClock> clock;
@@ -160,7 +164,8 @@ class Cluster {
   explicit Cluster(ClusterOptions options);
   absl::Status SetUp();
   absl::Status ChoosePorts();
-  absl::Status StartNodeDatabase(Node* node);
+  absl::Status StartNodeServer(Node* node);
+  absl::Status SetUpDatabase(Node* node);
   absl::Status WriteConfigs();
   absl::Status StartProxies();
   absl::Status Join();

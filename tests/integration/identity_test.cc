@@ -39,6 +39,27 @@ class IdentityTest : public ClusterTest {
       "SELECT string_agg(origin_node || ':' || lsn, ' ' ORDER BY origin_node) FROM bdr.progress";
 };
 
+// Replication origins and slots are the server's, not the database's: each node has its own.
+TEST_F(IdentityTest, TwoNodesShareAServer) {
+  harness::ClusterOptions options;
+  options.nodes = {{}, {.server_of = "n1"}, {}};
+  options.schema_sql = "CREATE TABLE t (id int PRIMARY KEY, v text)";
+  BDR_START_CLUSTER(std::move(options));
+  for (const char* node : {"n1", "n2", "n3"}) {
+    BDR_EXEC(node, absl::StrCat("INSERT INTO t SELECT i, '", node,
+                                "' FROM generate_series(1, 20) i"
+                                " ON CONFLICT (id) DO UPDATE SET v = excluded.v"));
+  }
+  BDR_CONVERGE();
+  EXPECT_EQ(Value("n1", "SELECT count(*) FROM pg_replication_slots"), "2");
+  // Each begins anew beside what belongs to the other.
+  cluster_->agent("n1").Kill9();
+  BDR_EXEC("n2", "UPDATE t SET v = 'n2 again'");
+  ASSERT_OK(cluster_->StartAgent("n1"));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM t WHERE v = 'n2 again'", "20");
+}
+
 // As after a base backup was restored on a new machine: the slot is gone, too.
 TEST_F(IdentityTest, ANodeWithoutFolderAndSlotSkipsNothingInSilence) {
   ASSERT_NO_FATAL_FAILURE(StartTwoNodes());
