@@ -39,8 +39,9 @@ inline constexpr std::array<absl::string_view, 14> kRules = {
     "causal_order",         // a transaction is applied before what its origin had seen
 };
 
-inline constexpr std::array<absl::string_view, 1> kHabits = {
-    "forget",  // what is stable is compacted away at once
+inline constexpr std::array<absl::string_view, 2> kHabits = {
+    "forget",     // what is stable is compacted away at once
+    "small_cap",  // log_retention_bytes is 2 MiB
 };
 
 inline constexpr std::array<absl::string_view, 14> kFailPoints = {

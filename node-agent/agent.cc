@@ -332,7 +332,9 @@ absl::Status Agent::StartDataPath() {
                        .conninfo = config_.database,
                        .names = names_.get(),
                        .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
-                       .log_cap_bytes = static_cast<uint64_t>(config_.log_retention_bytes),
+                       .log_cap_bytes = BDR_HAS_HABIT("small_cap")
+                                            ? uint64_t{2} << 20
+                                            : static_cast<uint64_t>(config_.log_retention_bytes),
                        .forward_foreign_origins = config_.forward_foreign_origins,
                        .touched_through = fenced_at_},
       Capture::Parts{.database = database_.get(),

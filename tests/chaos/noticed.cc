@@ -37,6 +37,10 @@ absl::Status Write(harness::Cluster& cluster, const std::string& node, int from,
   return absl::OkStatus();
 }
 
+constexpr char kDropOrigin[] =
+    "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin"
+    " WHERE roname LIKE 'bdr\\_%\\_2\\_1'";
+
 absl::Status Copy(const std::string& from, const std::string& to) {
   std::error_code error;
   std::filesystem::remove_all(to, error);
@@ -88,20 +92,27 @@ std::vector<Loss> Losses() {
              return Write(cluster, "n1", 1000, /*rows=*/300);
            },
        .says = "the server was set back"},
-      {.what = "a replication origin was dropped",
+      {.what = "data folder and slot were lost together, as with a base backup on a new machine",
        .happens =
            [](harness::Cluster& cluster) {
-             return cluster.Exec("n1", "SELECT pg_replication_origin_drop('bdr_2_1')");
+             std::error_code error;
+             std::filesystem::remove_all(cluster.agent_folder("n1"), error);
+             std::filesystem::create_directories(cluster.agent_folder("n1"), error);
+             return cluster.Exec(
+                 "n1", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
            },
-       .says = "replication origin \"bdr_2_1\" is gone"},
+       .says = "is known by data_dir"},
+      {.what = "a replication origin was dropped",
+       .happens = [](harness::Cluster& cluster) { return cluster.Exec("n1", kDropOrigin); },
+       .says = "_2_1\" is gone"},
       {.what = "a replication origin was dropped as PostgreSQL came back",
        .happens =
            [](harness::Cluster& cluster) {
              RETURN_IF_ERROR(cluster.postgres("n1").Kill9());
              RETURN_IF_ERROR(cluster.postgres("n1").Start());
-             return cluster.Exec("n1", "SELECT pg_replication_origin_drop('bdr_2_1')");
+             return cluster.Exec("n1", kDropOrigin);
            },
-       .says = "replication origin \"bdr_2_1\" is gone",
+       .says = "_2_1\" is gone",
        .agent_lives = true},
       {.what = "the slot was dropped",
        .happens =

@@ -174,6 +174,22 @@ std::vector<Profile> MakeProfiles() {
                       .kinds = {{TableKind::kLog, 1}},
                       .tables = 2,
                       .fault_max = absl::Seconds(1)});
+  profiles.push_back({.name = "full-logs",
+                      .about = "change logs of 2 MiB at most, that fill up while links are gone",
+                      .faults = {{FaultKind::kPartition, 8},
+                                 {FaultKind::kIsolate, 6},
+                                 {FaultKind::kBandwidth, 2},
+                                 {FaultKind::kAgentKill, 4},
+                                 {FaultKind::kAgentPause, 4},
+                                 {FaultKind::kPostgresKill, 2}},
+                      .operations = {{Operation::kUpsert, 20},
+                                     {Operation::kUpdate, 20},
+                                     {Operation::kDelete, 10},
+                                     {Operation::kBulkUpsert, 10},
+                                     {Operation::kBulkDelete, 2}},
+                      .kinds = AllKinds(),
+                      .habits = "small_cap",
+                      .fault_max = absl::Seconds(5)});
   return profiles;
 }
 
@@ -279,6 +295,7 @@ absl::StatusOr<Plan> MakePlan(const Options& options) {
       "forward_foreign_origins: true\nheartbeat_interval: ", random.Pick<int>({20, 50, 100}),
       "ms\n", "apply:\n  group_max_transactions: ", random.Pick<int>({1, 5, 50, 500}), "\n");
   plan.machine_crash = plan.profile.faults.contains(FaultKind::kAgentMachineCrash);
+  plan.standing_transactions = Random(options.seed, /*stream=*/9).OneIn(3);
   plan.small_disks = plan.profile.faults.contains(FaultKind::kDiskFull);
   return plan;
 }

@@ -148,6 +148,8 @@ struct Plan {
   std::string agent_config;
   bool machine_crash = false;
   bool small_disks = false;
+  // On each node a session with an open transaction that has written and reads, all the time.
+  bool standing_transactions = false;
   bool switch_policies = false;  // while users write
 };
 absl::StatusOr<Plan> MakePlan(const Options& options);

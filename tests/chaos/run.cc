@@ -71,6 +71,24 @@ std::string Schema(const Plan& plan, const std::vector<std::string>& nodes) {
   return sql;
 }
 
+// They hold back xmin and the slots' restart_lsn, as somebody's forgotten session does.
+using Sessions = std::vector<std::unique_ptr<postgres::Connection>>;
+Sessions StandingTransactions(const Plan& plan, const harness::Cluster& cluster) {
+  Sessions sessions;
+  if (!plan.standing_transactions) return sessions;
+  for (const std::string& node : cluster.names()) {
+    absl::StatusOr<std::unique_ptr<postgres::Connection>> session = cluster.Connect(node);
+    // A fault that ends one ends what it shows.
+    if (session.ok() && (*session)
+                            ->Exec("BEGIN ISOLATION LEVEL REPEATABLE READ;"
+                                   "SELECT pg_logical_emit_message(true, 'chaos', 'stands')")
+                            .ok()) {
+      sessions.push_back(*std::move(session));
+    }
+  }
+  return sessions;
+}
+
 // What a person needs who looks for the reason: conflict logs and differing rows.
 void KeepEvidence(const harness::Cluster& cluster, const Findings& findings,
                   const std::string& folder) {
@@ -176,11 +194,13 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       Witnesses witnesses(used, cluster->get(), &findings);
       const auto tell = [&log](const std::string& line) { log.Line(line); };
       PolicySwitcher switcher(used, cluster->get(), tell);
+      Sessions standing = StandingTransactions(used, **cluster);
       Faults faults(used, cluster->get(), &findings, tell);
       faults.Run(begun + absl::Seconds(used.options.seconds));
       if (const absl::Status healed = faults.HealAll(); !healed.ok()) {
         findings.Add(absl::StrCat("does not come up again: ", healed.ToString()));
       }
+      standing.clear();
       switcher.Stop();
       workload.Stop();
       witnesses.StopWriters();
