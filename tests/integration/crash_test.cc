@@ -49,6 +49,32 @@ TEST_F(CrashTest, PostgresKilledUnderLoad) {
   ExpectNothingLostNorTwice(&load);
 }
 
+// What was applied is durable, and its versions may be forgotten, without another transaction that
+// would say so.
+TEST_F(CrashTest, AnIdleClusterGoesOnForgettingWhenPostgresWasRestarted) {
+  BDR_START_CLUSTER(2, "CREATE TABLE t (id int PRIMARY KEY)");
+  for (const bool crash : {false, true}) {
+    SCOPED_TRACE(crash);
+    BDR_EXEC("n1", absl::StrCat("INSERT INTO t VALUES (", crash ? 2 : 1, ")"));
+    BDR_CONVERGE();
+    if (crash) {
+      ASSERT_OK(cluster_->postgres("n2").Kill9());
+      ASSERT_OK(cluster_->postgres("n2").Start());
+    } else {
+      ASSERT_OK(cluster_->postgres("n2").Restart());
+    }
+    const double restarted = absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch());
+    for (const char* node : {"n1", "n2"}) {
+      EXPECT_OK(harness::WaitFor(absl::StrCat("the stable time moves on at ", node), kDeadline,
+                                 [&]() -> absl::StatusOr<bool> {
+                                   ASSIGN_OR_RETURN(const harness::Metrics metrics,
+                                                    cluster_->AgentMetrics(node));
+                                   return metrics.Sum("bdr_stable_timestamp_seconds") > restarted;
+                                 }));
+    }
+  }
+}
+
 TEST_F(CrashTest, ServerKilledUnderLoad) {
   BDR_START_CLUSTER(2, Load::Schema());
   Load load(cluster_.get(), {});

@@ -298,6 +298,34 @@ TEST_F(ValueFormsTest, EveryBuiltInTypesOddValuesTravelBothWays) {
   }
 }
 
+// A type may have a binary form in one version of its extension and none in another. What comes in
+// the other form stops, and is no NULL; it goes on once the versions are equal.
+TEST_F(ValueFormsTest, AnExtensionOfTwoVersionsStopsAndGoesOn) {
+  harness::ClusterOptions options;
+  options.nodes = {{.first_sql = "CREATE EXTENSION ltree VERSION '1.1'"},
+                   {.first_sql = "CREATE EXTENSION ltree VERSION '1.2'"}};
+  options.schema_sql = "CREATE TABLE places (id int PRIMARY KEY, path ltree, paths ltree[])";
+  BDR_START_CLUSTER(std::move(options));
+  BDR_EXEC("n1", "INSERT INTO places VALUES (1, 'a.b1', '{x,y.1,NULL}')");
+  BDR_EXEC("n2", "INSERT INTO places VALUES (2, 'a.b2', '{x,y.2,NULL}')");
+  const auto wait_for_status = [&](const std::string& text) {
+    ASSERT_OK(harness::WaitFor(absl::StrCat("status says \"", text, "\""), kDeadline,
+                               [&]() -> absl::StatusOr<bool> {
+                                 ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
+                                 return absl::StrContains(status.out, text);
+                               }));
+  };
+  const std::string column = "a value of column \"path\" of table \"public.places\" comes ";
+  ASSERT_NO_FATAL_FAILURE(wait_for_status(column + "as text"));
+  ASSERT_NO_FATAL_FAILURE(wait_for_status(column + "in binary form"));
+  EXPECT_EQ(Value("n1", "SELECT string_agg(id::text, ' ') FROM places"), "1");
+  EXPECT_EQ(Value("n2", "SELECT string_agg(id::text, ' ') FROM places"), "2");
+  BDR_EXEC("n1", "ALTER EXTENSION ltree UPDATE TO '1.2'");
+  ASSERT_OK(cluster_->WaitForValue(
+      "n1", "SELECT string_agg(path::text || paths::text, ' ' ORDER BY id) FROM places",
+      "a.b1{x,y.1,NULL} a.b2{x,y.2,NULL}", kDeadline));
+}
+
 // Neither way in which PostgreSQL sends such values has their declaration.
 TEST_F(ValueFormsTest, XmlKeepsItsDeclaration) {
   BDR_START_CLUSTER(2,
