@@ -28,7 +28,7 @@ std::string Label(absl::string_view sql) {
 
 absl::Status Pipe::Exec(const std::string& sql, Handler handler) {
   RETURN_IF_ERROR(connection_->QueueParams(sql, {}));
-  expected_.push_back({.prepared = "", .handler = std::move(handler), .label = Label(sql)});
+  expected_.push_back({.handler = std::move(handler), .label = Label(sql)});
   return absl::OkStatus();
 }
 
@@ -36,27 +36,73 @@ absl::Status Pipe::Run(const std::string& name, const std::function<std::string(
                        const std::vector<uint32_t>& type_oids,
                        const std::vector<std::string>& params, Handler handler,
                        bool binary_result) {
-  if (!prepared_.contains(name) && preparing_.insert(name).second) {
-    const std::string text = sql();
-    RETURN_IF_ERROR(connection_->QueuePrepare(name, text, type_oids));
-    std::string& label = labels_[name];
-    label = Label(text);
-    expected_.push_back(
-        {.prepared = name, .handler = nullptr, .label = absl::StrCat("(prepare) ", label)});
+  const auto known = by_name_.find(name);
+  Statements::iterator statement;
+  if (known == by_name_.end()) {
+    ASSIGN_OR_RETURN(statement, Prepare(name, sql(), type_oids));
+  } else {
+    statement = known->second;
+    statements_.splice(statements_.begin(), statements_, statement);
   }
   std::vector<postgres::Param> bound;
   bound.reserve(params.size());
   for (const std::string& param : params) bound.push_back({.data = param, .binary = true});
-  RETURN_IF_ERROR(connection_->QueuePrepared(name, bound, binary_result));
-  expected_.push_back({.prepared = "", .handler = std::move(handler), .label = labels_[name]});
+  RETURN_IF_ERROR(connection_->QueuePrepared(statement->server_name, bound, binary_result));
+  expected_.push_back({.handler = std::move(handler), .label = statement->label});
   return absl::OkStatus();
 }
 
+absl::StatusOr<Pipe::Statements::iterator> Pipe::Prepare(const std::string& name,
+                                                         const std::string& sql,
+                                                         const std::vector<uint32_t>& type_oids) {
+  // Of those that are still to be answered it is not known whether there is anything to give up.
+  for (auto last = statements_.end();
+       statements_.size() >= most_statements_ && last != statements_.begin();) {
+    if (!(--last)->answered) continue;
+    given_up_.push_back(last->server_name);
+    by_name_.erase(last->name);
+    last = statements_.erase(last);
+  }
+  RETURN_IF_ERROR(QueueGivingUp());
+  const std::string server_name = absl::StrCat("bdr", ++made_);
+  RETURN_IF_ERROR(connection_->QueuePrepare(server_name, sql, type_oids));
+  statements_.push_front({.name = name, .server_name = server_name, .label = Label(sql)});
+  by_name_[name] = statements_.begin();
+  expected_.push_back({.prepares = server_name,
+                       .name = name,
+                       .handler = nullptr,
+                       .label = absl::StrCat("(prepare) ", statements_.front().label)});
+  return statements_.begin();
+}
+
+absl::Status Pipe::QueueGivingUp() {
+  for (const std::string& server_name : std::exchange(given_up_, {})) {
+    const std::string sql = absl::StrCat("DEALLOCATE ", server_name);
+    RETURN_IF_ERROR(connection_->QueueParams(sql, {}));
+    expected_.push_back({.gives_up = server_name, .handler = nullptr, .label = sql});
+  }
+  return absl::OkStatus();
+}
+
+void Pipe::Answered(const Expected& expected, bool ok) {
+  // Skipped, behind another error.
+  if (!expected.gives_up.empty() && !ok) given_up_.push_back(expected.gives_up);
+  if (expected.prepares.empty()) return;
+  const auto known = by_name_.find(expected.name);
+  if (known == by_name_.end() || known->second->server_name != expected.prepares) return;
+  if (ok) {
+    known->second->answered = true;
+    return;
+  }
+  statements_.erase(known->second);
+  by_name_.erase(known);
+}
+
 absl::Status Pipe::ForgetStatements() {
-  if (prepared_.empty()) return absl::OkStatus();
-  prepared_.clear();
-  preparing_.clear();
-  labels_.clear();
+  if (statements_.empty() && given_up_.empty()) return absl::OkStatus();
+  statements_.clear();
+  by_name_.clear();
+  given_up_.clear();
   RETURN_IF_ERROR(Exec("DEALLOCATE ALL"));
   return Finish();
 }
@@ -86,18 +132,14 @@ absl::Status Pipe::Finish() {
     expected_.pop_front();
     Tell(expected.label);
     const absl::StatusOr<postgres::Result> result = Next();
+    Answered(expected, result.ok());
     if (!result.ok()) {
-      preparing_.erase(expected.prepared);
       if (first.ok()) first = result.status();
       if (connection_->broken()) {
         expected_.clear();
         return first;
       }
       continue;
-    }
-    if (!expected.prepared.empty()) {
-      prepared_.insert(expected.prepared);
-      preparing_.erase(expected.prepared);
     }
     if (expected.handler && first.ok()) first = expected.handler(*result);
   }
