@@ -28,7 +28,10 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
                 WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
                   AND p.schemaname = n.nspname AND p.tablename = c.relname),
        COALESCE(k.indexrelid, 0::pg_catalog.oid),
-       u.other, u.deferrable, c.relnatts
+       u.other, u.deferrable, c.relnatts,
+       EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '2'),
+       COALESCE((SELECT pg_catalog.min(r.rulename) FROM pg_catalog.pg_rewrite r
+                  WHERE r.ev_class = c.oid AND r.ev_type = '3' AND r.ev_enabled IN ('A', 'R')), '')
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_type y ON y.oid = c.reltype
@@ -149,6 +152,8 @@ absl::StatusOr<FoundTable> FindTable(Connection& connection, absl::string_view s
   ASSIGN_OR_RETURN(table.other_unique_constraints, ParseNumber<int>(result, 0, 8));
   table.deferrable_unique = ParseBool(result, 0, 9);
   ASSIGN_OR_RETURN(table.natts, ParseNumber<int>(result, 0, 10));
+  table.has_update_rule = ParseBool(result, 0, 11);
+  table.insert_rule = std::string(result.value(0, 12));
   table.has_key = found.key_index_oid != 0;
   if (table.kind != 'r' && table.kind != 'p') {
     return absl::FailedPreconditionError(
@@ -234,8 +239,8 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
     column.key_position = place - 1;
     // Arrays are equal if their parts are, but a key travels as an array for each of its columns,
     // and there are no arrays of arrays (but of domains over them).
-    const bool is_array = column.type->kind == TypeInfo::Kind::kArray &&
-                          column.type->oid == column.type->base_oid;
+    const bool is_array =
+        column.type->kind == TypeInfo::Kind::kArray && column.type->oid == column.type->base_oid;
     // unnest() takes an array of composites apart into their attributes.
     const bool is_composite = column.type->kind == TypeInfo::Kind::kComposite;
     column.key_canonical =

@@ -164,6 +164,10 @@ struct TableInfo {
   bool deferrable_unique = false;  // one of them, or the primary key, is DEFERRABLE
   // Those constraints in full, by LoadConstraints().
   std::vector<ConstraintInfo> constraints;
+  // PostgreSQL refuses INSERT ... ON CONFLICT where there is a rule ON UPDATE, enabled or not, or
+  // one ON INSERT that fires: here the name of one that does so under the replica role.
+  bool has_update_rule = false;
+  std::string insert_rule;
 
   std::string QualifiedName() const;  // quoted, for SQL
   std::string DisplayName() const;    // schema.name, for people

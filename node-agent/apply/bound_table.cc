@@ -393,13 +393,18 @@ std::string BoundTable::InsertSql(bool checked) const {
     keys.push_back(QuoteIdentifier(table().columns[column].name));
   }
   if (sets.empty()) sets.push_back(Touch());
-  if (sets.front().empty()) {
-    // What stands there is found and written anew by UpdateSql().
+  const bool refuses = table().has_update_rule;
+  if (refuses || sets.front().empty()) {
+    // What stands there is found and written anew by UpdateSql(). What comes to stand there just
+    // now is a unique violation where it cannot be a conflict.
     return absl::StrCat("INSERT INTO ", table().QualifiedName(), Columns(names),
                         " OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM ",
                         RowsFrom(/*with_times=*/false, 4),
                         " WHERE $2::pg_catalog.timestamptz IS NOT NULL AND "
-                        "$3::pg_catalog.timestamptz[] IS NOT NULL ON CONFLICT DO NOTHING");
+                        "$3::pg_catalog.timestamptz[] IS NOT NULL",
+                        refuses ? absl::StrCat(" AND NOT EXISTS (SELECT FROM ", Only(),
+                                               " AS t WHERE ", KeyEquals(), ")")
+                                : " ON CONFLICT DO NOTHING");
   }
   // $2 and $3 are named also where they are not used, so that every variant takes the same.
   return absl::StrCat("INSERT INTO ", table().QualifiedName(), " AS t (",

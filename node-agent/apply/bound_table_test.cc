@@ -61,6 +61,7 @@ CREATE COLLATION app.german (provider = icu, locale = 'de');
 
 constexpr char kTablesSql[] = R"(
 CREATE TABLE app.plain (id int PRIMARY KEY, v text, n int);
+CREATE TABLE app.ruled (id int PRIMARY KEY, v text, n int);
 CREATE TABLE app.only_key (id int PRIMARY KEY);
 CREATE TABLE app."Mixed Case" ("Key Part" int, "V" text, k2 text, "x""y" int,
     PRIMARY KEY (k2, "Key Part"));
@@ -129,6 +130,8 @@ CREATE TABLE app.other_type (id int PRIMARY KEY, a bytea);
 CREATE TABLE app.other_user_type (id int PRIMARY KEY, m other.mood);
 CREATE TABLE app.other_key (id int, a int, here int NOT NULL DEFAULT 0, PRIMARY KEY (id, here));
 CREATE TABLE app.text_like (id int PRIMARY KEY, a varchar(100), b text);
+CREATE RULE seen AS ON UPDATE TO app.ruled DO ALSO NOTHING;
+ALTER TABLE app.ruled DISABLE RULE seen;
 CREATE TABLE app.more_here (here int DEFAULT 7, id int PRIMARY KEY, v text, gen text
     GENERATED ALWAYS AS (v || '!') STORED, must app.code NOT NULL DEFAULT 'x');
 )";
@@ -413,6 +416,16 @@ TEST_F(BoundTableTest, PlainRows) {
                     "DELETE FROM app.plain WHERE id % 3 = 0",
                     "UPDATE app.plain SET id = id + 1000 WHERE id < 10",
                     "INSERT INTO app.plain VALUES (3, 'again', 1)"});
+}
+
+// PostgreSQL refuses INSERT ... ON CONFLICT on such tables.
+TEST_F(BoundTableTest, TablesWithARuleOnUpdate) {
+  ExpectReplicates("app.ruled",
+                   {"INSERT INTO app.ruled SELECT g, 'v' || g, g FROM generate_series(1, 50) g",
+                    "UPDATE app.ruled SET v = NULL, n = n + 1 WHERE id % 2 = 0",
+                    "DELETE FROM app.ruled WHERE id % 3 = 0",
+                    "UPDATE app.ruled SET id = id + 1000 WHERE id < 10",
+                    "INSERT INTO app.ruled VALUES (3, 'again', 1)"});
 }
 
 TEST_F(BoundTableTest, RowsOfNothingButAKey) {

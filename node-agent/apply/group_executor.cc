@@ -38,6 +38,20 @@ std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
   return rows;
 }
 
+// Its statement could be written so that PostgreSQL takes it, but the rule would not see the rows:
+// what it does is run behind the insert, over what the insert's own query gives by then.
+absl::Status TakesUpserts(const postgres::TableInfo& table) {
+  if (table.insert_rule.empty()) return absl::OkStatus();
+  const std::string rule = postgres::QuoteIdentifier(table.insert_rule);
+  return absl::FailedPreconditionError(absl::StrCat(
+      "rule \"", table.insert_rule, "\" of table \"", table.DisplayName(),
+      "\" fires ON INSERT when changes of other nodes are applied, and PostgreSQL refuses INSERT "
+      "... "
+      "ON CONFLICT where there is such a rule; let it fire for users alone (ALTER TABLE ",
+      table.QualifiedName(), " ENABLE RULE ", rule,
+      ") or drop it, and run \"bdrctl apply retry\""));
+}
+
 // Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
 void SortByKey(std::vector<const RowOp*>* rows) {
   std::sort(rows->begin(), rows->end(),
@@ -421,6 +435,7 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
         break;
       }
       case Batch::kInsert: {
+        RETURN_IF_ERROR(TakesUpserts(table.table()));
         int64_t oldest_us = rows.front()->stamp.time_us;
         for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
@@ -727,6 +742,7 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
         kInferred, params, AllWritten(table.table(), kUpdatesRows, rows.size())));
   }
   if (!run.insert_now.empty()) {
+    RETURN_IF_ERROR(TakesUpserts(table.table()));
     SortByKey(&run.insert_now);
     int64_t oldest_us = run.insert_now.front()->stamp.time_us;
     for (const RowOp* op : run.insert_now) oldest_us = std::min(oldest_us, op->stamp.time_us);

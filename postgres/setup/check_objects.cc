@@ -66,6 +66,22 @@ constexpr char kTriggers[] = R"sql(
     JOIN pg_trigger t ON t.tgrelid = p.relid
     WHERE t.tgenabled IN ('A', 'R') AND NOT t.tgisinternal ORDER BY 1)sql";
 
+constexpr char kRules[] = R"sql(
+    SELECT format('rule %I of table %s is ENABLE %s: it also fires when changes of other nodes are '
+                  'applied, with the rights of the agent%s', r.rulename, w.oid::regclass,
+                  CASE r.ev_enabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END,
+                  CASE r.ev_type WHEN '3' THEN '; and inserts of other nodes stop apply, since '
+                    'PostgreSQL refuses INSERT ... ON CONFLICT' ELSE '' END),
+           format('ALTER TABLE %s ENABLE RULE %I', w.oid::regclass, r.rulename)
+    FROM wanted w JOIN pg_rewrite r ON r.ev_class = w.oid
+    WHERE r.ev_type IN ('2', '3', '4') AND r.ev_enabled IN ('A', 'R')
+    UNION ALL
+    SELECT format('rule %I of table %s is ON UPDATE: PostgreSQL refuses INSERT ... ON CONFLICT, so '
+                  'what apply inserts at the same moment as a user is tried again',
+                  r.rulename, w.oid::regclass), ''
+    FROM wanted w JOIN pg_rewrite r ON r.ev_class = w.oid
+    WHERE r.ev_type = '2' AND r.ev_enabled NOT IN ('A', 'R') ORDER BY 1)sql";
+
 constexpr char kUnlogged[] = R"sql(
     SELECT format('table %s is unlogged: it does not replicate', c.oid::regclass),
            format('ALTER TABLE %s SET LOGGED', c.oid::regclass)
@@ -144,7 +160,7 @@ constexpr char kSubscriptions[] = R"sql(
 
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings) {
   for (const char* sql :
-       {kLeftOut, kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kUnlogged,
+       {kLeftOut, kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kRules, kUnlogged,
         kIdentityAlways, kPartitions, kToast, kSequences, kLargeObjects, kSubscriptions}) {
     ASSIGN_OR_RETURN(const postgres::Result rows,
                      connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes, sql)));

@@ -201,6 +201,11 @@ TEST_F(NodeCheckTest, WarningsNameTableAndRemedy) {
        "CREATE TRIGGER tt BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tf();"
        "ALTER TABLE t ENABLE ALWAYS TRIGGER tt",
        "trigger tt of table public.t is ENABLE ALWAYS", "ALTER TABLE public.t ENABLE TRIGGER tt"},
+      {"CREATE TABLE t (id int PRIMARY KEY); CREATE RULE tr AS ON INSERT TO t DO ALSO NOTHING;"
+       "ALTER TABLE t ENABLE ALWAYS RULE tr",
+       "rule tr of table public.t is ENABLE ALWAYS", "ALTER TABLE public.t ENABLE RULE tr"},
+      {"CREATE TABLE t (id int PRIMARY KEY); CREATE RULE tr AS ON UPDATE TO t DO ALSO NOTHING",
+       "rule tr of table public.t is ON UPDATE", ""},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.damage);

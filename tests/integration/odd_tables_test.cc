@@ -1,5 +1,6 @@
 // Tables that nobody draws on a whiteboard and that exist all the same: without columns, with none
 // that travels, with nothing but a key, with a key too long to stay in its row.
+#include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "tests/integration/cluster_fixture.h"
 
@@ -19,7 +20,9 @@ TEST_F(OddTablesTest, TablesWithoutAColumnThatTravelsReplicate) {
       "CREATE TABLE keyed_computed (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED);"
       "CREATE TABLE identity (id int PRIMARY KEY GENERATED ALWAYS AS IDENTITY);"
       "CREATE TABLE unique_computed (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id % 50) STORED"
-      " UNIQUE);");
+      " UNIQUE);"
+      "CREATE TABLE ruled (id int PRIMARY KEY, v text);"
+      "CREATE RULE seen AS ON UPDATE TO ruled DO ALSO NOTHING;");
   for (const char* table : {"bare", "emptied", "computed"}) {
     BDR_EXEC("n1", absl::StrCat("INSERT INTO ", table, " DEFAULT VALUES"));
     BDR_EXEC("n2", absl::StrCat("INSERT INTO ", table, " SELECT FROM generate_series(1, 1500)"));
@@ -28,10 +31,14 @@ TEST_F(OddTablesTest, TablesWithoutAColumnThatTravelsReplicate) {
   BDR_EXEC("n1", "INSERT INTO keyed_computed SELECT generate_series(1, 10)");
   BDR_EXEC("n1", "INSERT INTO identity DEFAULT VALUES");
   BDR_EXEC("n1", "INSERT INTO unique_computed SELECT generate_series(1, 10)");
+  // PostgreSQL refuses INSERT ... ON CONFLICT where there is such a rule.
+  BDR_EXEC("n1", "INSERT INTO ruled SELECT i, 'n1' FROM generate_series(1, 100) i");
+  BDR_EXEC("n2", "INSERT INTO ruled SELECT i, 'n2' FROM generate_series(50, 150) i");
   BDR_CONVERGE();
   for (const char* table : {"bare", "emptied", "computed"}) {
     ExpectEverywhere(absl::StrCat("SELECT count(*) FROM ", table), "1501");
   }
+  ExpectEverywhere("SELECT count(*) FROM ruled", "150");
   ExpectEverywhere("SELECT sum(g) FROM computed", "3002");
   ExpectEverywhere("SELECT sum(g) FROM keyed_computed", "110");
 
@@ -44,6 +51,7 @@ TEST_F(OddTablesTest, TablesWithoutAColumnThatTravelsReplicate) {
            "UPDATE unique_computed SET id = id WHERE id = 1;"
            "UPDATE unique_computed SET id = 100 WHERE id = 2");
   BDR_EXEC("n2", "DELETE FROM keyed WHERE id = 3");
+  BDR_EXEC("n1", "UPDATE ruled SET v = 'new'; DELETE FROM ruled WHERE id % 2 = 0");
   // The update of a row which is its identity alone, as nobody can write it: deleted and inserted
   // on both nodes at once, it meets a row that is the same.
   BDR_EXEC("n1", "DELETE FROM identity; INSERT INTO identity OVERRIDING SYSTEM VALUE VALUES (1)");
@@ -53,9 +61,29 @@ TEST_F(OddTablesTest, TablesWithoutAColumnThatTravelsReplicate) {
   ExpectEverywhere("SELECT count(*) || ' ' || max(g) FROM keyed_computed", "10 200");
   ExpectEverywhere("SELECT max(id) || ' ' || min(g) FROM unique_computed", "100 0");
   ExpectEverywhere("SELECT count(*) FROM identity", "1");
+  ExpectEverywhere("SELECT count(*) || ' ' || max(v) || ' ' || min(v) FROM ruled", "75 new new");
 
   ASSERT_OK_AND_ASSIGN(const auto verified, cluster_->Bdrctl({"verify"}));
   EXPECT_EQ(verified.exit_code, 0) << verified.out << verified.err;
+
+  // A rule that fires for apply as well: what an insert is to do there is for a person to say.
+  BDR_EXEC(
+      "n2",
+      "CREATE RULE inserted AS ON INSERT TO keyed DO ALSO INSERT INTO ruled VALUES (-1, 'new');"
+      "ALTER TABLE keyed ENABLE ALWAYS RULE inserted");
+  BDR_EXEC("n1", "INSERT INTO keyed VALUES (500)");
+  std::string told;
+  EXPECT_OK(harness::WaitFor("status names the rule", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const harness::ProgramResult status,
+                     cluster_->Bdrctl({"status", "-o", "json"}));
+    told = status.out;
+    return absl::StrContains(told, "rule \\\"inserted\\\" of table \\\"public.keyed\\\"");
+  })) << told;
+  BDR_EXEC("n2", "ALTER TABLE keyed ENABLE RULE inserted");
+  ASSERT_OK_AND_ASSIGN(const auto retried, cluster_->Bdrctl({"apply", "retry", "n2"}));
+  EXPECT_EQ(retried.exit_code, 0) << retried.out << retried.err;
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM ruled", "75");
 
   BDR_EXEC("n1", "TRUNCATE bare, emptied, computed");
   BDR_CONVERGE();
