@@ -309,7 +309,8 @@ absl::Status Agent::StartDataPath() {
                                          tables->ForgetAll();
                                          settings->PlanAnew();
                                        }}));
-  keys_ = std::make_unique<KeyTable>();
+  keys_ = std::make_unique<KeyTable>(
+      std::min(KeyTable::kMostRecentBytes, static_cast<size_t>(config_.memory_limit) / 4));
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
   ASSIGN_OR_RETURN(const auto merged_bytes, state.Get(kStateMerged));

@@ -1,6 +1,7 @@
 #include "node-agent/key_table.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/time/clock.h"
@@ -15,6 +16,9 @@ namespace {
 bool Misled(const StampRange& stamps, bool gone, int64_t commit_us, int64_t stamp_us) {
   return stamps.oldest_us <= stamp_us && (gone || stamps.newest_us >= commit_us);
 }
+
+// Ranges that are looked at one by one.
+constexpr size_t kMostRanges = 64;
 
 StampRange Union(const StampRange& a, const StampRange& b) {
   return {.oldest_us = std::min(a.oldest_us, b.oldest_us),
@@ -71,14 +75,14 @@ void KeyTable::Registration::Commit(Lsn local_after) {
       ++known.groups;
     }
     table_->EndLocked(this);
-    table_->recent_keys_ += keys_.size();
-    table_->recent_.push_back({.holder = holder_,
-                               .local_after = local_after,
-                               .all = all_,
-                               .stamps = stamps_,
-                               .keys = std::move(keys_),
-                               .tables = std::move(tables_)});
-    if (table_->recent_keys_ > kMostRecentKeys) table_->CoarsenLocked();
+    Recent recent{.holder = holder_,
+                  .stamps = stamps_,
+                  .keys = std::move(keys_),
+                  .tables = std::move(tables_)};
+    table_->recent_bytes_ += BytesOf(recent);
+    (all_ ? table_->recent_all_ : table_->recent_).emplace(local_after, std::move(recent));
+    if (all_) table_->AddRangeLocked(stamps_);
+    if (table_->recent_bytes_ > table_->most_recent_bytes_) table_->CoarsenLocked();
   }
   table_->released_.NotifyAll();
   table_ = nullptr;
@@ -174,8 +178,16 @@ std::pair<bool, KeyTable::Registration> KeyTable::RegisterAll(uint64_t holder, S
 
 void KeyTable::Settle(uint64_t holder, Lsn local_after) {
   MutexLock lock(&mu_);
-  for (Recent& recent : recent_) {
-    if (recent.holder == holder) recent.local_after = std::min(recent.local_after, local_after);
+  for (Recents* recents : {&recent_, &recent_all_}) {
+    for (auto at = recents->upper_bound(local_after); at != recents->end();) {
+      const auto next = std::next(at);
+      if (at->second.holder == holder) {
+        auto settled = recents->extract(at);
+        settled.key() = local_after;
+        recents->insert(std::move(settled));
+      }
+      at = next;
+    }
   }
 }
 
@@ -183,8 +195,8 @@ bool KeyTable::Touches(absl::string_view key, bool gone, int64_t commit_us,
                        int64_t stamp_us) const {
   MutexLock lock(&mu_);
   if (exclusive_ != 0) return true;
-  for (const Recent& recent : recent_) {
-    if (recent.all && Misled(recent.stamps, gone, commit_us, stamp_us)) return true;
+  for (const StampRange& stamps : all_ranges_) {
+    if (Misled(stamps, gone, commit_us, stamp_us)) return true;
   }
   const auto found = keys_.find(key);
   if (found == keys_.end()) return false;
@@ -196,8 +208,8 @@ bool KeyTable::Touches(absl::string_view key, bool gone, int64_t commit_us,
 bool KeyTable::TouchesTable(uint32_t table_oid, int64_t stamp_us) const {
   MutexLock lock(&mu_);
   if (exclusive_ != 0) return true;
-  for (const Recent& recent : recent_) {
-    if (recent.all && recent.stamps.oldest_us <= stamp_us) return true;
+  for (const StampRange& stamps : all_ranges_) {
+    if (stamps.oldest_us <= stamp_us) return true;
   }
   const auto found = tables_.find(conflict::VersionKey(table_oid, ""));
   return found != tables_.end() && found->second.oldest_us <= stamp_us;
@@ -205,56 +217,91 @@ bool KeyTable::TouchesTable(uint32_t table_oid, int64_t stamp_us) const {
 
 bool KeyTable::TouchesClaim(absl::string_view key) const {
   MutexLock lock(&mu_);
-  if (exclusive_ != 0 || keys_.contains(key)) return true;
-  return std::any_of(recent_.begin(), recent_.end(),
-                     [](const Recent& recent) { return recent.all; });
+  return exclusive_ != 0 || !recent_all_.empty() || keys_.contains(key);
 }
 
 void KeyTable::Forget(Lsn captured_through) {
   MutexLock lock(&mu_);
-  std::erase_if(recent_, [&](const Recent& recent) {
-    if (recent.local_after > captured_through) return false;
-    ForgetKeysLocked(recent.keys);
-    ForgetTablesLocked(recent.tables);
-    return true;
-  });
+  for (Recents* recents : {&recent_, &recent_all_}) {
+    const auto end = recents->upper_bound(captured_through);
+    if (end == recents->begin()) continue;
+    const bool all = recents == &recent_all_;
+    for (auto at = recents->begin(); at != end; at = recents->erase(at)) {
+      if (all) ++stale_ranges_;
+      recent_bytes_ -= BytesOf(at->second);
+      ForgetKeysLocked(at->second.keys);
+      ForgetTablesLocked(at->second.tables);
+    }
+    if (all && (recents->size() <= kMostRanges || stale_ranges_ >= recents->size())) {
+      FindRangesLocked();
+    }
+  }
 }
 
 void KeyTable::ForgetKeysLocked(const std::vector<std::string>& keys) {
-  recent_keys_ -= keys.size();
   for (const std::string& key : keys) {
     const auto found = keys_.find(key);
     if (--found->second.groups == 0 && found->second.holder == 0) keys_.erase(found);
   }
 }
 
-size_t KeyTable::recent_keys() const {
+// Keys stand in keys_ as well, if they are in no other group.
+size_t KeyTable::BytesOf(const Recent& recent) {
+  constexpr size_t kBesideGroup = 200;
+  constexpr size_t kBesideKey = 2 * sizeof(std::string) + sizeof(Known);
+  size_t bytes = kBesideGroup;
+  for (const std::string& key : recent.keys) bytes += 2 * key.size() + kBesideKey;
+  for (const std::string& table : recent.tables) bytes += table.size() + sizeof(std::string);
+  return bytes;
+}
+
+size_t KeyTable::recent_bytes() const {
   MutexLock lock(&mu_);
-  return recent_keys_;
+  return recent_bytes_;
+}
+
+void KeyTable::AddRangeLocked(StampRange stamps) {
+  all_ranges_.push_back(stamps);
+  if (all_ranges_.size() <= kMostRanges) return;
+  std::sort(all_ranges_.begin(), all_ranges_.end(),
+            [](const StampRange& a, const StampRange& b) { return a.oldest_us < b.oldest_us; });
+  size_t kept = 0;
+  for (size_t i = 0; i < all_ranges_.size(); i += 2, ++kept) {
+    const size_t next = std::min(i + 1, all_ranges_.size() - 1);
+    all_ranges_[kept] = Union(all_ranges_[i], all_ranges_[next]);
+  }
+  all_ranges_.resize(kept);
+}
+
+void KeyTable::FindRangesLocked() {
+  all_ranges_.clear();
+  stale_ranges_ = 0;
+  for (const auto& [local_after, recent] : recent_all_) AddRangeLocked(recent.stamps);
 }
 
 // One entry for each holder, which stands for every key: it goes once the last of its groups would.
 void KeyTable::CoarsenLocked() {
-  std::deque<Recent> coarse;
-  for (Recent& recent : recent_) {
-    ForgetKeysLocked(recent.keys);
-    ForgetTablesLocked(recent.tables);
-    const auto same = std::find_if(coarse.begin(), coarse.end(), [&](const Recent& known) {
-      return known.holder == recent.holder;
-    });
-    if (same == coarse.end()) {
-      coarse.push_back({.holder = recent.holder,
-                        .local_after = recent.local_after,
-                        .all = true,
-                        .stamps = recent.stamps,
-                        .keys = {},
-                        .tables = {}});
-    } else {
-      same->local_after = std::max(same->local_after, recent.local_after);
-      same->stamps = Union(same->stamps, recent.stamps);
+  std::map<uint64_t, std::pair<Lsn, Recent>> by_holder;
+  for (Recents* recents : {&recent_, &recent_all_}) {
+    for (const auto& [local_after, recent] : *recents) {
+      ForgetKeysLocked(recent.keys);
+      ForgetTablesLocked(recent.tables);
+      const auto [at, is_new] = by_holder.try_emplace(
+          recent.holder, local_after,
+          Recent{.holder = recent.holder, .stamps = recent.stamps, .keys = {}, .tables = {}});
+      if (is_new) continue;
+      auto& [last, coarse] = at->second;
+      last = std::max(last, local_after);
+      coarse.stamps = Union(coarse.stamps, recent.stamps);
     }
+    recents->clear();
   }
-  recent_ = std::move(coarse);
+  recent_bytes_ = 0;
+  for (auto& [holder, known] : by_holder) {
+    recent_bytes_ += BytesOf(known.second);
+    recent_all_.emplace(known.first, std::move(known.second));
+  }
+  FindRangesLocked();
 }
 
 }  // namespace bdr::agent

@@ -11,8 +11,9 @@
 // TRUNCATE names no keys: capture asks about its tables, so groups are counted by table as well.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,6 +59,9 @@ class KeyTable {
     std::vector<std::string> tables_;  // of keys_ and those given, each once
   };
 
+  explicit KeyTable(size_t most_recent_bytes = kMostRecentBytes)
+      : most_recent_bytes_(most_recent_bytes) {}
+
   // Waits until no other holder has any of `keys` (version keys), then registers them all. False
   // on timeout. `tables`: OIDs of tables in which rows without a key are written; these are only
   // remembered, and kept from nobody but who registers all.
@@ -88,11 +92,11 @@ class KeyTable {
   // as well. Whichever of the two is later, neither has reckoned with the other, and the applier's
   // claim may not show in any row.
   bool TouchesClaim(absl::string_view key) const;
-  // Keys that are remembered because capture has not passed the groups that wrote them. More than
-  // kMostRecentKeys are not kept one by one: what was written then counts as every key, so more is
-  // merged again than need be.
-  size_t recent_keys() const;
-  static constexpr size_t kMostRecentKeys = 1'000'000;
+  // What groups take here, by estimate, that are remembered because capture has not passed them.
+  // More than the constructor was given is not kept key by key: what was written then counts as
+  // every key, so more is merged again than need be.
+  size_t recent_bytes() const;
+  static constexpr size_t kMostRecentBytes = size_t{64} << 20;
 
   // Capture has passed this position, and has asked about everything before.
   void Forget(Lsn captured_through);
@@ -100,12 +104,13 @@ class KeyTable {
  private:
   struct Recent {
     uint64_t holder = 0;
-    Lsn local_after;
-    bool all = false;
     StampRange stamps;
     std::vector<std::string> keys;
     std::vector<std::string> tables;
   };
+  // By the position that local WAL had reached by then, so that those which capture has passed come
+  // first.
+  using Recents = std::multimap<Lsn, Recent>;
   // Groups that touch a table; `oldest_us` is only lowered until none does any more.
   struct KnownTable {
     int groups = 0;  // that hold or wrote rows of it
@@ -123,7 +128,12 @@ class KeyTable {
   void ForgetTablesLocked(const std::vector<std::string>& tables)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ForgetKeysLocked(const std::vector<std::string>& keys) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  static size_t BytesOf(const Recent& recent);
+  void AddRangeLocked(StampRange stamps) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FindRangesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CoarsenLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const size_t most_recent_bytes_;
 
   mutable Mutex mu_;
   CondVar released_;
@@ -134,8 +144,14 @@ class KeyTable {
   uint64_t exclusive_ ABSL_GUARDED_BY(mu_) = 0;
   // Who waits for everything; nobody else begins meanwhile, or it might wait for ever.
   uint64_t exclusive_waiter_ ABSL_GUARDED_BY(mu_) = 0;
-  std::deque<Recent> recent_ ABSL_GUARDED_BY(mu_);
-  size_t recent_keys_ ABSL_GUARDED_BY(mu_) = 0;  // in recent_, counted as often as they are there
+  Recents recent_ ABSL_GUARDED_BY(mu_);      // that named their keys
+  Recents recent_all_ ABSL_GUARDED_BY(mu_);  // that stand for every key
+  // In both. What their keys take is counted as often as they are there.
+  size_t recent_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  // What recent_all_ covers, and perhaps some more: joined where it is many, so that a look at it
+  // does not take the longer the further capture is behind.
+  std::vector<StampRange> all_ranges_ ABSL_GUARDED_BY(mu_);
+  size_t stale_ranges_ ABSL_GUARDED_BY(mu_) = 0;  // of groups that are forgotten
 };
 
 }  // namespace bdr::agent

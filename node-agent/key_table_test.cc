@@ -299,21 +299,50 @@ TEST(KeyTableTest, GroupsAreForgottenInWhateverOrderTheyEnd) {
 
 // Capture stands still, and others' changes go on coming.
 TEST(KeyTableTest, WhatIsRememberedIsBoundedAndForgetsNothing) {
-  KeyTable table;
-  constexpr size_t kGroup = 200'000;
-  for (size_t group = 0; group * kGroup <= KeyTable::kMostRecentKeys; ++group) {
+  constexpr size_t kMost = size_t{4} << 20;
+  KeyTable table(kMost);
+  size_t group = 0;
+  size_t before = 0;
+  // Long keys: their number says little.
+  const std::string common(2000, 'k');
+  do {
+    before = table.recent_bytes();
     std::vector<std::string> keys;
-    for (size_t i = 0; i < kGroup; ++i) keys.push_back(absl::StrCat(group, "/", i));
+    for (size_t i = 0; i < 200; ++i) keys.push_back(absl::StrCat(common, group, "/", i));
     table.Register(1 + group % 2, std::move(keys), kStamps, kShort).second.Commit(Lsn{10 + group});
-    EXPECT_LE(table.recent_keys(), KeyTable::kMostRecentKeys);
-  }
-  EXPECT_LT(table.recent_keys(), kGroup);
-  EXPECT_TRUE(table.Touches("0/7", /*gone=*/true, 150, 150));
-  EXPECT_TRUE(table.Touches("any other", /*gone=*/true, 150, 150));  // more than need be
-  EXPECT_TRUE(table.Register(3, {"0/7"}, kStamps, kShort).first);    // and nobody waits for it
+    EXPECT_LE(table.recent_bytes(), kMost);
+    ASSERT_LT(++group, 100u) << "it only grows";
+  } while (table.recent_bytes() > before);
+  EXPECT_TRUE(table.Touches(common + "0/7", /*gone=*/true, 150, 150));
+  EXPECT_TRUE(table.Touches("any other", /*gone=*/true, 150, 150));         // more than need be
+  EXPECT_TRUE(table.Register(3, {common + "0/7"}, kStamps, kShort).first);  // nobody waits
   table.Forget(Lsn{1000});
-  EXPECT_FALSE(table.Touches("0/7", /*gone=*/true, 150, 150));
-  EXPECT_EQ(table.recent_keys(), 0u);
+  EXPECT_FALSE(table.Touches(common + "0/7", /*gone=*/true, 150, 150));
+  EXPECT_EQ(table.recent_bytes(), 0u);
+}
+
+// The look of capture at what was written must not take the longer the further it is behind.
+TEST(KeyTableTest, ManyLargeTransactionsAreLookedAtTogetherAndNoneIsMissed) {
+  KeyTable table;
+  constexpr int kMany = 20'000;
+  for (int i = 0; i < kMany; ++i) {
+    const StampRange stamps{.oldest_us = 1000 + 10 * i, .newest_us = 1000 + 10 * i};
+    table.RegisterAll(1, stamps, kShort).second.Commit(Lsn{10 + static_cast<uint64_t>(i)});
+  }
+  const absl::Time begun = absl::Now();
+  for (int i = 0; i < kMany; ++i) {
+    const int64_t stamp_us = 1000 + 10 * i;
+    ASSERT_TRUE(table.Touches("key", /*gone=*/false, stamp_us - 1, stamp_us + 1)) << i;
+  }
+  EXPECT_LT(absl::Now() - begun, absl::Seconds(5));  // one by one it is half a minute
+  EXPECT_FALSE(table.Touches("key", /*gone=*/true, 999, 999));
+  EXPECT_FALSE(table.Touches("key", /*gone=*/false, 1001 + 10 * kMany, 1001 + 10 * kMany));
+  table.Forget(Lsn{10 + kMany / 2});
+  EXPECT_FALSE(table.Touches("key", /*gone=*/true, 1001, 1001));
+  EXPECT_TRUE(table.TouchesTable(7, 1000 + 10 * kMany));
+  table.Forget(Lsn{10 + kMany});
+  EXPECT_FALSE(table.TouchesTable(7, 1000 + 10 * kMany));
+  EXPECT_FALSE(table.TouchesClaim("claim"));
 }
 
 }  // namespace
