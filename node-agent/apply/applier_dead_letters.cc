@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
@@ -23,22 +22,9 @@ constexpr size_t kMostLetters = 10'000;
 
 }  // namespace
 
-// Not for what lies in the server rather than in the transaction: a full disk, memory, an
-// administrator who cancels, damage.
 bool Applier::PutsAside(const absl::Status& cause) const {
-  if (!options_.puts_aside || merges_own()) return false;
-  // Nobody knows why: it does not lie in the transaction.
-  if (absl::IsAborted(cause)) return false;
-  // Nor does what will pass.
-  if (absl::IsUnavailable(cause)) return false;
-  if (absl::IsResourceExhausted(cause) || parts_.dead_letters->count() >= kMostLetters) {
-    return false;
-  }
-  const std::string sqlstate = postgres::Sqlstate(cause);
-  for (const absl::string_view klass : {"53", "54", "55", "57", "58", "XX"}) {
-    if (absl::StartsWith(sqlstate, klass)) return false;
-  }
-  return true;
+  return options_.puts_aside && !merges_own() && parts_.dead_letters->count() < kMostLetters &&
+         MayLieInTransaction(cause);
 }
 
 absl::Status Applier::PutAside(const absl::Status& cause) {
@@ -184,7 +170,7 @@ void Applier::NoteRefused(const std::deque<DeadLetter>& refused) {
 // Like a large transaction, by the same rule and its own stamp; in place of progress the letter
 // goes, in the same local transaction.
 absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
-  bound_.clear();
+  Unbind();
   parts_.tables->ForgetAll();
   KeyTable::Registration registration;
   const StampRange stamps{.oldest_us = letter.stamp_us, .newest_us = letter.stamp_us};

@@ -1,9 +1,11 @@
 #include "node-agent/apply/dead_letters.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -11,6 +13,23 @@
 #include "postgres/pgoutput.h"
 
 namespace bdr::agent {
+
+bool MayLieInTransaction(const absl::Status& cause) {
+  switch (cause.code()) {
+    case absl::StatusCode::kAborted:           // nobody knows why
+    case absl::StatusCode::kUnavailable:       // what will pass
+    case absl::StatusCode::kDeadlineExceeded:  // capture of this node, say, is waited for
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:
+      return false;
+    default:
+      break;
+  }
+  const std::string sqlstate = postgres::Sqlstate(cause);
+  constexpr absl::string_view kOfTheServer[] = {"53", "54", "55", "57", "58", "XX"};
+  return std::none_of(std::begin(kOfTheServer), std::end(kOfTheServer),
+                      [&](absl::string_view klass) { return absl::StartsWith(sqlstate, klass); });
+}
 
 absl::StatusOr<std::vector<DeadLetter>> ReadDeadLetters(postgres::Connection& connection) {
   ASSIGN_OR_RETURN(const postgres::Result rows,

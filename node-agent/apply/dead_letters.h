@@ -35,6 +35,11 @@ struct DeadLetter {
   bool refused = false;  // a single change, of whatever origin: the applier of own changes retries
 };
 
+// Whether the cause may lie in the transaction that could not be applied, so that putting it aside
+// helps. Not what lies in the server (a full disk, memory, an administrator who cancels, damage),
+// what somebody is waited for, nor what nobody knows the reason of.
+bool MayLieInTransaction(const absl::Status& cause);
+
 // All that stand in the database.
 absl::StatusOr<std::vector<DeadLetter>> ReadDeadLetters(postgres::Connection& connection);
 

@@ -32,6 +32,20 @@ TransactionHeader Header(uint64_t end_lsn) {
 std::string Insert(int id) { return InsertBytes(kTable, {Int(id), Int(0), Null()}); }
 std::string Relation() { return postgres::Encode(RelationOf(SomeTable(kTable, "t"))); }
 
+// A transaction that has only to wait is a healthy one: put aside, it would be missing until a
+// person looks.
+TEST(MayLieInTransactionTest, NoWaitingIsAReasonToPutATransactionAside) {
+  EXPECT_FALSE(MayLieInTransaction(
+      absl::DeadlineExceededError("capture has reached 0/1000 and not yet 0/2000")));
+  EXPECT_FALSE(MayLieInTransaction(absl::UnavailableError("the server is shutting down")));
+  EXPECT_FALSE(MayLieInTransaction(absl::CancelledError("the agent is shutting down")));
+  EXPECT_FALSE(
+      MayLieInTransaction(absl::AbortedError("somebody writes the same row all the time")));
+  EXPECT_FALSE(MayLieInTransaction(absl::ResourceExhaustedError("no memory")));
+  EXPECT_TRUE(MayLieInTransaction(absl::FailedPreconditionError("a column is missing")));
+  EXPECT_TRUE(MayLieInTransaction(absl::InvalidArgumentError("a value does not fit")));
+}
+
 TEST(ExtractTransactionTest, TakesOneTransactionOutOfABlock) {
   BlockBuilder builder(kPeer);
   builder.BeginTransaction(Header(10));
