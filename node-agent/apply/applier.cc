@@ -1193,6 +1193,7 @@ absl::Status Applier::RecordDead(const GroupExecutor& executor) {
 
 void Applier::Unbind() {
   bound_.clear();
+  unbindable_.clear();
   unbound_ = true;
 }
 

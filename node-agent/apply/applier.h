@@ -224,6 +224,7 @@ class Applier {
   bool PutsAside(const absl::Status& cause) const;
   absl::Status PutAside(const absl::Status& cause);
   absl::Status RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied);
+  void TellOfNoVersion(const Piece& piece, const absl::Status& cause);
   absl::Status RetryLetters();
   // Before a commit that puts changes among the dead letters, and after it.
   void AnnounceRefused(const std::deque<DeadLetter>& refused);
@@ -280,6 +281,10 @@ class Applier {
   absl::flat_hash_map<std::string, std::vector<BoundRelation>> bound_;
   bool unbound_ = false;                        // since statements were last given up
   absl::flat_hash_set<std::string> gone_told_;  // was logged
+  // By the relation as it was announced: why versions of its changes cannot be kept, until when
+  // that counts.
+  absl::flat_hash_map<std::string, std::pair<absl::Status, absl::Time>> unbindable_;
+  absl::flat_hash_map<std::string, absl::Time> told_;  // why no version is kept: as logged, when
   // Relations whose origin generated columns that are plain ones here. It may have become a plain
   // one there since: what was sent before is without its values all the same.
   absl::flat_hash_map<std::string, std::vector<std::string>> without_generated_;

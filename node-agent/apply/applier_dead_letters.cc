@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "node-agent/apply/applier.h"
 #include "node-agent/apply/left_out.h"
 #include "node-agent/apply/refused_changes.h"
@@ -19,6 +20,12 @@ using postgres::Result;
 
 // What waits beyond that is no accident any more: apply stops rather than fill the disk.
 constexpr size_t kMostLetters = 10'000;
+// A table that is missing is looked for this often, not for each of its changes.
+constexpr absl::Duration kLookAgain = absl::Seconds(1);
+// Of changes that no version is kept of the log tells once in a while for each cause, and not of
+// more causes than a person can read.
+constexpr absl::Duration kTellAgain = absl::Minutes(1);
+constexpr size_t kMostTold = 100;
 
 }  // namespace
 
@@ -101,18 +108,33 @@ absl::Status Applier::PutAside(const absl::Status& cause) {
 // another than at the origin, there is nothing to keep versions of.
 absl::Status Applier::RecordQuietly(const std::shared_ptr<const Piece>& piece, bool applied) {
   RETURN_IF_ERROR(RefreshSettings());
+  const auto is_the_tables = [](const absl::Status& status) {
+    return !status.ok() && !absl::IsUnavailable(status) && !absl::IsDataLoss(status) &&
+           !absl::IsResourceExhausted(status) && !absl::IsCancelled(status);
+  };
+  // There may be millions of changes of a table that is missing.
+  const GroupPlan::Resolve resolve =
+      [this, &is_the_tables, resolver = Resolver()](
+          const std::shared_ptr<const RemoteRelation>& relation,
+          const TransactionHeader& header) -> absl::StatusOr<GroupPlan::Resolved> {
+    const auto known = unbindable_.find(relation->raw);
+    if (known != unbindable_.end() && SteadyNow() < known->second.second) {
+      return known->second.first;
+    }
+    absl::StatusOr<GroupPlan::Resolved> resolved = resolver(relation, header);
+    if (is_the_tables(resolved.status())) {
+      unbindable_[relation->raw] = {resolved.status(), SteadyNow() + kLookAgain};
+    }
+    return resolved;
+  };
   const auto record = [&](const std::shared_ptr<const Piece>& each) -> absl::Status {
     GroupPlan plan(origin_);
-    RETURN_IF_ERROR(plan.Add(each, Resolver()));
+    RETURN_IF_ERROR(plan.Add(each, resolve));
     GroupClaims claims;
     RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
     absl::flat_hash_map<std::string, conflict::Version> before;
     return versions_.Record(plan, claims, &before,
                             {.ends_here = each->last, .with_history = applied});
-  };
-  const auto is_the_tables = [](const absl::Status& status) {
-    return !status.ok() && !absl::IsUnavailable(status) && !absl::IsDataLoss(status) &&
-           !absl::IsResourceExhausted(status) && !absl::IsCancelled(status);
   };
   const absl::Status whole = record(piece);
   if (!is_the_tables(whole)) return whole;
@@ -126,10 +148,19 @@ absl::Status Applier::RecordQuietly(const std::shared_ptr<const Piece>& piece, b
     const absl::Status one = record(single);
     if (one.ok()) continue;
     if (!is_the_tables(one)) return one;
-    LogWarning("apply", {{"origin", ToString(origin_)}, {"lsn", ToString(piece->header.end_lsn)}},
-               absl::StrCat("no version is kept of a change: ", one.message()));
+    TellOfNoVersion(*piece, one);
   }
   return absl::OkStatus();
+}
+
+void Applier::TellOfNoVersion(const Piece& piece, const absl::Status& cause) {
+  const absl::Time now = SteadyNow();
+  absl::erase_if(told_, [now](const auto& told) { return now - told.second >= kTellAgain; });
+  if (told_.size() >= kMostTold || !told_.try_emplace(std::string(cause.message()), now).second) {
+    return;
+  }
+  LogWarning("apply", {{"origin", ToString(origin_)}, {"lsn", ToString(piece.header.end_lsn)}},
+             absl::StrCat("no version is kept of changes: ", cause.message()));
 }
 
 absl::Status Applier::RetryLetters() {
