@@ -243,7 +243,9 @@ absl::Status Applier::Session() {
   // The old session's backend may still commit what was queued there. It holds the origin until it
   // ends, so progress is read only after the origin was had.
   RETURN_IF_ERROR(SetUpOrigin());
-  if (!merges_own()) {
+  if (merges_own()) {
+    RETURN_IF_ERROR(SettleOwn());
+  } else {
     RETURN_IF_ERROR(ReadProgress());
     RETURN_IF_ERROR(versions_.Begin(committed_));
   }
@@ -322,6 +324,15 @@ absl::Status Applier::ReadProgress() {
       parts_.rewound(origin);
     }
   }
+  return absl::OkStatus();
+}
+
+// The session before has ended. What it committed last, perhaps, was committed by now or never.
+absl::Status Applier::SettleOwn() {
+  ASSIGN_OR_RETURN(const std::string now,
+                   connection_->QueryValue("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+  ASSIGN_OR_RETURN(const Lsn local_after, ParseLsn(now));
+  parts_.keys->Settle(origin_.node, local_after);
   return absl::OkStatus();
 }
 

@@ -181,6 +181,7 @@ class Applier {
   absl::Status Connect();
   absl::Status SetUpOrigin();
   absl::Status ReadProgress();
+  absl::Status SettleOwn();
   absl::Status ReadOrigins();
   absl::Status RebuildVersions();
   absl::Status Loop();
