@@ -21,7 +21,6 @@ constexpr absl::Duration kPulse = absl::Milliseconds(50);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kTablesInterval = absl::Seconds(30);
-constexpr absl::Duration kBoundInterval = absl::Minutes(1);
 constexpr absl::Duration kOriginsInterval = absl::Seconds(5);
 // Longer than the WAL writer takes to flush commits that do not wait for it (three rounds of
 // wal_writer_delay, 200 ms by default).
@@ -36,6 +35,8 @@ Watcher::Watcher(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(parts),
       unpublished_(options_.publish_new_tables),
+      conflict_log_(
+          {.max_age = options_.conflict_log_max_age, .max_rows = options_.conflict_log_max_rows}),
       sweeper_(parts.database, parts.fold_history, parts.keys) {
   thread_ = std::thread([this] { Run(); });
 }
@@ -138,10 +139,7 @@ absl::Status Watcher::Look() {
     last_tables_ = now;
     RETURN_IF_ERROR(LookAtTables());
   }
-  if (now - last_bound_ > kBoundInterval) {
-    last_bound_ = now;
-    RETURN_IF_ERROR(BoundConflictLog());
-  }
+  RETURN_IF_ERROR(conflict_log_.Look(connection_.get(), parts_.progress->StableTime()));
   if (now - last_origins_ > kOriginsInterval && pulse.insert_lsn != origins_looked_at_) {
     last_origins_ = now;
     origins_looked_at_ = pulse.insert_lsn;
@@ -235,19 +233,6 @@ absl::Status Watcher::LookAtTables() {
   }
   seen_.left_out = std::move(left_out);
   return absl::OkStatus();
-}
-
-absl::Status Watcher::BoundConflictLog() {
-  RETURN_IF_ERROR(
-      connection_
-          ->Exec(absl::StrCat(
-              "DELETE FROM bdr.conflict_log WHERE detected_at < clock_timestamp() - interval '",
-              absl::ToInt64Seconds(options_.conflict_log_max_age), " seconds'"))
-          .status());
-  return connection_
-      ->Exec(absl::StrCat("DELETE FROM bdr.conflict_log WHERE id <= (SELECT max(id) - ",
-                          options_.conflict_log_max_rows, " FROM bdr.conflict_log)"))
-      .status();
 }
 
 }  // namespace bdr::agent

@@ -22,6 +22,7 @@
 #include "node-agent/progress.h"
 #include "node-agent/server_past.h"
 #include "node-agent/stable_xid.h"
+#include "node-agent/upkeep/conflict_log_bound.h"
 #include "node-agent/upkeep/foreign_origins.h"
 #include "node-agent/upkeep/unpublished_tables.h"
 #include "postgres/connection.h"
@@ -78,7 +79,6 @@ class Watcher {
   absl::Status LookAtTables();
   absl::Status RestartFlushing();
   absl::Status Forget();
-  absl::Status BoundConflictLog();
 
   const Options options_;
   const Parts parts_;
@@ -86,12 +86,12 @@ class Watcher {
   absl::Time last_durable_;
   absl::Time last_slot_;
   absl::Time last_tables_;
-  absl::Time last_bound_;
   absl::Time last_origins_;
   Lsn origins_looked_at_;  // where the WAL stood then
   Lsn unflushed_;          // what had been written at `unflushed_since_` and is not flushed yet
   absl::Time unflushed_since_;
   UnpublishedTables unpublished_;
+  ConflictLogBound conflict_log_;
   HistorySweeper sweeper_;
   Lsn merged_;  // own changes merged again, as written down
 
