@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
 #include "base/logging.h"
+#include "base/steady_clock.h"
 
 namespace bdr::agent {
 namespace {
@@ -48,9 +48,9 @@ uint64_t Compactor::compactions() const {
 void Compactor::Run() {
   while (true) {
     Look();
-    const absl::Time until = absl::Now() + kLookInterval;
+    const absl::Time until = SteadyNow() + kLookInterval;
     MutexLock lock(&mu_);
-    while (!stopping_ && absl::Now() < until) woken_.WaitFor(&mu_, until - absl::Now());
+    while (!stopping_ && SteadyNow() < until) woken_.WaitFor(&mu_, until - SteadyNow());
     if (stopping_) return;
   }
 }
@@ -59,7 +59,7 @@ void Compactor::Look() {
   const int64_t stable_us = database_->stable_time();
   for (const Database::FamilySize& family : database_->FamilySizes()) {
     Last& last = last_[family.name];
-    const absl::Time begun = absl::Now();
+    const absl::Time begun = SteadyNow();
     if (!WorthCompacting({.keys = family.keys,
                           .bytes = family.bytes,
                           .by_filter = family.by_filter,
@@ -70,7 +70,7 @@ void Compactor::Look() {
       continue;
     }
     const absl::Status status = database_->Compact(family.name);
-    last.ended = absl::Now();
+    last.ended = SteadyNow();
     last.took = last.ended - begun;
     last.stable_us = stable_us;
     if (!status.ok()) {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
@@ -144,11 +143,12 @@ void Peers::Relay() {
   MutexLock lock(&mu_);
   std::vector<OriginId> cut_off;
   std::vector<Peer*> reached;
+  const absl::Time now = SteadyNow();
   for (auto& [node, peer] : peers_) {
-    const LinkStatus link = peer.subscriber->Status();
-    if (link.state == LinkState::kStreaming) {
+    if (peer.subscriber->Status().state == LinkState::kStreaming) {
+      peer.last_reached = now;
       reached.push_back(&peer);
-    } else if (absl::Now() - absl::FromUnixMicros(link.since_us) > options_.relay_after) {
+    } else if (now - peer.last_reached > options_.relay_after) {
       cut_off.push_back(peer.origin());
     }
   }

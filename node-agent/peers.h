@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "base/origin.h"
 #include "base/security_options.h"
+#include "base/steady_clock.h"
 #include "node-agent/apply/applier.h"
 #include "node-agent/membership.h"
 #include "node-agent/stream/subscriber.h"
@@ -70,7 +71,8 @@ class Peers {
     Member member;
     std::unique_ptr<Subscriber> subscriber;
     std::unique_ptr<Applier> applier;
-    std::vector<OriginId> fetched;  // through its stream
+    std::vector<OriginId> fetched;          // through its stream
+    absl::Time last_reached = SteadyNow();  // or when it was added
 
     OriginId origin() const { return {.node = member.id, .incarnation = member.incarnation}; }
   };

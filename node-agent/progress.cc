@@ -1,8 +1,9 @@
 #include "node-agent/progress.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 
-#include "absl/time/clock.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
 
@@ -235,7 +236,7 @@ std::optional<NodeId> Progress::StableHeldBy() const {
     holder = OwnHeldByLocked();
   } else {
     const auto found = remotes_.find(origin);
-    const bool silent = found == remotes_.end() || absl::Now() - found->second.heard_at > kSilent;
+    const bool silent = found == remotes_.end() || SteadyNow() - found->second.heard_at > kSilent;
     holder = silent ? origin.node : found->second.stable_held_by;
   }
   return holder == 0 ? std::nullopt : std::optional(holder);
@@ -318,7 +319,7 @@ void Progress::OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) {
     if (origin.origin.node == peer) {
       remote.published = std::max(remote.published, origin.published_lsn);
       remote.stable_held_by = origin.stable_held_by;
-      remote.heard_at = absl::Now();
+      remote.heard_at = SteadyNow();
       AddPromiseLocked(&remote, {.lsn = origin.published_lsn, .time_us = origin.promise_us});
     }
     remote.stable = std::max(remote.stable, origin.stable_lsn);
