@@ -1,9 +1,12 @@
 #include "conflict/claim_store.h"
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "conflict/slice.h"
 
 namespace bdr::conflict {
@@ -11,7 +14,13 @@ namespace {
 
 // Table OIDs, with which rows' names begin, are never 0.
 constexpr char kPrefix[4] = {0, 0, 0, 0};
-constexpr size_t kValueAt = sizeof(kPrefix) + 8;
+// Of a TimedClaimKey().
+constexpr size_t kTimeAt = sizeof(kPrefix) + 8 + kBucketBytes;
+constexpr size_t kTimeBytes = 8;
+
+void AppendBigEndian(std::string* key, uint64_t number) {
+  for (int shift = 56; shift >= 0; shift -= 8) key->push_back(static_cast<char>(number >> shift));
+}
 
 class UnionOfClaims : public rocksdb::AssociativeMergeOperator {
  public:
@@ -61,10 +70,18 @@ absl::Status Damaged(absl::string_view why) {
 
 std::string ClaimKey(uint64_t constraint, absl::string_view value) {
   std::string key(kPrefix, sizeof(kPrefix));
-  key.reserve(kValueAt + value.size());
-  for (int shift = 56; shift >= 0; shift -= 8)
-    key.push_back(static_cast<char>(constraint >> shift));
+  key.reserve(sizeof(kPrefix) + 8 + value.size());
+  AppendBigEndian(&key, constraint);
   key.append(value.data(), value.size());
+  return key;
+}
+
+std::string TimedClaimKey(uint64_t constraint, absl::string_view value, int64_t time_us) {
+  std::string key = ClaimKey(constraint, value.substr(0, kBucketBytes));
+  // Stamps are not negative.
+  AppendBigEndian(&key, static_cast<uint64_t>(std::max<int64_t>(time_us, 0)));
+  const absl::string_view rest = value.substr(kBucketBytes);
+  key.append(rest.data(), rest.size());
   return key;
 }
 
@@ -99,18 +116,25 @@ absl::StatusOr<std::vector<Claimants>> ClaimStore::Get(
   return claimants;
 }
 
-absl::StatusOr<std::vector<std::pair<std::string, Claimants>>> ClaimStore::All(
-    uint64_t constraint) const {
-  std::vector<std::pair<std::string, Claimants>> all;
-  const std::string prefix = ClaimKey(constraint, "");
+absl::Status ClaimStore::Since(
+    uint64_t constraint, absl::string_view bucket, int64_t since_us,
+    absl::FunctionRef<absl::Status(absl::string_view value, Claimants claimants)> take) const {
+  const std::string from = TimedClaimKey(constraint, bucket, since_us);
+  const rocksdb::Slice prefix(from.data(), kTimeAt);
   const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(rocksdb::ReadOptions(), family_));
-  for (at->Seek(prefix); at->Valid() && at->key().starts_with(prefix); at->Next()) {
+  std::string value;
+  for (at->Seek(from); at->Valid() && at->key().starts_with(prefix); at->Next()) {
     std::optional<Claimants> decoded = DecodeClaimants(ToView(at->value()));
-    if (!decoded.has_value()) return Damaged("a value has the wrong form");
-    all.emplace_back(std::string(ToView(at->key()).substr(kValueAt)), *std::move(decoded));
+    const absl::string_view key = ToView(at->key());
+    if (!decoded.has_value() || key.size() < kTimeAt + kTimeBytes) {
+      return Damaged("a value has the wrong form");
+    }
+    value.assign(bucket.data(), bucket.size());
+    absl::StrAppend(&value, key.substr(kTimeAt + kTimeBytes));
+    RETURN_IF_ERROR(take(value, *std::move(decoded)));
   }
   if (!at->status().ok()) return Damaged(at->status().ToString());
-  return all;
+  return absl::OkStatus();
 }
 
 const rocksdb::CompactionFilter* NewStableClaimFilter(const std::atomic<int64_t>* stable_us) {

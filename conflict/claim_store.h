@@ -14,9 +14,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -28,6 +29,11 @@ namespace bdr::conflict {
 // A value's name in the store, and among the keys in flight, where no row's name equals it:
 // `constraint` is ConstraintInfo::fingerprint, `value` the same for the same value.
 std::string ClaimKey(uint64_t constraint, absl::string_view value);
+// The same of a value that only PostgreSQL can compare, claimed at `time_us`. Values that may be
+// the same share their first kBucketBytes: they stand together, in the order of time, since a
+// version asks only for what was claimed later than it was made.
+std::string TimedClaimKey(uint64_t constraint, absl::string_view value, int64_t time_us);
+inline constexpr size_t kBucketBytes = 8;
 
 // Thread-safe.
 class ClaimStore {
@@ -44,8 +50,12 @@ class ClaimStore {
 
   // Who has claimed each value, in the order given. kDataLoss if the store is damaged.
   absl::StatusOr<std::vector<Claimants>> Get(absl::Span<const std::string> claim_keys) const;
-  // All values of one constraint, with who claimed them.
-  absl::StatusOr<std::vector<std::pair<std::string, Claimants>>> All(uint64_t constraint) const;
+  // Gives `take` every value under a TimedClaimKey() with this bucket that was claimed at
+  // `since_us` or later, with who claimed it then. A value may come more than once. Ends with the
+  // first error of `take`.
+  absl::Status Since(
+      uint64_t constraint, absl::string_view bucket, int64_t since_us,
+      absl::FunctionRef<absl::Status(absl::string_view value, Claimants claimants)> take) const;
 
  private:
   rocksdb::DB* const db_;

@@ -76,17 +76,37 @@ TEST(ClaimStoreTest, NamesAreThoseOfTheirConstraintAndNoRowsName) {
   EXPECT_NE(VersionKey(1, "v").substr(0, 4), std::string(4, '\0'));
 }
 
-TEST(ClaimStoreTest, AllGivesTheValuesOfOneConstraintOnly) {
+TEST(ClaimStoreTest, WhatOnlyPostgresComparesIsFoundByBucketAndTime) {
   StoreFile file;
-  file.Claim(ClaimKey(1, "before"), "k", {.time_us = 5, .node = 1});
-  file.Claim(ClaimKey(2, "b"), "k", {.time_us = 6, .node = 1});
-  file.Claim(ClaimKey(2, ""), "l", {.time_us = 7, .node = 1});
-  file.Claim(ClaimKey(3, "behind"), "k", {.time_us = 8, .node = 1});
-  const auto all = file.store().All(2);
-  ASSERT_OK(all.status());
-  EXPECT_THAT(
-      *all, ::testing::ElementsAre(::testing::Pair("", ClaimOf("l", {.time_us = 7, .node = 1})),
-                                   ::testing::Pair("b", ClaimOf("k", {.time_us = 6, .node = 1}))));
+  const std::string bucket = "bucket 1";
+  const auto claim = [&](uint64_t constraint, const std::string& value, int64_t time_us) {
+    file.Claim(TimedClaimKey(constraint, value, time_us), "k", {.time_us = time_us, .node = 1});
+  };
+  claim(1, bucket + "other constraint", 6);
+  claim(2, bucket + "too old", 5);
+  claim(2, bucket + "b", 300);
+  claim(2, bucket, 6);
+  claim(2, bucket + "b", 7);
+  claim(2, "bucket 2b", 7);
+  claim(3, bucket + "behind", 8);
+  std::vector<std::pair<std::string, int64_t>> found;
+  ASSERT_OK(
+      file.store().Since(2, bucket, 6, [&](absl::string_view value, const Claimants& claimants) {
+        found.emplace_back(value, claimants.first->stamp.time_us);
+        return absl::OkStatus();
+      }));
+  EXPECT_THAT(found,
+              ::testing::ElementsAre(::testing::Pair(bucket, 6), ::testing::Pair(bucket + "b", 7),
+                                     ::testing::Pair(bucket + "b", 300)));
+  int taken = 0;
+  EXPECT_FALSE(file.store()
+                   .Since(2, bucket, 0,
+                          [&](absl::string_view, const Claimants&) {
+                            ++taken;
+                            return absl::AbortedError("enough");
+                          })
+                   .ok());
+  EXPECT_EQ(taken, 1);
 }
 
 TEST(ClaimStoreTest, WhatIsStableIsForgottenAndWhatIsNotStays) {

@@ -111,6 +111,8 @@ struct ConstraintInfo {
     std::string collation;   // quoted and qualified; empty if the type has none
     std::string op;          // OPERATOR(schema.name), true where two rows are the same
     std::string type;        // SQL name of the expression's type; set for kPairwise alone
+    // Set for kPairwise alone: two rows are the same only if PostgreSQL hashes the part alike.
+    bool hashed = false;
   };
   // How a row's value is told to be the same as another's.
   enum class Form {
@@ -162,12 +164,12 @@ struct TableInfo {
   // table also those which only a partition has.
   int other_unique_constraints = 0;
   bool deferrable_unique = false;  // one of them, or the primary key, is DEFERRABLE
-  // Those constraints in full, by LoadConstraints().
-  std::vector<ConstraintInfo> constraints;
   // PostgreSQL refuses INSERT ... ON CONFLICT where there is a rule ON UPDATE, enabled or not, or
   // one ON INSERT that fires: here the name of one that does so under the replica role.
   bool has_update_rule = false;
   std::string insert_rule;
+  // Those constraints in full, by LoadConstraints().
+  std::vector<ConstraintInfo> constraints;
 
   std::string QualifiedName() const;  // quoted, for SQL
   std::string DisplayName() const;    // schema.name, for people

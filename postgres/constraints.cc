@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/types/span.h"
 #include "base/status_macros.h"
 #include "postgres/catalog.h"
 #include "postgres/constraint_parts.h"
@@ -80,9 +81,9 @@ class PlainSearchPath {
 // Whether PostgreSQL can hash all the parts. Asked of a row of nulls, since types are resolved
 // before values are looked at.
 absl::StatusOr<bool> CanHash(Connection& connection, const TableInfo& table,
-                             const ConstraintInfo& constraint) {
+                             absl::Span<const ConstraintInfo::Part> of) {
   std::vector<std::string> parts;
-  for (const ConstraintInfo::Part& part : constraint.parts) parts.push_back(Collated(part));
+  for (const ConstraintInfo::Part& part : of) parts.push_back(Collated(part));
   const absl::Status status =
       connection
           .Exec(absl::StrCat("SELECT hash_record_extended(ROW(", absl::StrJoin(parts, ", "),
@@ -188,8 +189,10 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
       connection.ExecParams(ConstraintsSql(), {Param{.data = oid}, Param{.data = key_index}}));
 
   std::string last;
-  // Of each constraint: its parts are equal as their types' defaults say, and under collations
-  // by which equal strings have equal bytes.
+  // Of each part: it is equal as its type's default says.
+  std::vector<std::vector<bool>> plain_parts;
+  // Of each constraint: so are all its parts, and under collations by which equal strings have
+  // equal bytes.
   std::vector<bool> plain;
   std::vector<bool> deterministic;
   for (int row = 0; row < result.rows(); ++row) {
@@ -197,6 +200,7 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
     if (result.value(row, 0) != last) {
       last = std::string(result.value(row, 0));
       ConstraintInfo& constraint = table->constraints.emplace_back(ReadConstraint(result, row));
+      plain_parts.emplace_back();
       plain.push_back(true);
       deterministic.push_back(true);
       const std::vector<absl::string_view> used =
@@ -218,6 +222,7 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
           absl::StrCat("index \"", constraint.name, "\" of table \"", table->DisplayName(),
                        "\" has no operator that says when two rows are the same"));
     }
+    plain_parts.back().push_back(is_true(kPartPlain) && part.op == "OPERATOR(pg_catalog.=)");
     plain.back() = plain.back() && is_true(kPartPlain);
     deterministic.back() = deterministic.back() && is_true(kPartDeterministic);
     constraint.parts.push_back(std::move(part));
@@ -236,12 +241,18 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
       if (deterministic[i] && IsCanonical(*table, constraint)) {
         constraint.form = ConstraintInfo::Form::kCanonical;
       } else {
-        ASSIGN_OR_RETURN(const bool can_hash, CanHash(connection, *table, constraint));
+        ASSIGN_OR_RETURN(const bool can_hash, CanHash(connection, *table, constraint.parts));
         if (can_hash) constraint.form = ConstraintInfo::Form::kHash;
       }
     }
     if (constraint.form == ConstraintInfo::Form::kPairwise) {
       RETURN_IF_ERROR(AddTypes(connection, *table, &constraint));
+      for (size_t part = 0; part < constraint.parts.size(); ++part) {
+        if (!plain_parts[i][part]) continue;
+        ASSIGN_OR_RETURN(
+            constraint.parts[part].hashed,
+            CanHash(connection, *table, absl::MakeConstSpan(&constraint.parts[part], 1)));
+      }
     }
   }
   return absl::OkStatus();

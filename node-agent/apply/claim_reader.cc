@@ -1,6 +1,7 @@
 #include "node-agent/apply/claim_reader.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -17,6 +18,8 @@ using postgres::Result;
 using Form = ConstraintInfo::Form;
 
 constexpr size_t kRowsPerStatement = 1000;
+// Claims in the store that are compared with new ones at a time, so that memory stays bounded.
+constexpr size_t kKnownPerStatement = 20'000;
 constexpr uint32_t kNullPart = UINT32_MAX;
 
 void AppendPart(std::string* value, absl::string_view part) {
@@ -92,7 +95,19 @@ absl::StatusOr<std::optional<std::string>> CanonicalValue(const BoundTable& tabl
   return std::optional<std::string>(std::move(value));
 }
 
-// The inverse of AppendPart(), for one column of all values: a text[].
+// What begins a value that only PostgreSQL can compare: the same number for all that may be the
+// same.
+std::string BucketSql(const ConstraintInfo& constraint) {
+  std::vector<std::string> hashed;
+  for (const ConstraintInfo::Part& part : constraint.parts) {
+    if (part.hashed) hashed.push_back(Collated(part));
+  }
+  if (hashed.empty()) return "0";
+  return absl::StrCat("hash_record_extended(ROW(", absl::StrJoin(hashed, ", "), "), 0)");
+}
+
+// The inverse of AppendPart(), for one column of all values that PostgreSQL is to compare: a
+// text[].
 std::string EncodeParts(absl::Span<const std::string> values, size_t place) {
   std::vector<absl::string_view> parts;
   bool has_nulls = false;
@@ -101,6 +116,7 @@ std::string EncodeParts(absl::Span<const std::string> values, size_t place) {
   std::string elements;
   for (const std::string& value : values) {
     postgres::WireReader reader(value);
+    reader.Bytes(conflict::kBucketBytes);
     uint32_t size = 0;
     absl::string_view part;
     for (size_t i = 0; i <= place; ++i) {
@@ -151,15 +167,27 @@ bool HasClaims(const postgres::TableInfo& table) {
   return table.has_key && !table.constraints.empty();
 }
 
+std::string StoredClaimKey(const ConstraintInfo& constraint, absl::string_view value,
+                           const conflict::Stamp& stamp) {
+  return constraint.form == Form::kPairwise
+             ? conflict::TimedClaimKey(constraint.fingerprint, value, stamp.time_us)
+             : conflict::ClaimKey(constraint.fingerprint, value);
+}
+
 std::string InFlightKey(const ConstraintInfo& constraint, absl::string_view value) {
-  return conflict::ClaimKey(constraint.fingerprint,
-                            constraint.form == Form::kPairwise ? absl::string_view() : value);
+  return conflict::ClaimKey(constraint.fingerprint, constraint.form == Form::kPairwise
+                                                        ? value.substr(0, conflict::kBucketBytes)
+                                                        : value);
 }
 
 absl::Status ClaimReader::Connect() {
   if (connection_ != nullptr && !connection_->broken()) return absl::OkStatus();
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-  return connection_->Exec("SET default_transaction_read_only = on").status();
+  // Rows are of the table's own type, which PostgreSQL looks up under a lock on the table.
+  return connection_
+      ->Exec(absl::StrCat("SET default_transaction_read_only = on; SET lock_timeout = ",
+                          absl::ToInt64Milliseconds(lock_timeout_)))
+      .status();
 }
 
 absl::StatusOr<std::vector<RowClaims>> ClaimReader::Read(const BoundTable& table,
@@ -208,6 +236,7 @@ absl::Status ClaimReader::ReadBySql(const BoundTable& table, absl::Span<const Lo
                                        absl::StrJoin(parts, ", "), "), ", seed, ") END"));
       }
     } else {
+      outputs.push_back(absl::StrCat("CASE WHEN ", holds, " THEN ", BucketSql(constraint), " END"));
       for (const std::string& part : parts) {
         outputs.push_back(absl::StrCat("CASE WHEN ", holds, " THEN ", part, "::text END"));
       }
@@ -232,10 +261,18 @@ absl::Status ClaimReader::ReadBySql(const BoundTable& table, absl::Span<const Lo
       if (result.value(row, field.first) != "t" || Incomplete(table, constraint, *rows[place])) {
         continue;
       }
-      const int parts =
-          constraint.form == Form::kHash ? 2 : static_cast<int>(constraint.parts.size());
+      int part = field.first + 1;
+      int end = part + 2;
       std::string value;
-      for (int i = field.first + 1; i <= field.first + parts; ++i) {
+      if (constraint.form == Form::kPairwise) {
+        int64_t bucket = 0;
+        if (!absl::SimpleAtoi(result.value(row, part), &bucket)) {
+          return absl::InternalError("a hash is no number");
+        }
+        postgres::AppendNumber(&value, static_cast<uint64_t>(bucket));
+        end = ++part + static_cast<int>(constraint.parts.size());
+      }
+      for (int i = part; i < end; ++i) {
         if (result.is_null(row, i)) {
           postgres::AppendNumber(&value, kNullPart);
         } else {
@@ -250,7 +287,7 @@ absl::Status ClaimReader::ReadBySql(const BoundTable& table, absl::Span<const Lo
 
 absl::StatusOr<std::vector<conflict::Claimants>> ClaimReader::WhoClaimed(
     const BoundTable& table, size_t constraint, absl::Span<const std::string> values,
-    const conflict::ClaimStore& store) {
+    absl::Span<const conflict::Stamp> stamps, const conflict::ClaimStore& store) {
   const ConstraintInfo& info = table.table().constraints[constraint];
   if (info.form != Form::kPairwise) {
     std::vector<std::string> keys;
@@ -260,14 +297,33 @@ absl::StatusOr<std::vector<conflict::Claimants>> ClaimReader::WhoClaimed(
     return store.Get(keys);
   }
   std::vector<conflict::Claimants> claimants(values.size());
-  ASSIGN_OR_RETURN(const auto all, store.All(info.fingerprint));
-  if (all.empty() || values.empty()) return claimants;
   std::vector<std::string> known;
-  for (const auto& [value, who] : all) known.push_back(value);
-  ASSIGN_OR_RETURN(const auto pairs, Same(info, values, known));
-  for (const auto& [one, other] : pairs) {
-    claimants[one] = conflict::Merge(claimants[one], all[other].second);
+  std::vector<conflict::Claimants> known_claimants;
+  const auto compare = [&]() -> absl::Status {
+    if (known.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const auto pairs, Same(info, values, known));
+    for (const auto& [one, other] : pairs) {
+      claimants[one] = conflict::Merge(claimants[one], known_claimants[other]);
+    }
+    known.clear();
+    known_claimants.clear();
+    return absl::OkStatus();
+  };
+  std::map<absl::string_view, int64_t> oldest_us;  // by bucket
+  for (size_t i = 0; i < values.size(); ++i) {
+    const absl::string_view bucket = absl::string_view(values[i]).substr(0, conflict::kBucketBytes);
+    const auto [at, is_new] = oldest_us.try_emplace(bucket, stamps[i].time_us);
+    at->second = std::min(at->second, stamps[i].time_us);
   }
+  for (const auto& [bucket, since_us] : oldest_us) {
+    RETURN_IF_ERROR(store.Since(
+        info.fingerprint, bucket, since_us, [&](absl::string_view value, conflict::Claimants who) {
+          known.emplace_back(value);
+          known_claimants.push_back(std::move(who));
+          return known.size() < kKnownPerStatement ? absl::OkStatus() : compare();
+        }));
+  }
+  RETURN_IF_ERROR(compare());
   return claimants;
 }
 

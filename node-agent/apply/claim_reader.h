@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "conflict/claim_rule.h"
 #include "conflict/claim_store.h"
@@ -30,26 +31,34 @@ using RowClaims = std::vector<std::optional<std::string>>;
 // Whether versions of the table's rows claim anything: it has constraints beside its key.
 bool HasClaims(const postgres::TableInfo& table);
 
+// How a claim that is made at `stamp` is named in the store.
+std::string StoredClaimKey(const postgres::ConstraintInfo& constraint, absl::string_view value,
+                           const conflict::Stamp& stamp);
+
 // How a claim is named among the keys in flight. Where values can only be compared by PostgreSQL,
-// all of a constraint are one.
+// all of a constraint are one that may be the same by those parts which can be hashed.
 std::string InFlightKey(const postgres::ConstraintInfo& constraint, absl::string_view value);
 
 // Not thread-safe.
 class ClaimReader {
  public:
-  explicit ClaimReader(postgres::ConnectOptions options) : options_(std::move(options)) {}
+  // `lock_timeout`: for how long a user may keep it from a table; zero: for as long as he likes.
+  explicit ClaimReader(postgres::ConnectOptions options,
+                       absl::Duration lock_timeout = absl::ZeroDuration())
+      : options_(std::move(options)), lock_timeout_(lock_timeout) {}
 
   // What each row claims. A constraint on a column that does not come with the row (an unchanged
   // large value) is not claimed: the version that brought the value did.
-  // kUnavailable if PostgreSQL has to be asked and cannot be; its error if it refuses.
+  // kUnavailable if PostgreSQL has to be asked and cannot be; its error if it refuses, or if a user
+  // keeps it from the table for too long (lock_not_available).
   absl::StatusOr<std::vector<RowClaims>> Read(const BoundTable& table,
                                               absl::Span<const LocalRow* const> rows);
 
-  // Who has claimed the same as each of `values` (of the constraint with this index), by the store.
-  absl::StatusOr<std::vector<conflict::Claimants>> WhoClaimed(const BoundTable& table,
-                                                              size_t constraint,
-                                                              absl::Span<const std::string> values,
-                                                              const conflict::ClaimStore& store);
+  // Who has claimed the same as each of `values` (of the constraint with this index) later than it
+  // was claimed with the stamp in `stamps`, by the store; earlier claims may be among them or not.
+  absl::StatusOr<std::vector<conflict::Claimants>> WhoClaimed(
+      const BoundTable& table, size_t constraint, absl::Span<const std::string> values,
+      absl::Span<const conflict::Stamp> stamps, const conflict::ClaimStore& store);
 
  private:
   absl::Status Connect();
@@ -60,6 +69,7 @@ class ClaimReader {
       absl::Span<const std::string> other);
 
   const postgres::ConnectOptions options_;
+  const absl::Duration lock_timeout_;
   std::unique_ptr<postgres::Connection> connection_;  // opened when it is needed
 };
 

@@ -31,6 +31,7 @@ using Form = ConstraintInfo::Form;
 
 constexpr char kSetUpSql[] = R"(
 CREATE SCHEMA app;
+CREATE EXTENSION btree_gist;
 CREATE COLLATION app.nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE FUNCTION app.plainly(text) RETURNS text IMMUTABLE LANGUAGE sql
   AS 'SELECT pg_catalog.lower($1)';
@@ -73,6 +74,10 @@ const Case kCases[] = {
     {"ALTER TABLE app.t ADD EXCLUDE USING gist (int4range(a, a + 2) WITH &&, e WITH -|-)",
      Form::kPairwise},
     {"ALTER TABLE app.t ADD EXCLUDE USING btree (lower(b) WITH =)", Form::kPairwise},
+    // Equal by a hash, and by more than that.
+    {"ALTER TABLE app.t ADD EXCLUDE USING gist (c WITH =, e WITH &&)", Form::kPairwise},
+    {"ALTER TABLE app.t ADD EXCLUDE USING gist (f WITH =, a WITH =, e WITH &&)", Form::kPairwise},
+    {"CREATE UNIQUE INDEX ON app.t (f, (d | B'001')) NULLS NOT DISTINCT", Form::kPairwise},
     // Rows whose type has no binary form travel column by column.
     {"CREATE UNIQUE INDEX ON app.t (lower(b), a)", Form::kHash, ", acl aclitem"},
 };
@@ -172,6 +177,7 @@ TEST_P(ClaimReaderTest, RowsClaimTheSameIfPostgresRefusesToHaveBoth) {
   EXPECT_EQ(info_.form, GetParam().form);
   ClaimReader reader({.conninfo = server_->conninfo("postgres"), .application_name = "test"});
   ASSERT_OK_AND_ASSIGN(const std::vector<RowClaims> claims, reader.Read(*table_, pointers_));
+  const conflict::Stamp earlier{.time_us = 4, .node = 1};
   int collisions = 0;
   for (size_t i = 0; i < rows_.size(); ++i) {
     ASSERT_OK(connection_->Exec("TRUNCATE app.t"));
@@ -184,7 +190,7 @@ TEST_P(ClaimReaderTest, RowsClaimTheSameIfPostgresRefusesToHaveBoth) {
     const conflict::ClaimStore store(database->db(), database->claims());
     rocksdb::WriteBatch batch;
     if (claims[i][0].has_value()) {
-      store.Put(&batch, conflict::ClaimKey(info_.fingerprint, *claims[i][0]), name,
+      store.Put(&batch, StoredClaimKey(info_, *claims[i][0], {.time_us = 5, .node = 1}), name,
                 {.time_us = 5, .node = 1});
     }
     ASSERT_OK(database->Write(&batch, /*sync=*/false));
@@ -195,8 +201,8 @@ TEST_P(ClaimReaderTest, RowsClaimTheSameIfPostgresRefusesToHaveBoth) {
       bool claimed = false;
       if (claims[j][0].has_value()) {
         ASSERT_OK_AND_ASSIGN(const std::vector<conflict::Claimants> who,
-                             reader.WhoClaimed(*table_, 0, {*claims[j][0]}, store));
-        claimed = conflict::ClaimedLater(who[0], "another", {.time_us = 4, .node = 1});
+                             reader.WhoClaimed(*table_, 0, {*claims[j][0]}, {earlier}, store));
+        claimed = conflict::ClaimedLater(who[0], "another", earlier);
       }
       EXPECT_EQ(claimed, collides) << "rows " << i + 1 << " and " << j + 1;
     }

@@ -50,7 +50,7 @@ void GroupClaims::Record(const conflict::ClaimStore& store, rocksdb::WriteBatch*
       const RowOp& op = *table.versions[i];
       for (size_t c = 0; c < constraints.size(); ++c) {
         if (!table.claims[i][c].has_value()) continue;
-        store.Put(batch, conflict::ClaimKey(constraints[c].fingerprint, *table.claims[i][c]),
+        store.Put(batch, StoredClaimKey(constraints[c], *table.claims[i][c], op.stamp),
                   op.version_key, op.stamp);
       }
     }
@@ -64,13 +64,15 @@ absl::Status GroupClaims::LookUp(const conflict::ClaimStore& store, ClaimReader*
     for (size_t c = 0; c < constraints; ++c) {
       std::vector<size_t> who;
       std::vector<std::string> values;
+      std::vector<conflict::Stamp> stamps;
       for (size_t i = 0; i < table.versions.size(); ++i) {
         if (!table.claims[i][c].has_value()) continue;
         who.push_back(i);
         values.push_back(*table.claims[i][c]);
+        stamps.push_back(table.versions[i]->stamp);
       }
       ASSIGN_OR_RETURN(std::vector<conflict::Claimants> found,
-                       reader->WhoClaimed(*ops->table, c, values, store));
+                       reader->WhoClaimed(*ops->table, c, values, stamps, store));
       for (size_t i = 0; i < who.size(); ++i) table.claimants[who[i]][c] = std::move(found[i]);
     }
   }

@@ -97,7 +97,7 @@ absl::Status OwnClaims::RecordTable(const BoundTable& table, absl::Span<const Ow
     for (size_t c = 0; c < constraints.size(); ++c) {
       if (!claims[row][c].has_value()) continue;
       const std::string& value = *claims[row][c];
-      store_->Put(batch, conflict::ClaimKey(constraints[c].fingerprint, value), version.version_key,
+      store_->Put(batch, StoredClaimKey(constraints[c], value, version.stamp), version.version_key,
                   version.stamp);
       (*in_flight)[which[row]].push_back(InFlightKey(constraints[c], value));
     }

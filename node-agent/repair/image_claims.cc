@@ -109,7 +109,8 @@ absl::StatusOr<bool> ImageClaims::ClaimedLater(size_t image, absl::string_view v
   const RowClaims& claims = claims_[image];
   for (size_t c = 0; c < claims.size(); ++c) {
     if (!claims[c].has_value()) continue;
-    ASSIGN_OR_RETURN(const auto claimants, reader_->WhoClaimed(*table_, c, {*claims[c]}, *store_));
+    ASSIGN_OR_RETURN(const auto claimants,
+                     reader_->WhoClaimed(*table_, c, {*claims[c]}, {stamp}, *store_));
     if (conflict::ClaimedLater(claimants[0], version_key, stamp)) return true;
   }
   return false;
@@ -121,7 +122,7 @@ void ImageClaims::Record(size_t image, absl::string_view version_key, conflict::
   const RowClaims& claims = claims_[image];
   for (size_t c = 0; c < claims.size(); ++c) {
     if (!claims[c].has_value()) continue;
-    store_->Put(batch, conflict::ClaimKey(table_->table().constraints[c].fingerprint, *claims[c]),
+    store_->Put(batch, StoredClaimKey(table_->table().constraints[c], *claims[c], stamp),
                 version_key, stamp);
   }
 }
