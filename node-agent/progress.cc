@@ -10,7 +10,7 @@
 namespace bdr::agent {
 namespace {
 
-// Own promises remembered for the stable time. Fewer only make the stable time coarser.
+// Promises of an origin that are remembered for the stable time. Fewer only make it coarser.
 constexpr size_t kMaxPromises = 1024;
 // An origin that says nothing for so long is itself what its stable time waits for.
 constexpr absl::Duration kSilent = absl::Seconds(3);
@@ -43,12 +43,8 @@ void Progress::Published(Lsn published, int64_t promise_us, const std::vector<Se
   settled_us_ = std::max(settled_us_, settled_us);
   if (!promises_.empty() && promises_.back().lsn == published_) {
     promises_.back().time_us = settled_us_;
-  } else if (promises_.size() < kMaxPromises) {
-    promises_.push_back({.lsn = published_, .time_us = settled_us_});
   } else {
-    // A member is far behind: keep what is there thinly, and the newest.
-    promises_[kMaxPromises / 2] = promises_.back();
-    promises_.resize(kMaxPromises / 2 + 1);
+    Thin(&promises_);  // a member may be far behind
     promises_.push_back({.lsn = published_, .time_us = settled_us_});
   }
   UpdateOwnStableLocked();
@@ -131,8 +127,8 @@ std::vector<OriginLsn> Progress::FlushedThrough(Lsn flushed) {
     }
     Lsn kept = remote.flushed;
     if (log_ != nullptr) {
-      kept = std::min(kept, std::max(log_->CompleteThrough(origin),
-                                     log_->TrimmedThrough(origin).end_lsn));
+      kept = std::min(
+          kept, std::max(log_->CompleteThrough(origin), log_->TrimmedThrough(origin).end_lsn));
     }
     if (kept.valid()) result.push_back({.origin = origin, .lsn = kept});
   }
@@ -327,6 +323,21 @@ void Progress::OnHeartbeat(NodeId peer, const HeartbeatInfo& heartbeat) {
   }
 }
 
+// The one goes that is missed least, so that those which stay lie all along the way that is still
+// to be made.
+void Progress::Thin(std::deque<Promised>* promises) {
+  if (promises->size() < kMaxPromises) return;
+  size_t least = 1;
+  int64_t least_us = INT64_MAX;
+  for (size_t i = 1; i + 1 < promises->size(); ++i) {
+    const int64_t gap_us = (*promises)[i + 1].time_us - (*promises)[i - 1].time_us;
+    if (gap_us >= least_us) continue;
+    least = i;
+    least_us = gap_us;
+  }
+  promises->erase(promises->begin() + static_cast<std::ptrdiff_t>(least));
+}
+
 void Progress::AddPromiseLocked(Remote* remote, const Promised& promise) {
   std::deque<Promised>& promises = remote->promises;
   // Once the next is in force the one before says nothing more.
@@ -337,8 +348,7 @@ void Progress::AddPromiseLocked(Remote* remote, const Promised& promise) {
   if (!promises.empty() && promises.back().lsn >= promise.lsn) {
     promises.back().time_us = promise.time_us;
   } else {
-    // Those of an origin that is not applied for long are kept thinly.
-    if (promises.size() >= kMaxPromises) promises.pop_back();
+    Thin(&promises);  // the origin may not be applied for days
     promises.push_back(promise);
   }
 }

@@ -129,6 +129,7 @@ class Progress : public StreamBackend {
     // or comes next.
     std::deque<Promised> promises;
   };
+  static void Thin(std::deque<Promised>* promises);
   static void AddPromiseLocked(Remote* remote, const Promised& promise);
   void UpdateOwnStableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Who has the least of our own origin durable (we ourselves, if we have still to merge some of it

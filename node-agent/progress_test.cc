@@ -253,6 +253,28 @@ TEST_F(ProgressTest, OthersHavePromisedWhatIsInForceWhereTheyAreApplied) {
   EXPECT_EQ(progress_->NoTruncateBefore(kOther), 9000);  // our own
 }
 
+// A heartbeat comes ten times a second, and a peer may not be applied for days.
+TEST_F(ProgressTest, PromisesOfAPeerThatIsNotAppliedAreKeptThinlyAndTheNewestCounts) {
+  progress_->SetPeers({kPeer});
+  progress_->ResetCommitted(kPeer, Lsn{0});
+  progress_->Published(Lsn{5}, 900'000'000, kAllSeen);
+  constexpr uint64_t kHeartbeats = 100'000;
+  for (uint64_t i = 1; i <= kHeartbeats; ++i) {
+    progress_->OnHeartbeat(kPeer.node, Heartbeat({{.origin = kPeer,
+                                                   .published_lsn = Lsn{i * 10},
+                                                   .promise_us = static_cast<int64_t>(i) * 100}}));
+  }
+  // What is told errs low, and by little wherever apply has come.
+  constexpr int64_t kMiddleUs = kHeartbeats * 50;
+  const int64_t middle_us = progress_->PromisedBefore(kPeer, Lsn{kHeartbeats * 5});
+  EXPECT_LE(middle_us, kMiddleUs);
+  EXPECT_GE(middle_us, kMiddleUs * 98 / 100);
+  progress_->Committed(kPeer, Lsn{kHeartbeats * 5}, Lsn{1}, progress_->ServerLife());
+  EXPECT_GE(progress_->NoTruncateBefore(kOther), middle_us);
+  progress_->Committed(kPeer, Lsn{kHeartbeats * 10}, Lsn{1}, progress_->ServerLife());
+  EXPECT_EQ(progress_->NoTruncateBefore(kOther), static_cast<int64_t>(kHeartbeats) * 100);
+}
+
 TEST_F(ProgressTest, APeerThatIsBehindHoldsBackTruncatesOnlyWhereOneWasReceived) {
   progress_->SetPeers({kPeer, kOther});
   progress_->ResetCommitted(kPeer, Lsn{0});
