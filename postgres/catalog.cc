@@ -20,13 +20,16 @@ namespace {
 //
 // Unique indexes of partitions that do not belong to one of the root count as well: rows are
 // written through the root and meet them all the same.
-// pg_partition_tree() would wait for locks of users on the partitions.
+// pg_partition_tree() would wait for locks of users on the partitions, and pg_publication_tables
+// would list all that is published, for each table that is looked up. OFFSET 0: PostgreSQL takes
+// every table for one with many partitions, and would read all indexes of the database.
 constexpr char kTableSql[] = R"(
 SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.relreplident,
        pg_catalog.row_security_active(c.oid),
-       EXISTS (SELECT FROM pg_catalog.pg_publication_tables p
-                WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
-                  AND p.schemaname = n.nspname AND p.tablename = c.relname),
+       EXISTS (SELECT FROM pg_catalog.pg_publication_rel l
+                WHERE l.prrelid = c.oid
+                  AND (SELECT p.pubname FROM pg_catalog.pg_publication p WHERE p.oid = l.prpubid)
+                      IN ('bdr_keyed', 'bdr_insert_only')),
        COALESCE(k.indexrelid, 0::pg_catalog.oid),
        u.other, u.deferrable, c.relnatts,
        EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '2'),
@@ -42,18 +45,18 @@ SELECT c.oid, c.reltype, COALESCE(y.typarray, 0::pg_catalog.oid), c.relkind, c.r
        SELECT pg_catalog.count(*) FILTER (WHERE i.indexrelid IS DISTINCT FROM k.indexrelid)
                 AS other,
               COALESCE(pg_catalog.bool_or(NOT i.indimmediate), false) AS deferrable
-         FROM pg_catalog.pg_index i
+         FROM (WITH RECURSIVE tree AS (
+                      SELECT c.oid AS relid
+                       UNION SELECT h.inhrelid FROM pg_catalog.pg_inherits h
+                               JOIN tree ON tree.relid = h.inhparent
+                               JOIN pg_catalog.pg_class p ON p.oid = h.inhrelid
+                              WHERE p.relispartition)
+               SELECT tree.relid FROM tree) part
+        CROSS JOIN LATERAL (SELECT * FROM pg_catalog.pg_index o WHERE o.indrelid = part.relid
+                            OFFSET 0) i
          JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
         WHERE (i.indisunique OR i.indisexclusion) AND i.indislive
-          AND (i.indrelid = c.oid
-               OR NOT x.relispartition AND i.indrelid IN (
-                  WITH RECURSIVE tree AS (
-                         SELECT c.oid AS relid
-                          UNION SELECT h.inhrelid FROM pg_catalog.pg_inherits h
-                                  JOIN tree ON tree.relid = h.inhparent
-                                  JOIN pg_catalog.pg_class p ON p.oid = h.inhrelid
-                                 WHERE p.relispartition)
-                  SELECT tree.relid FROM tree))) u
+          AND (i.indrelid = c.oid OR NOT x.relispartition)) u
  WHERE n.nspname = $1 AND c.relname = $2)";
 
 constexpr char kColumnsSql[] = R"(

@@ -15,8 +15,18 @@
 namespace bdr::postgres {
 namespace {
 
+// pg_partition_tree() would wait for locks of users on the partitions. OFFSET 0: PostgreSQL takes
+// every table for one with many partitions, and would read all indexes of the database.
 std::string ConstraintsSql() {
-  return absl::StrCat("SELECT", kConstraintPartColumns, R"(,
+  return absl::StrCat(R"(
+WITH RECURSIVE tree AS (
+       SELECT $1::oid AS relid
+        UNION SELECT h.inhrelid FROM pg_inherits h
+                JOIN tree ON tree.relid = h.inhparent
+                JOIN pg_class p ON p.oid = h.inhrelid
+               WHERE p.relispartition)
+SELECT)",
+                      kConstraintPartColumns, R"(,
        (SELECT array_to_string(array_agg(DISTINCT u.attname), E'\n') FROM pg_attribute u
          WHERE u.attrelid = i.indrelid
            AND (u.attnum = ANY (i.indkey::int2[])
@@ -25,10 +35,11 @@ std::string ConstraintsSql() {
                               AND d.refclassid = 'pg_class'::regclass
                               AND d.refobjid = i.indrelid AND d.refobjsubid = u.attnum)))
   FROM (SELECT $1::oid AS oid, $2::oid AS key) t
-  JOIN pg_index i ON i.indexrelid <> t.key AND (i.indisunique OR i.indisexclusion) AND i.indislive
-  JOIN pg_class x ON x.oid = i.indexrelid
-   AND (i.indrelid = t.oid
-        OR NOT x.relispartition AND i.indrelid IN (SELECT p.relid FROM pg_partition_tree(t.oid) p))
+  CROSS JOIN tree
+  CROSS JOIN LATERAL (SELECT * FROM pg_index o WHERE o.indrelid = tree.relid
+                         AND o.indexrelid <> t.key AND (o.indisunique OR o.indisexclusion)
+                         AND o.indislive OFFSET 0) i
+  JOIN pg_class x ON x.oid = i.indexrelid AND (i.indrelid = t.oid OR NOT x.relispartition)
 )",
                       kConstraintPartJoins, " ORDER BY x.relname, i.indexrelid, e.place");
 }

@@ -113,20 +113,19 @@ constexpr char kPartitions[] = R"sql(
 // Asked of the TOAST table's size rather than of the column types: text columns are everywhere,
 // values that are stored out of line are not.
 constexpr char kToast[] = R"sql(
+    , stored AS MATERIALIZED (
+        SELECT p.root, p.oid FROM tree p JOIN pg_class l ON l.oid = p.oid
+        WHERE l.relkind = 'r' AND l.reltoastrelid <> 0 AND pg_relation_size(l.reltoastrelid) > 0
+    )
     SELECT format('table %s has values stored out of line (TOAST)%s: updates carry them only with '
                   'REPLICA IDENTITY FULL, else they are fetched when a conflict needs them',
                   c.oid::regclass,
                   CASE c.relkind WHEN 'p' THEN ' in its partitions' ELSE '' END),
            format('ALTER TABLE %s REPLICA IDENTITY FULL', c.oid::regclass)
-    FROM wanted w CROSS JOIN LATERAL (SELECT w.oid AS relid
-                                      UNION SELECT relid::oid FROM pg_partition_tree(w.oid)
-                                            WHERE isleaf) p
-    JOIN pg_class c ON c.oid = p.relid
+    FROM wanted w JOIN (SELECT root, oid FROM stored UNION SELECT root, root FROM stored) s
+                    ON s.root = w.oid
+    JOIN pg_class c ON c.oid = s.oid
     WHERE w.publication = 'bdr_keyed' AND c.relreplident <> 'f'
-      AND EXISTS (SELECT FROM pg_class l
-                  WHERE (l.oid = c.oid OR c.oid = w.oid AND l.oid IN
-                         (SELECT t.relid FROM pg_partition_tree(w.oid) t WHERE t.isleaf))
-                    AND l.reltoastrelid <> 0 AND pg_relation_size(l.reltoastrelid) > 0)
     ORDER BY 1)sql";
 
 constexpr char kSequences[] = R"sql(

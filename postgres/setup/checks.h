@@ -55,7 +55,7 @@ absl::Status CheckPublications(postgres::Connection& connection, const std::stri
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings);
 // Functions that apply runs and that lean on the users' search_path.
 absl::Status CheckFunctions(postgres::Connection& connection, Findings& findings);
-// Columns of published tables: keys without a canonical form, types without a binary form.
+// Columns of tables that are to be published: types without a binary form.
 absl::Status CheckColumns(postgres::Connection& connection, Findings& findings);
 
 }  // namespace bdr::pg_setup
