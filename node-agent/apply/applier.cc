@@ -967,7 +967,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   }
   FoundBefore found_before;
   if (merges_own()) BDR_FAIL_POINT("own_merge_before");
-  if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
+  if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(settings_generation_, pipe_.get()));
   activity_.Set("records row versions");
   if (!merges_own()) BDR_HANG_POINT("apply_versions");
   if (!merges_own()) BDR_FAIL_POINT("apply_before_versions");
@@ -1055,7 +1055,7 @@ absl::Status Applier::ApplyLarge() {
   RETURN_IF_ERROR(RefreshSettings());
   FoundBefore found_before;
   activity_.Set("reads foreign keys");
-  RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
+  RETURN_IF_ERROR(foreign_keys_.Refresh(settings_generation_, pipe_.get()));
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
   for (size_t look_ahead = kFirstLookAhead; !stopping_ && !rewind_;
@@ -1206,6 +1206,7 @@ void Applier::Unbind() {
   bound_.clear();
   unbindable_.clear();
   unbound_ = true;
+  foreign_keys_.Reset();
 }
 
 // What a table is bound to holds its policies.

@@ -211,7 +211,7 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
   executor_options_.fold.letter = letter.end_lsn;
   executor_options_.captured_xid.clear();
   executor_options_.largest_raise_us = parts_.clock->LargestRaise(parts_.progress->StableTime());
-  if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(pipe_.get()));
+  if (!merges_own()) RETURN_IF_ERROR(foreign_keys_.Refresh(settings_generation_, pipe_.get()));
   FoundBefore found_before;
   int aborted = 0;
   for (size_t look_ahead = kFirstLookAhead; !stopping_ && !rewind_;

@@ -22,7 +22,13 @@ using postgres::QuoteLiteral;
 using postgres::Result;
 
 // A constraint that is added is looked at after so long at the latest.
-constexpr absl::Duration kReadInterval = absl::Seconds(1);
+constexpr absl::Duration kLookInterval = absl::Seconds(1);
+
+// Every change of a constraint writes a new version of its row, with the xid of who wrote it. To
+// read what 2,000 of them say takes the server 190 ms, this takes it one.
+constexpr char kFingerprintSql[] =
+    "SELECT count(*) || ':' || COALESCE(sum(hash_record_extended(ROW(oid, xmin), 0)), 0)"
+    " FROM pg_constraint WHERE contype = 'f'";
 
 // The columns of an index's key with the operators by which they are equal.
 constexpr char kKeySql[] =
@@ -179,9 +185,23 @@ absl::StatusOr<ForeignKey> ParseForeignKey(std::string text) {
   return key;
 }
 
-absl::Status ForeignKeys::Refresh(Pipe* pipe) {
+void ForeignKeys::Reset() {
+  looked_at_ = absl::InfinitePast();
+  fingerprint_.clear();
+}
+
+absl::Status ForeignKeys::Refresh(uint64_t generation, Pipe* pipe) {
   const absl::Time now = SteadyNow();
-  if (now - read_at_ < kReadInterval) return absl::OkStatus();
+  if (generation == generation_ && now - looked_at_ < kLookInterval) return absl::OkStatus();
+  // Taken before what follows: what changes later is seen by the next look.
+  std::string fingerprint;
+  RETURN_IF_ERROR(pipe->Exec(kFingerprintSql, [&fingerprint](const Result& result) {
+    fingerprint = std::string(result.value(0, 0));
+    return absl::OkStatus();
+  }));
+  RETURN_IF_ERROR(pipe->Finish());
+  looked_at_ = now;
+  if (generation == generation_ && fingerprint == fingerprint_) return absl::OkStatus();
   std::vector<ForeignKey> keys;
   RETURN_IF_ERROR(pipe->Exec(ForeignKeysSql(), [&keys](const Result& result) -> absl::Status {
     for (int i = 0; i < result.rows(); ++i) {
@@ -191,7 +211,8 @@ absl::Status ForeignKeys::Refresh(Pipe* pipe) {
     return absl::OkStatus();
   }));
   RETURN_IF_ERROR(pipe->Finish());
-  read_at_ = now;
+  generation_ = generation;
+  fingerprint_ = std::move(fingerprint);
   keys_ = std::move(keys);
   by_child_.clear();
   by_parent_.clear();

@@ -89,10 +89,13 @@ class ForeignKeys {
 
   explicit ForeignKeys(PolicyOf policy_of) : policy_of_(std::move(policy_of)) {}
 
-  // Reads the constraints again if that was a while ago. Outside of a transaction.
-  absl::Status Refresh(Pipe* pipe);
-  // A new session: what was prepared is gone.
-  void Reset() { read_at_ = absl::InfinitePast(); }
+  // Reads the constraints again if one was added, changed or dropped since, or if `generation` has
+  // changed, which tells that tables have. Looks for the former now and then. Outside of a
+  // transaction.
+  absl::Status Refresh(uint64_t generation, Pipe* pipe);
+  // The next Refresh() reads everything: there is a new session, or a statement has failed, perhaps
+  // since a table has changed.
+  void Reset();
   bool empty() const { return keys_.empty(); }
 
   // Before the plan's changes, in their transaction: the rows that it will take from under their
@@ -112,7 +115,9 @@ class ForeignKeys {
       const absl::flat_hash_map<uint32_t, std::vector<const ForeignKey*>>& by, uint32_t oid) const;
 
   const PolicyOf policy_of_;
-  absl::Time read_at_ = absl::InfinitePast();
+  absl::Time looked_at_ = absl::InfinitePast();
+  std::string fingerprint_;  // of the constraints, as of which keys_ were read; empty: none
+  uint64_t generation_ = 0;  // likewise
   std::vector<ForeignKey> keys_;
   absl::flat_hash_map<uint32_t, std::vector<const ForeignKey*>> by_child_;
   absl::flat_hash_map<uint32_t, std::vector<const ForeignKey*>> by_parent_;
