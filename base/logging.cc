@@ -3,6 +3,7 @@
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <memory>
@@ -24,11 +25,27 @@ std::shared_ptr<spdlog::logger> MakeLogger(spdlog::sink_ptr sink) {
   return logger;
 }
 
+// Which file it is, whatever its name.
+struct FileId {
+  dev_t device = 0;
+  ino_t inode = 0;
+  bool operator==(const FileId&) const = default;
+};
+
+// Of none: all zeros.
+FileId FileAt(const std::string& path) {
+  struct stat found = {};
+  if (stat(path.c_str(), &found) != 0) return {};
+  return {.device = found.st_dev, .inode = found.st_ino};
+}
+
 struct State {
   std::atomic<LogLevel> level{LogLevel::kInfo};
   Mutex mu;
   std::shared_ptr<spdlog::logger> logger ABSL_GUARDED_BY(mu) =
       MakeLogger(std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  std::string path ABSL_GUARDED_BY(mu);  // empty: standard error
+  FileId file ABSL_GUARDED_BY(mu);       // that is open under `path`
 };
 
 // Never destroyed: threads may log while the program exits.
@@ -76,6 +93,18 @@ bool NeedsQuotes(absl::string_view value) {
   return false;
 }
 
+// Somebody has renamed or removed the file, to begin another (logrotate): without this, lines would
+// go to the old one for ever, and its room would not be given back. As long as there can be no new
+// one, the old one is better than none.
+void FollowName(State& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mu) {
+  if (state.path.empty() || FileAt(state.path) == state.file) return;
+  try {
+    state.logger = MakeLogger(std::make_shared<spdlog::sinks::basic_file_sink_mt>(state.path));
+    state.file = FileAt(state.path);
+  } catch (const std::exception&) {
+  }
+}
+
 void Log(LogLevel level, absl::string_view event, LogFields fields, absl::string_view text) {
   State& state = TheState();
   if (level < state.level.load(std::memory_order_relaxed)) return;
@@ -83,6 +112,7 @@ void Log(LogLevel level, absl::string_view event, LogFields fields, absl::string
   std::shared_ptr<spdlog::logger> logger;
   {
     MutexLock lock(&state.mu);
+    FollowName(state);
     logger = state.logger;
   }
   logger->info(spdlog::string_view_t(line.data(), line.size()));
@@ -154,6 +184,8 @@ absl::Status SetLogFile(const std::string& path) {
   MutexLock lock(&state.mu);
   // The one before goes when the last thread that writes to it is done.
   state.logger = std::move(logger);
+  state.path = path;
+  state.file = path.empty() ? FileId() : FileAt(path);
   return absl::OkStatus();
 }
 

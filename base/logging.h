@@ -42,7 +42,8 @@ void SetLogLevel(LogLevel level);
 absl::Status SetLogLevel(absl::string_view name);
 
 // Adds lines to the end of `path` from now on; "" is standard error, as at the start of a program.
-// An error leaves the log where it was.
+// A file that was renamed or removed is begun anew with the next line, so nothing needs to be told
+// when logs are rotated. An error leaves the log where it was.
 absl::Status SetLogFile(const std::string& path);
 
 // The line that is logged, without its end.

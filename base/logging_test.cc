@@ -13,6 +13,7 @@
 namespace bdr {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
@@ -57,6 +58,21 @@ TEST(LoggingTest, BracesInATextAreNoFormat) {
   LogInfo("event", {{"value", "{}"}}, "{0} {missing}");
   ASSERT_TRUE(SetLogFile("").ok());
   EXPECT_THAT(ReadFile(path), EndsWith("event value={}: {0} {missing}\n"));
+}
+
+TEST(LoggingTest, AFileThatWasRenamedIsBegunAnew) {
+  const std::string path = testing::TempDir() + "/logging_rotated.log";
+  const std::string rotated = path + ".1";
+  std::remove(path.c_str());
+  ASSERT_TRUE(SetLogFile(path).ok());
+  LogInfo("before", {});
+  ASSERT_EQ(std::rename(path.c_str(), rotated.c_str()), 0);
+  LogInfo("after", {});
+  ASSERT_EQ(std::remove(path.c_str()), 0);
+  LogInfo("again", {});
+  ASSERT_TRUE(SetLogFile("").ok());
+  EXPECT_THAT(ReadFile(rotated), EndsWith("Z before\n"));
+  EXPECT_THAT(ReadFile(path), AllOf(StartsWith("I "), EndsWith("Z again\n")));
 }
 
 TEST(LoggingTest, LessSeriousLevelsAreDropped) {
