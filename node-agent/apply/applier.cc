@@ -31,6 +31,8 @@ constexpr absl::Duration kTellOfLockAfter = absl::Seconds(1);
 constexpr absl::Duration kLockPoll = absl::Milliseconds(100);
 // What is in the way may be something else than it was.
 constexpr absl::Duration kLockPatience = absl::Seconds(10);
+constexpr absl::Duration kClaimsLockTimeout = absl::Seconds(1);
+constexpr int kLockPatiencePerAttempt = 10;  // times what the attempt has taken
 constexpr absl::Duration kFetchInterval = absl::Milliseconds(200);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
 // A unique value that a user's transaction took just now is seen at the next attempt. What goes on
@@ -94,7 +96,8 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       group_transactions_(options_.group_transactions),
       group_seconds_(options_.group_seconds),
       claim_reader_({.conninfo = options_.conninfo,
-                     .application_name = absl::StrCat("bdr claims ", ToString(origin))}),
+                     .application_name = absl::StrCat("bdr claims ", ToString(origin))},
+                    kClaimsLockTimeout),
       foreign_keys_([this](const std::string& table, const std::string& name) {
         return ParseForeignKeyPolicy(parts_.settings->Value(
             absl::StrCat("foreign_key/", table, "/", name), parts_.settings->active()));
@@ -442,7 +445,12 @@ absl::StatusOr<std::shared_ptr<const BoundTable>> Applier::Bind(const RemoteRela
                      "comes from and run \"bdrctl apply retry\", or say what became of it: "
                      "\"bdrctl table renamed\", \"dropped\" or \"schema-renamed\""));
   }
-  if (!table.ok()) return table.status();
+  if (!table.ok()) {
+    return AtTable(table.status(),
+                   absl::StrCat(postgres::QuoteIdentifier(message.schema), ".",
+                                postgres::QuoteIdentifier(message.name)),
+                   display);
+  }
   if (!(*table)->published) {
     parts_.tables->Forget(message.schema, message.name);
     return absl::FailedPreconditionError(
@@ -729,7 +737,7 @@ absl::Status Applier::ApplyPending() {
     }
     if (blocked) {
       // What comes before the row that somebody has locked need not wait for him.
-      WaitForLock(/*at_once=*/size > 1);
+      WaitForLock(status, /*at_once=*/size > 1);
       size = std::max<size_t>(1, size / 2);
       continue;
     }
@@ -874,11 +882,14 @@ void Applier::TellOfLock() {
 }
 
 // After a rollback, with nothing registered: it may take as long as somebody else's transaction.
-void Applier::WaitForLock(bool at_once) {
+void Applier::WaitForLock(const absl::Status& timed_out, bool at_once) {
   activity_.Set("waits for a lock that somebody holds");
-  locks_.TimedOut(connection_->backend_pid());
+  locks_.TimedOut(timed_out, connection_->backend_pid());
   bool there = locks_.knows_holders();
-  const absl::Time until = SteadyNow() + (at_once ? absl::ZeroDuration() : kLockPatience);
+  // An attempt at a large transaction takes long and keeps every other origin from writing.
+  const absl::Duration patience =
+      std::max(kLockPatience, kLockPatiencePerAttempt * (SteadyNow() - begun_at_));
+  const absl::Time until = SteadyNow() + (at_once ? absl::ZeroDuration() : patience);
   TellOfLock();
   if (!there && !at_once) WaitABit(kLockPoll);
   while (there && !stopping_ && !rewind_ && SteadyNow() < until) {

@@ -248,7 +248,7 @@ class Applier {
                            KeyTable::Registration* registration);
   absl::Status WaitForCapture();
   void TellOfLock();
-  void WaitForLock(bool at_once);
+  void WaitForLock(const absl::Status& timed_out, bool at_once);
   void PassedLocks();
   absl::Status FetchValues(bool may_be_split);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);

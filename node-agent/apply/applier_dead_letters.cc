@@ -247,7 +247,7 @@ absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
       WaitForServerClock(letter.stamp_us);
     } else if (IsLockTimeout(status)) {
       registration.Release();
-      WaitForLock(/*at_once=*/false);
+      WaitForLock(status, /*at_once=*/false);
       RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
     } else if (!absl::IsAborted(status) || ++aborted > 20) {
       return IsLeftOut(status) ? ExplainLeftOut(status, pipe_.get()) : status;

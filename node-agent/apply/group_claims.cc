@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status_macros.h"
+#include "node-agent/apply/lock_waits.h"
 
 namespace bdr::agent {
 
@@ -22,7 +23,12 @@ absl::Status GroupClaims::Read(GroupPlan& plan, ClaimReader* reader) {
       }
       std::vector<const LocalRow*> rows;
       for (const RowOp* op : claims.versions) rows.push_back(&op->row);
-      ASSIGN_OR_RETURN(claims.claims, reader->Read(*ops.table, rows));
+      absl::StatusOr<std::vector<RowClaims>> read = reader->Read(*ops.table, rows);
+      if (!read.ok()) {
+        const postgres::TableInfo& table = ops.table->table();
+        return AtTable(read.status(), table.QualifiedName(), table.DisplayName());
+      }
+      claims.claims = *std::move(read);
     }
   }
   return absl::OkStatus();

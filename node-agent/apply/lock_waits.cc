@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
@@ -15,6 +16,10 @@ constexpr absl::Duration kLongestRowTimeout = absl::Seconds(8);
 // While one holder is known to stay, another try is only to see what else can be done.
 constexpr absl::Duration kShortRowTimeout = absl::Milliseconds(100);
 constexpr absl::Duration kLongestTableTimeout = absl::Seconds(1);
+
+// Where the table is that AtTable() was told of.
+constexpr char kTablePayload[] = "bdr/locked_table";
+constexpr char kDisplayPayload[] = "bdr/locked_table_display";
 
 // Of the locks in relation h(virtualtransaction, pid) that are in the way: who holds them.
 constexpr char kHolders[] =
@@ -36,6 +41,14 @@ std::string Milliseconds(absl::Duration duration) {
 
 }  // namespace
 
+absl::Status AtTable(absl::Status status, absl::string_view name, absl::string_view display) {
+  if (IsLockTimeout(status)) {
+    status.SetPayload(kTablePayload, absl::Cord(name));
+    status.SetPayload(kDisplayPayload, absl::Cord(display));
+  }
+  return status;
+}
+
 bool IsLockTimeout(const absl::Status& status) { return postgres::Sqlstate(status) == "55P03"; }
 
 absl::Duration LockWaits::row_timeout() const { return brief_ ? kShortRowTimeout : row_timeout_; }
@@ -48,7 +61,7 @@ absl::Status LockWaits::QueueTableLock(Pipe* pipe, absl::string_view name,
                                        absl::string_view display, uint32_t table_oid,
                                        absl::string_view mode) {
   auto locked = std::make_shared<bool>(false);
-  tables_.push_back({.oid = table_oid,
+  tables_.push_back({.oid = absl::StrCat(table_oid),
                      .display = std::string(display),
                      .mode = std::string(mode),
                      .locked = locked});
@@ -127,17 +140,23 @@ absl::Status LockWaits::LookAtWait(int backend_pid) {
 
 absl::Status LockWaits::LookAtTable(const TableTried& table, int backend_pid) {
   ASSIGN_OR_RETURN(postgres::Connection * session, Session());
-  const bool readers_too = table.mode == "ACCESS EXCLUSIVE";
+  absl::string_view conflicts = "";
+  if (table.mode == "ACCESS SHARE") {
+    conflicts = " AND mode = 'AccessExclusiveLock'";
+  } else if (table.mode != "ACCESS EXCLUSIVE") {
+    conflicts = " AND mode NOT IN ('AccessShareLock', 'RowShareLock')";
+  }
+  // pg_partition_tree() would itself wait for the locks.
   ASSIGN_OR_RETURN(
       const Result holders,
       session->Exec(absl::StrCat(
-          "WITH h AS (SELECT virtualtransaction, pid FROM pg_locks WHERE granted AND locktype = "
-          "'relation' AND database = (SELECT oid FROM pg_database WHERE datname = "
-          "current_database()) AND (relation = ",
-          table.oid, " OR relation IN (SELECT relid FROM pg_partition_tree(", table.oid,
-          "))) AND pid IS DISTINCT FROM ", backend_pid,
-          readers_too ? "" : " AND mode NOT IN ('AccessShareLock', 'RowShareLock')", ")",
-          kHolders)));
+          "WITH RECURSIVE tree AS (SELECT ", table.oid,
+          "::oid AS relid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON tree.relid = "
+          "i.inhparent JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relispartition), h AS (SELECT "
+          "virtualtransaction, pid FROM pg_locks WHERE granted AND locktype = 'relation' AND "
+          "database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND "
+          "relation IN (SELECT relid FROM tree) AND pid IS DISTINCT FROM ",
+          backend_pid, conflicts, ")", kHolders)));
   Take(holders, absl::StrCat("lock ", table.mode, " on table \"", table.display, "\""));
   return absl::OkStatus();
 }
@@ -155,7 +174,17 @@ void LockWaits::Take(const Result& result, absl::string_view what) {
   if (!told.empty()) absl::StrAppend(&reason_, ", held by ", absl::StrJoin(told, " and "));
 }
 
-void LockWaits::TimedOut(int backend_pid) {
+void LockWaits::TimedOut(const absl::Status& status, int backend_pid) {
+  const auto payload = [&status](const char* url) {
+    return std::string(status.GetPayload(url).value_or(absl::Cord()));
+  };
+  if (const std::string name = payload(kTablePayload); !name.empty()) {
+    asked_ = false;
+    tables_ = {{.oid = absl::StrCat("to_regclass(", postgres::QuoteLiteral(name), ")"),
+                .display = payload(kDisplayPayload),
+                .mode = "ACCESS SHARE",
+                .locked = std::make_shared<bool>(false)}};
+  }
   const auto table = std::find_if(tables_.begin(), tables_.end(),
                                   [](const TableTried& tried) { return !*tried.locked; });
   const bool of_table = !asked_ && table != tables_.end();

@@ -30,6 +30,10 @@ namespace bdr::agent {
 // SQLSTATE lock_not_available: what a lock that is tried for a short time ends with.
 bool IsLockTimeout(const absl::Status& status);
 
+// A lock timeout of another session of ours that looked at a table (`name`: as SQL; `display`: for
+// people), so that who is in the way can be found out. Another status stays as it is.
+absl::Status AtTable(absl::Status status, absl::string_view name, absl::string_view display);
+
 // For one applier's session. Not thread-safe.
 class LockWaits {
  public:
@@ -50,9 +54,9 @@ class LockWaits {
 
   // What the backend waits for at this moment, if it is a lock.
   void AskAbout(int backend_pid);
-  // An attempt ended with a lock timeout, and was rolled back: finds out what was in the way, if it
-  // is not known yet, and sets how long is tried the next time.
-  void TimedOut(int backend_pid);
+  // An attempt ended with this lock timeout, and was rolled back: finds out what was in the way, if
+  // it is not known yet, and sets how long is tried the next time.
+  void TimedOut(const absl::Status& status, int backend_pid);
   // Whether that is still there. True where it cannot be asked.
   bool StillThere();
   // Whether the next attempt is only to see what can be done beside what is still in the way.
@@ -67,7 +71,7 @@ class LockWaits {
 
  private:
   struct TableTried {
-    uint32_t oid = 0;
+    std::string oid;  // SQL
     std::string display;
     std::string mode;
     std::shared_ptr<bool> locked;

@@ -34,6 +34,8 @@ class LocksTest : public ClusterTest {
 
   // n1 runs `sql`, and n3 writes without having seen it: that does not depend on what is held up.
   void Write(const std::string& sql) {
+    // While they reach each other: else n2 passes on at once what n1 writes.
+    ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
     cluster_->Partition("n1", "n3");
     BDR_EXEC("n1", sql);
     BDR_EXEC("n3", "INSERT INTO other SELECT count(*) FROM other");
@@ -50,9 +52,12 @@ TEST_F(LocksTest, LocksThatUsersHoldAreNamedAndHoldUpNothingElse) {
   harness::ClusterOptions options;
   options.nodes = {{}, {.settings = {{"max_prepared_transactions", "4"}}}, {}};
   options.proxies = true;
+  options.agent_config = "block_max_bytes: 16KiB\n";
   options.schema_sql =
       "CREATE TABLE t (id int PRIMARY KEY, v text, u int UNIQUE DEFERRABLE);"
       "CREATE TABLE plain (id int PRIMARY KEY, v text);"
+      "CREATE TABLE claimed (id int PRIMARY KEY, v text);"
+      "CREATE UNIQUE INDEX ON claimed (lower(v));"
       "CREATE TABLE other (id int PRIMARY KEY);"
       "INSERT INTO plain SELECT i, 'old' FROM generate_series(1, 500) i;"
       "INSERT INTO t VALUES (1, 'old', 1);";
@@ -84,6 +89,33 @@ TEST_F(LocksTest, LocksThatUsersHoldAreNamedAndHoldUpNothingElse) {
   ASSERT_NO_FATAL_FAILURE(ExpectOthersGoOn());
   ASSERT_OK(user->Exec("COMMIT").status());
   BDR_CONVERGE();
+
+  // The same for a transaction of many blocks, beside which nobody else is applied: its attempts
+  // stay few.
+  ASSERT_OK(user->Exec("BEGIN; SELECT FROM plain WHERE id = 400 FOR UPDATE").status());
+  ASSERT_NO_FATAL_FAILURE(Write("UPDATE plain SET v = repeat(md5(id::text), 10)"));
+  ASSERT_NO_FATAL_FAILURE(
+      ExpectToldWhile({"row of table \\\"public.plain\\\"", "process " + pid},
+                      "BEGIN; SELECT FROM plain WHERE id < 400 FOR UPDATE; COMMIT"));
+  ASSERT_NO_FATAL_FAILURE(ExpectOthersGoOn());
+  ASSERT_OK(user->Exec("COMMIT").status());
+  BDR_CONVERGE();
+
+  // Other sessions of the agent want to look at a table: the one that reads its shape, and then,
+  // once that is known, the one that reads what its rows claim and has to look at its type anew.
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_OK(user->Exec("BEGIN; LOCK TABLE claimed").status());
+    ASSERT_NO_FATAL_FAILURE(
+        Write(absl::StrCat("INSERT INTO claimed SELECT i, repeat(md5(i::text), 10) FROM "
+                           "generate_series(",
+                           1000 * round, ", ", 1000 * round + 300, ") i")));
+    ASSERT_NO_FATAL_FAILURE(ExpectToldWhile({"table \\\"public.claimed\\\"", "process " + pid},
+                                            "SELECT FROM plain WHERE id = 1 FOR UPDATE"));
+    ASSERT_NO_FATAL_FAILURE(ExpectOthersGoOn());
+    ASSERT_OK(user->Exec("COMMIT").status());
+    BDR_CONVERGE();
+    BDR_EXEC("n2", "ALTER TABLE claimed SET (fillfactor = 90)");
+  }
 
   // A writer of a table whose constraints apply has to check by itself, with the table locked.
   ASSERT_OK(user->Exec("BEGIN; LOCK TABLE t IN ROW EXCLUSIVE MODE").status());
