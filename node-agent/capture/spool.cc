@@ -11,6 +11,9 @@ namespace {
 // Large enough that RocksDB's cost per key does not count, small enough for many transactions.
 constexpr size_t kChunkBytes = 256 << 10;
 
+// What a transaction of fewer chunks leaves behind goes as others are written.
+constexpr uint32_t kChunksToGiveBack = 128;
+
 std::string Key(uint32_t xid, uint32_t chunk) {
   std::string key;
   for (const uint32_t number : {xid, chunk}) {
@@ -39,7 +42,9 @@ absl::Status Spool::Clear() {
   transactions_.clear();
   rocksdb::WriteBatch batch;
   (void)batch.DeleteRange(database_->spool(), Key(0, 0), Key(UINT32_MAX, UINT32_MAX));
-  return database_->Write(&batch, /*sync=*/false);
+  RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
+  if (database_->SpoolBytes() < kChunksToGiveBack * kChunkBytes) return absl::OkStatus();
+  return database_->GiveBackSpool(Key(0, 0), Key(UINT32_MAX, UINT32_MAX));
 }
 
 bool Spool::IsRemote(uint32_t xid) const {
@@ -105,12 +110,14 @@ absl::Status Spool::ForEach(uint32_t xid,
 absl::Status Spool::Forget(uint32_t xid) {
   const auto found = transactions_.find(xid);
   if (found == transactions_.end()) return absl::OkStatus();
-  const bool on_disk = found->second.chunks > 0;
+  const uint32_t chunks = found->second.chunks;
   transactions_.erase(found);
-  if (!on_disk) return absl::OkStatus();
+  if (chunks == 0) return absl::OkStatus();
   rocksdb::WriteBatch batch;
   (void)batch.DeleteRange(database_->spool(), Key(xid, 0), Key(xid, UINT32_MAX));
-  return database_->Write(&batch, /*sync=*/false);
+  RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
+  if (chunks < kChunksToGiveBack) return absl::OkStatus();
+  return database_->GiveBackSpool(Key(xid, 0), Key(xid, UINT32_MAX));
 }
 
 }  // namespace bdr::agent

@@ -1,6 +1,7 @@
 #include "node-agent/changelog/database.h"
 
 #include <rocksdb/cache.h>
+#include <rocksdb/convenience.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
@@ -193,6 +194,22 @@ uint64_t Database::BytesOf(rocksdb::ColumnFamilyHandle* handle) const {
 }
 
 uint64_t Database::LogBytes() const { return BytesOf(log_); }
+
+uint64_t Database::SpoolBytes() const { return BytesOf(spool_); }
+
+absl::Status Database::GiveBackSpool(const std::string& from, const std::string& to) {
+  const rocksdb::Slice begin(from);
+  const rocksdb::Slice end(to);
+  RETURN_IF_ERROR(FromRocksDb(rocksdb::DeleteFilesInRange(db_.get(), spool_, &begin, &end),
+                              "cannot give back the room of a large transaction"));
+  // What is left: files of the first level, and those at either end.
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;
+  options.canceled = &stop_compacting_;
+  const rocksdb::Status compacted = db_->CompactRange(options, spool_, &begin, &end);
+  if (compacted.IsManualCompactionPaused() || compacted.IsIncomplete()) return absl::OkStatus();
+  return FromRocksDb(compacted, "cannot give back the room of a large transaction");
+}
 
 std::vector<Database::FamilySize> Database::FamilySizes() const {
   std::vector<FamilySize> sizes;

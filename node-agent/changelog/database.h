@@ -52,6 +52,11 @@ class Database {
   uint64_t SizeOnDisk() const;
   // Of the family `log` alone, spool not included: what trimming gives back.
   uint64_t LogBytes() const;
+  // Of the spool alone.
+  uint64_t SpoolBytes() const;
+  // Gives back the room of what was deleted from the spool between the two keys: RocksDB itself
+  // does so only as more is written. Files that hold nothing else go at once.
+  absl::Status GiveBackSpool(const std::string& from, const std::string& to);
   // Gives back the room of blocks that were trimmed. Takes a while.
   absl::Status CompactLog();
   // The same for versions and claims, too.
