@@ -1,8 +1,11 @@
 #include "node-agent/table_cache.h"
 
+#include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "node-agent/lock_holders.h"
 
 namespace bdr::agent {
 namespace {
@@ -16,13 +19,30 @@ constexpr absl::string_view kMadeSql =
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 AND NOT a.attisdropped";
 
+constexpr absl::string_view kLockNotAvailable = "55P03";
+
+// Locks that keep everybody out of a table, its partitions or their indexes.
+constexpr char kKeptOutSql[] = R"(
+WITH RECURSIVE tree AS (
+       SELECT c.oid AS relid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = $2
+        UNION SELECT p.inhrelid FROM pg_inherits p JOIN tree ON tree.relid = p.inhparent),
+     h AS (
+       SELECT l.virtualtransaction, l.pid FROM pg_locks l
+        WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock'
+          AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (l.relation IN (SELECT relid FROM tree)
+               OR l.relation IN (SELECT i.indexrelid FROM pg_index i
+                                   JOIN tree ON tree.relid = i.indrelid))))";
+
 }  // namespace
 
 absl::Status TableCache::Connect() {
   if (connection_ != nullptr && !connection_->broken()) return absl::OkStatus();
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-  // What the catalog's functions tell of a table, they tell under a lock, for which users' ALTER
-  // TABLE may let one wait: nobody else would get an answer meanwhile.
+  // What the catalog's functions tell of expressions and predicates, they tell under a lock on the
+  // table, for which users' ALTER TABLE may let one wait: nobody else would get an answer
+  // meanwhile.
   return connection_->Exec("SET lock_timeout = '1s'").status();
 }
 
@@ -99,12 +119,42 @@ absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> TableCache::Find(
   }
   MutexLock connection_lock(&connection_mu_);
   RETURN_IF_ERROR(Connect());
-  ASSIGN_OR_RETURN(postgres::TableInfo loaded, postgres::LoadTable(*connection_, schema, name));
-  RETURN_IF_ERROR(postgres::LoadConstraints(*connection_, &loaded));
-  auto table = std::make_shared<const postgres::TableInfo>(std::move(loaded));
+  absl::StatusOr<postgres::TableInfo> loaded = Load(schema, name);
+  if (postgres::Sqlstate(loaded.status()) == kLockNotAvailable) {
+    return NameHolders(schema, name, loaded.status());
+  }
+  RETURN_IF_ERROR(loaded.status());
+  auto table = std::make_shared<const postgres::TableInfo>(*std::move(loaded));
   MutexLock lock(&mu_);
   tables_[key] = table;
   return table;
+}
+
+absl::StatusOr<postgres::TableInfo> TableCache::Load(absl::string_view schema,
+                                                     absl::string_view name) {
+  ASSIGN_OR_RETURN(postgres::TableInfo loaded, postgres::LoadTable(*connection_, schema, name));
+  RETURN_IF_ERROR(postgres::LoadConstraints(*connection_, &loaded));
+  return loaded;
+}
+
+// The same error, saying who is in the way as far as that can still be told.
+absl::Status TableCache::NameHolders(absl::string_view schema, absl::string_view name,
+                                     const absl::Status& timed_out) {
+  ASSIGN_OR_RETURN(const postgres::Result holders,
+                   connection_->ExecParams(absl::StrCat(kKeptOutSql, kLockHoldersSql),
+                                           {{.data = schema}, {.data = name}}));
+  std::vector<std::string> told;
+  for (int row = 0; row < holders.rows(); ++row) told.emplace_back(holders.value(row, 1));
+  absl::Status named(
+      timed_out.code(),
+      absl::StrCat("cannot look up table \"", schema, ".", name, "\", or a part of it, while ",
+                   told.empty() ? "somebody" : absl::StrJoin(told, " and "),
+                   " keeps everybody out of it (ACCESS EXCLUSIVE); it goes on once that "
+                   "transaction has ended"));
+  timed_out.ForEachPayload([&named](absl::string_view type, const absl::Cord& payload) {
+    named.SetPayload(type, payload);
+  });
+  return named;
 }
 
 void TableCache::Forget(absl::string_view schema, absl::string_view name) {

@@ -21,7 +21,8 @@ class TableCache {
  public:
   explicit TableCache(postgres::ConnectOptions options) : options_(std::move(options)) {}
 
-  // kNotFound if there is no such table here.
+  // kNotFound if there is no such table here. kUnavailable, naming who, if somebody keeps everybody
+  // else out of it, or of a part of it, and what is to be told of it needs a look inside.
   absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> Find(absl::string_view schema,
                                                                   absl::string_view name);
   // The same by its OID, under whatever name it has by now; with `anew` its shape is read again.
@@ -42,6 +43,11 @@ class TableCache {
  private:
   absl::StatusOr<postgres::Result> Ask(const std::string& sql,
                                        const std::vector<std::string>& values);
+  absl::StatusOr<postgres::TableInfo> Load(absl::string_view schema, absl::string_view name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(connection_mu_);
+  absl::Status NameHolders(absl::string_view schema, absl::string_view name,
+                           const absl::Status& timed_out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(connection_mu_);
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(connection_mu_);
 
   const postgres::ConnectOptions options_;

@@ -11,6 +11,9 @@ namespace bdr::postgres {
 // To follow SELECT, with pg_index i, pg_class x of the index, and t.oid of the table (of a
 // partition: its root) in FROM, and kConstraintPartJoins after them; nothing but pg_catalog may be
 // in the search path, so that what expressions call is named in full.
+//
+// What deparses an expression waits for whoever has the table ACCESS EXCLUSIVE, so that is asked of
+// expressions and predicates alone.
 inline constexpr char kConstraintPartColumns[] = R"(
        i.indexrelid, x.relname, i.indisexclusion, NOT i.indimmediate, i.indnullsnotdistinct,
        CASE WHEN i.indrelid <> t.oid THEN
@@ -20,7 +23,9 @@ inline constexpr char kConstraintPartColumns[] = R"(
        COALESCE(pg_get_expr(i.indpred, i.indrelid), ''),
        CASE WHEN i.indrelid <> t.oid
             THEN COALESCE(pg_get_partition_constraintdef(i.indrelid), '') ELSE '' END,
-       COALESCE(a.attname, ''), pg_get_indexdef(i.indexrelid, e.place::int4, false),
+       COALESCE(a.attname, ''),
+       CASE WHEN e.attnum > 0 THEN quote_ident(a.attname)
+            ELSE pg_get_indexdef(i.indexrelid, e.place::int4, false) END,
        COALESCE((SELECT quote_ident(s.nspname) FROM pg_namespace s WHERE s.oid = l.collnamespace)
                 || '.' || quote_ident(l.collname), ''),
        COALESCE(l.collisdeterministic, true),

@@ -31,7 +31,6 @@ constexpr absl::Duration kTellOfLockAfter = absl::Seconds(1);
 constexpr absl::Duration kLockPoll = absl::Milliseconds(100);
 // What is in the way may be something else than it was.
 constexpr absl::Duration kLockPatience = absl::Seconds(10);
-constexpr absl::Duration kClaimsLockTimeout = absl::Seconds(1);
 constexpr int kLockPatiencePerAttempt = 10;  // times what the attempt has taken
 constexpr absl::Duration kFetchInterval = absl::Milliseconds(200);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(2);
@@ -96,8 +95,7 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
       group_transactions_(options_.group_transactions),
       group_seconds_(options_.group_seconds),
       claim_reader_({.conninfo = options_.conninfo,
-                     .application_name = absl::StrCat("bdr claims ", ToString(origin))},
-                    kClaimsLockTimeout),
+                     .application_name = absl::StrCat("bdr claims ", ToString(origin))}),
       foreign_keys_([this](const std::string& table, const std::string& name) {
         return ParseForeignKeyPolicy(parts_.settings->Value(
             absl::StrCat("foreign_key/", table, "/", name), parts_.settings->active()));

@@ -184,9 +184,7 @@ absl::Status ClaimReader::Connect() {
   if (connection_ != nullptr && !connection_->broken()) return absl::OkStatus();
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
   // Rows are of the table's own type, which PostgreSQL looks up under a lock on the table.
-  return connection_
-      ->Exec(absl::StrCat("SET default_transaction_read_only = on; SET lock_timeout = ",
-                          absl::ToInt64Milliseconds(lock_timeout_)))
+  return connection_->Exec("SET default_transaction_read_only = on; SET lock_timeout = '1s'")
       .status();
 }
 

@@ -15,7 +15,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "conflict/claim_rule.h"
 #include "conflict/claim_store.h"
@@ -42,15 +41,12 @@ std::string InFlightKey(const postgres::ConstraintInfo& constraint, absl::string
 // Not thread-safe.
 class ClaimReader {
  public:
-  // `lock_timeout`: for how long a user may keep it from a table; zero: for as long as he likes.
-  explicit ClaimReader(postgres::ConnectOptions options,
-                       absl::Duration lock_timeout = absl::ZeroDuration())
-      : options_(std::move(options)), lock_timeout_(lock_timeout) {}
+  explicit ClaimReader(postgres::ConnectOptions options) : options_(std::move(options)) {}
 
   // What each row claims. A constraint on a column that does not come with the row (an unchanged
   // large value) is not claimed: the version that brought the value did.
   // kUnavailable if PostgreSQL has to be asked and cannot be; its error if it refuses, or if a user
-  // keeps it from the table for too long (lock_not_available).
+  // keeps it from the table for a second (lock_not_available).
   absl::StatusOr<std::vector<RowClaims>> Read(const BoundTable& table,
                                               absl::Span<const LocalRow* const> rows);
 
@@ -69,7 +65,6 @@ class ClaimReader {
       absl::Span<const std::string> other);
 
   const postgres::ConnectOptions options_;
-  const absl::Duration lock_timeout_;
   std::unique_ptr<postgres::Connection> connection_;  // opened when it is needed
 };
 

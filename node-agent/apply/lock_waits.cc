@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "node-agent/lock_holders.h"
 
 namespace bdr::agent {
 namespace {
@@ -20,20 +21,6 @@ constexpr absl::Duration kLongestTableTimeout = absl::Seconds(1);
 // Where the table is that AtTable() was told of.
 constexpr char kTablePayload[] = "bdr/locked_table";
 constexpr char kDisplayPayload[] = "bdr/locked_table_display";
-
-// Of the locks in relation h(virtualtransaction, pid) that are in the way: who holds them.
-constexpr char kHolders[] =
-    " SELECT h.virtualtransaction, CASE WHEN h.pid IS NULL THEN pg_catalog.format("
-    "'prepared transaction \"%s\" (user \"%s\", since %s)', x.gid, x.owner, "
-    "pg_catalog.date_trunc('second', x.prepared)) ELSE pg_catalog.format("
-    "'process %s (user \"%s\", application \"%s\", %s, transaction since %s)', h.pid, "
-    "a.usename, a.application_name, a.state, pg_catalog.date_trunc('second', a.xact_start)) END "
-    "FROM (SELECT DISTINCT virtualtransaction, pid FROM h) AS h "
-    "LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid "
-    "LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON h.pid IS NULL AND EXISTS (SELECT FROM "
-    "pg_catalog.pg_locks AS l WHERE l.pid IS NULL AND l.locktype = 'transactionid' AND "
-    "l.virtualtransaction = h.virtualtransaction AND l.transactionid = x.transaction) "
-    "ORDER BY a.xact_start LIMIT 3";
 
 std::string Milliseconds(absl::Duration duration) {
   return absl::StrCat("'", absl::ToInt64Milliseconds(duration), "ms'");
@@ -122,7 +109,7 @@ absl::Status LockWaits::LookAtWait(int backend_pid) {
           "ROW(w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid, w.classid, "
           "w.objid, w.objsubid) WHERE g.pid IS DISTINCT FROM ",
           backend_pid, " AND COALESCE(g.pid, 0) = ANY (pg_blocking_pids(", backend_pid, ")))",
-          kHolders)));
+          kLockHoldersSql)));
   const std::string kind(waits.value(0, 0));
   const std::string table(waits.value(0, 2));
   const std::string tables(waits.value(0, 3));
@@ -156,7 +143,7 @@ absl::Status LockWaits::LookAtTable(const TableTried& table, int backend_pid) {
           "virtualtransaction, pid FROM pg_locks WHERE granted AND locktype = 'relation' AND "
           "database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND "
           "relation IN (SELECT relid FROM tree) AND pid IS DISTINCT FROM ",
-          backend_pid, conflicts, ")", kHolders)));
+          backend_pid, conflicts, ")", kLockHoldersSql)));
   Take(holders, absl::StrCat("lock ", table.mode, " on table \"", table.display, "\""));
   return absl::OkStatus();
 }

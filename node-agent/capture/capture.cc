@@ -513,8 +513,14 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
     remote_ = StaysHere(origin->name);
     foreign_ = !remote_;
   } else if (const auto* relation = std::get_if<postgres::RelationMessage>(&message)) {
-    ASSIGN_OR_RETURN(relations_[relation->relation_oid].relation, Announce(data, *relation));
-    relations_[relation->relation_oid].arrival = ++arrivals_;
+    absl::StatusOr<Relation> announced = Announce(data, *relation);
+    if (!announced.ok()) {
+      // It may be a user's lock, and last. What came before does not wait for that.
+      if (writer_->has_unpublished()) RETURN_IF_ERROR(Publish());
+      return announced.status();
+    }
+    relations_[relation->relation_oid] = {.relation = *std::move(announced),
+                                          .arrival = ++arrivals_};
   } else if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
     writer_->AnnounceType(type->type_oid, data);
   } else if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {

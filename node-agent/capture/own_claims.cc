@@ -54,7 +54,11 @@ absl::StatusOr<std::vector<std::vector<std::string>>> OwnClaims::Record(
     const absl::StatusOr<std::shared_ptr<const BoundTable>> table = Bind(relation, types);
     const absl::Status status =
         table.ok() ? RecordTable(**table, versions, which, batch, &in_flight) : table.status();
-    if (absl::IsUnavailable(status)) return status;
+    if (absl::IsUnavailable(status)) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot tell which unique values changed rows of table \"",
+                       relation->columns->table().DisplayName(), "\" claim: ", status.message()));
+    }
     if (!status.ok()) {
       LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
                  absl::StrCat("unique values of changed rows are not recorded until the table is "

@@ -82,7 +82,8 @@ bool IsRefusal(const absl::Status& status) {
 absl::Status WireForms::Connect() {
   if (connection_ != nullptr && !connection_->broken()) return absl::OkStatus();
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
-  return absl::OkStatus();
+  // To read or write a composite takes a lock on it, which a user's ALTER TYPE may hold back.
+  return connection_->Exec("SET lock_timeout = '1s'").status();
 }
 
 absl::StatusOr<ColumnForms> WireForms::Describe(const postgres::RelationMessage& relation) {
