@@ -31,11 +31,11 @@ std::string StartCommand(const StartOptions& options, int server_version) {
   const std::string publications = absl::StrJoin(
       options.publications, ",",
       [](std::string* out, const std::string& name) { out->append(QuoteIdentifier(name)); });
-  std::string command =
-      absl::StrCat("START_REPLICATION SLOT ", QuoteIdentifier(options.slot), " LOGICAL ",
-                   ToString(options.start), " (proto_version '", ProtocolVersion(server_version),
-                   "', publication_names ", ReplicationLiteral(publications),
-                   options.binary ? ", binary 'true'" : "", ", messages 'true'");
+  std::string command = absl::StrCat(
+      "START_REPLICATION SLOT ", QuoteIdentifier(options.slot), " LOGICAL ",
+      ToString(options.start), " (proto_version '", ProtocolVersion(server_version),
+      "', publication_names ", ReplicationLiteral(publications),
+      options.binary ? ", binary 'true'" : "", options.messages ? ", messages 'true'" : "");
   if (options.streaming) absl::StrAppend(&command, ", streaming 'on'");
   if (server_version >= 160000) {
     absl::StrAppend(&command, options.any_origin ? ", origin 'any'" : ", origin 'none'");

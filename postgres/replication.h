@@ -46,6 +46,9 @@ struct StartOptions {
   // Transactions that need more are streamed while in progress (logical_decoding_work_mem); 0: as
   // the server has it.
   int decoding_memory_kb = 0;
+  // Also logical messages, of whatever size and from whomever: each role may send them
+  // (pg_logical_emit_message).
+  bool messages = false;
   // Also what replication origins wrote; up to 15 that comes always.
   bool any_origin = false;
   // Off: every transaction is sent whole after its commit, however large it is, and what cannot be
@@ -81,7 +84,7 @@ class ReplicationConnection {
   absl::StatusOr<CreatedSlot> CreateSlot(const CreateSlotOptions& options);
 
   // START_REPLICATION with pgoutput, the highest protocol version of the server that we know,
-  // binary 'true' unless it is not wanted, messages 'true', streaming 'on' unless it is switched
+  // binary 'true' unless it is not wanted, streaming 'on' unless it is switched
   // off, and from PostgreSQL 16 origin 'none'.
   // kUnavailable if the slot is in use, kFailedPrecondition if it is lost or missing.
   // In binary a value that has no such form, though its type claims one (an array of aclitem), ends

@@ -135,10 +135,25 @@ TEST_F(ReplicationTest, LogicalMessagesAndStreamedTransactionsAreDelivered) {
   ASSERT_OK(
       server_->Exec("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1000, 3000) i"));
   ASSERT_OK(server_->Exec("SELECT pg_logical_emit_message(true, 'bdr.test', 'hello')"));
-  ASSERT_OK(stream->Start(From("huge")));
+  StartOptions options = From("huge");
+  options.messages = true;
+  ASSERT_OK(stream->Start(options));
   ASSERT_OK_AND_ASSIGN(const std::string types, Types(*stream, 'C'));
   EXPECT_EQ(types.substr(0, 3), "SRI");
   EXPECT_THAT(types, ::testing::EndsWith("EcBMC"));
+}
+
+// Anybody could fill the reader's memory with them.
+TEST_F(ReplicationTest, LogicalMessagesDoNotComeUnasked) {
+  ASSERT_OK_AND_ASSIGN(const auto stream, Connect());
+  ASSERT_OK(stream->CreateSlot({.name = "quiet", .temporary = true}));
+  ASSERT_OK(server_->Exec("SELECT pg_logical_emit_message(false, 'bdr.test', 'hello')"));
+  ASSERT_OK(
+      server_->Exec("BEGIN; SELECT pg_logical_emit_message(true, 'bdr.test', 'hello');"
+                    "INSERT INTO t VALUES (5000, 'behind'); COMMIT"));
+  ASSERT_OK(stream->Start(From("quiet")));
+  ASSERT_OK_AND_ASSIGN(const std::string types, Types(*stream, 'C'));
+  EXPECT_EQ(types, "BRIC");
 }
 
 TEST_F(ReplicationTest, MissingAndBusySlotsAreToldApart) {

@@ -536,7 +536,6 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
   } else if (std::holds_alternative<postgres::PreparedMessage>(message)) {
     return absl::InternalError("the server sent a prepared transaction, which was not asked for");
   }
-  // Logical messages ask for nothing yet; that they arrive moves the position.
   return absl::OkStatus();
 }
 
@@ -734,7 +733,7 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
   if (const auto* truncate = std::get_if<postgres::TruncateMessage>(&message)) {
     subxid = truncate->xid;
   }
-  if (subxid == 0) return absl::OkStatus();  // a logical message
+  if (subxid == 0) return absl::OkStatus();
   return spool_.Add(stream_xid_, subxid, Kind::kChange, WithoutXid(data));
 }
 
