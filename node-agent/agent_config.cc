@@ -54,9 +54,11 @@ config::Declaration DeclareAgentConfig(AgentConfig* config) {
   keys.AddressList("control", &config->control, "addresses of all bdr-servers, tried in turn",
                    {.required = true});
   DeclareSecurity(&keys, &config->security);
-  keys.ByteSize("memory_limit", &config->memory_limit,
-                "memory that the agent keeps to, whatever the size of a transaction",
-                {.default_value = "256MiB", .min = "64MiB"});
+  keys.ByteSize(
+      "memory_limit", &config->memory_limit,
+      "memory that the agent keeps to, whatever the size of a transaction; a large row takes "
+      "several times its size beyond it",
+      {.default_value = "256MiB", .min = "64MiB"});
   keys.Duration("max_clock_skew", &config->max_clock_skew,
                 "how far a peer's clock may be ahead before its changes are held, with an alarm",
                 {.default_value = "500ms", .min = "1ms"});

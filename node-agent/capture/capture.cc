@@ -473,9 +473,9 @@ absl::Status Capture::Session::Stream() {
 }
 
 bool Capture::Session::MustPause() {
-  // Not within a transaction: its end may be what frees room.
-  if (in_transaction_ || stream_xid_ != 0 || spool_.open_transactions() > 0 ||
-      SteadyNow() - last_room_check_ < kRoomInterval) {
+  // Not within a transaction: its end may be what frees room. One that is still running may run for
+  // days; what is spooled of it comes again.
+  if (in_transaction_ || stream_xid_ != 0 || SteadyNow() - last_room_check_ < kRoomInterval) {
     return false;
   }
   last_room_check_ = SteadyNow();

@@ -51,7 +51,13 @@ class CapTest : public ClusterTest {
 TEST_F(CapTest, PostgreSQLStopsWhileCaptureIsPaused) {
   ASSERT_NO_FATAL_FAILURE(StartTwoNodes());
   ASSERT_OK(cluster_->agent("n2").Terminate());
+  // A large transaction that runs on and on does not keep the log growing.
+  ASSERT_OK_AND_ASSIGN(const auto running, cluster_->Connect("n1"));
+  ASSERT_OK(running->Exec(
+      "BEGIN; INSERT INTO big (node, v) SELECT 'open', decode(repeat(md5(random()::text), 1024), "
+      "'hex') FROM generate_series(1, 2048)"));
   ASSERT_NO_FATAL_FAILURE(FillLog("n1"));
+  ASSERT_OK(running->Exec("COMMIT"));
   ASSERT_OK(cluster_->postgres("n1").Stop(harness::PostgresServer::StopMode::kFast));
   ASSERT_OK(cluster_->postgres("n1").Start());
   BDR_EXEC("n1", "UPDATE hot SET v = 'last'");
@@ -61,6 +67,7 @@ TEST_F(CapTest, PostgreSQLStopsWhileCaptureIsPaused) {
   ASSERT_OK(cluster_->StartAgent("n2"));
   BDR_CONVERGE();
   ExpectEverywhere("SELECT string_agg(v, ' ') FROM hot", "last last");
+  ExpectEverywhere("SELECT count(*) FROM big WHERE node = 'open'", "2048");
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
