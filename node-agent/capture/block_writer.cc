@@ -200,17 +200,17 @@ absl::Status BlockWriter::Begin(const TransactionHeader& header, const CapturedC
   return absl::OkStatus();
 }
 
-void BlockWriter::IncludeRelation(const CapturedRelation& relation) {
-  const CapturedRelation*& included = in_block_[relation.message.relation_oid];
-  if (included == &relation) return;
-  included = &relation;
-  for (const postgres::RelationColumn& column : relation.message.columns) {
+void BlockWriter::IncludeRelation(const std::shared_ptr<const CapturedRelation>& relation) {
+  std::shared_ptr<const CapturedRelation>& included = in_block_[relation->message.relation_oid];
+  if (included == relation) return;
+  included = relation;
+  for (const postgres::RelationColumn& column : relation->message.columns) {
     const auto type = types_.find(column.type_oid);
     if (type != types_.end() && !builder_.HasType(column.type_oid)) {
       builder_.AddType(column.type_oid, type->second);
     }
   }
-  builder_.AddRelation(relation.message.relation_oid, relation.raw);
+  builder_.AddRelation(relation->message.relation_oid, relation->raw);
 }
 
 absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& relation,
@@ -237,7 +237,7 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   together_ = together_ || (relation->columns.has_value() &&
                             HasDeferrableConstraint(relation->columns->table()));
   RETURN_IF_ERROR(SplitIfFull());
-  IncludeRelation(*relation);
+  IncludeRelation(relation);
   builder_.AddChange(change);
   ++changes_;
   ++number_;
@@ -276,7 +276,7 @@ absl::Status BlockWriter::AddTruncate(
     absl::string_view change) {
   RETURN_IF_ERROR(SplitIfFull());
   for (const std::shared_ptr<const CapturedRelation>& relation : relations) {
-    IncludeRelation(*relation);
+    IncludeRelation(relation);
     // The server that describes the relation is our own: so is its OID.
     versions_->PutTruncate(&batch_, relation->message.relation_oid,
                            {.stamp = current_.stamp,

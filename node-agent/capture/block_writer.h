@@ -109,7 +109,7 @@ class BlockWriter {
     std::shared_ptr<const PolicyHistory> policies = nullptr;
   };
 
-  void IncludeRelation(const CapturedRelation& relation);
+  void IncludeRelation(const std::shared_ptr<const CapturedRelation>& relation);
   void Seal(bool more_parts);
   absl::Status SplitIfFull();
   void PutState(Lsn through, int64_t last_stamp_us);
@@ -142,9 +142,10 @@ class BlockWriter {
   const Folding folding_;
   BlockBuilder builder_;
   absl::flat_hash_map<uint32_t, std::string> types_;
-  // Which announcement of a relation the block that is being built carries.
   std::pair<Lsn, uint32_t> raised_;  // transaction and table that PutRaised() was last called for
-  absl::flat_hash_map<uint32_t, const CapturedRelation*> in_block_;
+  // Which announcement of a relation the block that is being built carries. Owned, so that a later
+  // one cannot have the address of one that is gone.
+  absl::flat_hash_map<uint32_t, std::shared_ptr<const CapturedRelation>> in_block_;
   std::vector<EncodedBlock> sealed_;
   size_t sealed_bytes_ = 0;
   uint64_t chain_;
