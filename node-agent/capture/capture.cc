@@ -71,6 +71,8 @@ constexpr absl::Duration kMaxStay = absl::Minutes(1);
 constexpr absl::Duration kStayWithoutSight = absl::Minutes(1);
 // How long the server may need to let go of the slot of a session that ended.
 constexpr absl::Duration kLettingGo = absl::Seconds(5);
+// Between the WAL record of a commit and its being visible there is no wait but for a standby.
+constexpr absl::Duration kUntilCommitted = absl::Seconds(30);
 // How soon a skip ends whose caller has given up.
 constexpr absl::Duration kGivenUpInterval = absl::Milliseconds(200);
 // What the server says where a type has no binary output function.
@@ -155,6 +157,7 @@ class Capture::Session {
   // Of a streamed transaction that is committed by now.
   enum class Writer { kUser, kForeign, kRemote };
   absl::StatusOr<Writer> WriterOf(uint32_t xid);
+  absl::StatusOr<std::string> OriginOf(uint32_t xid);
   bool StaysHere(absl::string_view origin);
   int64_t NoEarlierThan(Lsn commit) const;
   absl::Status TakeStreamedRelations(uint32_t xid);
@@ -737,6 +740,35 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
   return spool_.Add(stream_xid_, subxid, Kind::kChange, WithoutXid(data));
 }
 
+// The name of its replication origin, empty if it had none. A commit can be decoded before the
+// server has noted its time and origin, which come behind its record in the WAL, and before it
+// counts as committed: until then nothing is known, which is not to be taken for "no origin".
+absl::StatusOr<std::string> Capture::Session::OriginOf(uint32_t xid) {
+  // The xid with its epoch is the last one that it can be, as what is decoded is not that old.
+  const std::string sql = absl::StrCat(
+      "SELECT c.roident IS NOT NULL OR pg_xact_status((n.next - ((n.next - ", xid,
+      ") & 4294967295))::text::xid8) IS DISTINCT FROM 'in progress',"
+      " CASE WHEN c.roident <> 0 THEN coalesce((SELECT roname FROM pg_replication_origin o"
+      " WHERE o.roident = c.roident), 'bdr_') ELSE '' END"
+      " FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8 + 1000000 AS next) AS n,"
+      " pg_xact_commit_timestamp_origin('",
+      xid, "'::xid) AS c");
+  const absl::Time deadline = SteadyNow() + kUntilCommitted;
+  while (!capture_->stopping_) {
+    // The answer that counts is the second one: what was not known in the first may be by then.
+    ASSIGN_OR_RETURN(const postgres::Result settled, sql_->Exec(sql));
+    if (settled.value(0, 0) == "t") {
+      ASSIGN_OR_RETURN(const postgres::Result known, sql_->Exec(sql));
+      return std::string(known.value(0, 1));
+    }
+    if (SteadyNow() > deadline) break;
+    MutexLock lock(&capture_->mu_);
+    capture_->moved_.WaitFor(&capture_->mu_, kIdleWait);
+  }
+  return absl::UnavailableError(absl::StrCat("the server has sent the commit of transaction ", xid,
+                                             " and still says that it is running"));
+}
+
 // PostgreSQL 15 takes the origin of a streamed transaction from its first change, and what a DDL
 // command or a TRUNCATE does to the catalogs carries none: such a transaction looks local although
 // it was applied, and would go round for ever. What its commit record says is kept with its commit
@@ -747,12 +779,7 @@ absl::StatusOr<Capture::Session::Writer> Capture::Session::WriterOf(uint32_t xid
     ASSIGN_OR_RETURN(sql_, postgres::Connection::Connect(
                                {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   }
-  ASSIGN_OR_RETURN(const std::string origin,
-                   sql_->QueryValue(absl::StrCat(
-                       "SELECT CASE WHEN roident <> 0 THEN coalesce((SELECT roname FROM "
-                       "pg_replication_origin o WHERE o.roident = c.roident), 'bdr_') "
-                       "ELSE '' END FROM pg_xact_commit_timestamp_origin('",
-                       xid, "'::xid) c")));
+  ASSIGN_OR_RETURN(const std::string origin, OriginOf(xid));
   if (origin.empty()) return Writer::kUser;
   // One that is gone by now was an agent's.
   return !options_.forward_foreign_origins || ForeignOrigins::IsOurs(origin) ? Writer::kRemote
