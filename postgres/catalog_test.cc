@@ -273,17 +273,14 @@ TEST_F(CatalogTest, LookingATableUpReadsNothingOfOtherTables) {
     EXPECT_OK(connection_->Exec("COMMIT"));
     return rows;
   };
-  for (int i = 0; i < 3; ++i) rows_read();  // fills PostgreSQL's own caches
-  const int64_t few = rows_read();
   // As many as it takes for plans that do not read them all.
   ASSERT_OK(server_->Exec(
       "DO $$ BEGIN FOR i IN 1..600 LOOP EXECUTE format("
       "'CREATE TABLE many.t%s (id int PRIMARY KEY, u int UNIQUE);"
       "ALTER PUBLICATION bdr_keyed ADD TABLE many.t%s', i, i); END LOOP; END $$;"
       "ANALYZE pg_class; ANALYZE pg_index; ANALYZE pg_constraint; ANALYZE pg_publication_rel"));
-  for (int i = 0; i < 3; ++i) rows_read();
-  const int64_t many = rows_read();
-  EXPECT_LT(many, few + 100);
+  for (int i = 0; i < 3; ++i) rows_read();  // fills PostgreSQL's own caches
+  EXPECT_LT(rows_read(), 300);
   ASSERT_OK(server_->Exec("DROP SCHEMA many CASCADE"));
 }
 
