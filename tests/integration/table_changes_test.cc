@@ -228,13 +228,19 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
 TEST_F(TableChangesTest, OwnChangesFromBeforeARenameCountWhenTheyAreDecodedAfterIt) {
   BDR_START_CLUSTER(2,
                     "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'x'),"
-                    "(2, 'x'), (3, 'x')");
+                    "(2, 'x'), (3, 'x');"
+                    "CREATE TABLE p (id int PRIMARY KEY, v text); CREATE TABLE q (LIKE p INCLUDING "
+                    "ALL); INSERT INTO p VALUES (1, 'p'); INSERT INTO q VALUES (1, 'q')");
   cluster_->agent("n2").Kill9();
   BDR_EXEC("n1", "UPDATE t SET v = 'earlier' WHERE id < 3");
   BDR_EXEC("n2",
            "UPDATE t SET v = 'later' WHERE id = 1; DELETE FROM t WHERE id = 2;"
            "INSERT INTO t VALUES (4, 'four')");
-  const std::string ddl = "ALTER TABLE t RENAME TO renamed; ALTER TABLE renamed RENAME id TO key";
+  // Of two tables that have swapped their names only the OID tells which one it was.
+  BDR_EXEC("n2", "UPDATE p SET v = 'of p' WHERE id = 1");
+  const std::string ddl =
+      "ALTER TABLE t RENAME TO renamed; ALTER TABLE renamed RENAME id TO key;"
+      "ALTER TABLE p RENAME TO aside; ALTER TABLE q RENAME TO p; ALTER TABLE aside RENAME TO q";
   BDR_EXEC("n2", ddl);
   BDR_EXEC("n1", ddl);
   ASSERT_OK(cluster_->StartAgent("n2"));
@@ -242,6 +248,7 @@ TEST_F(TableChangesTest, OwnChangesFromBeforeARenameCountWhenTheyAreDecodedAfter
   Say({"column-renamed", "public.t", "id", "key"});
   BDR_CONVERGE();
   ExpectEverywhere("SELECT string_agg(key || v, ',' ORDER BY key) FROM renamed", "1later,3x,4four");
+  ExpectEverywhere("SELECT p.v || ' ' || q.v FROM p, q", "q of p");
 }
 
 TEST_F(TableChangesTest, WhatWasSaidIsListedAndTakenBack) {
