@@ -258,11 +258,10 @@ absl::Status Record(const std::string& folder) {
   ASSIGN_OR_RETURN(const auto stream,
                    ReplicationConnection::Connect(
                        {.conninfo = server->conninfo(), .application_name = "record_corpus"}));
-  RETURN_IF_ERROR(stream->Start(
-      {.slot = "corpus",
-       .start = Lsn{},
-       .publications = {"bdr_keyed", "bdr_insert_only"},
-       .messages = true}));
+  RETURN_IF_ERROR(stream->Start({.slot = "corpus",
+                                 .start = Lsn{},
+                                 .publications = {"bdr_keyed", "bdr_insert_only"},
+                                 .messages = true}));
   // While we stream, so that also transactions that roll back are sent.
   RETURN_IF_ERROR(server->RunScript(kWorkloadSql));
 
