@@ -30,8 +30,8 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/key_table.h"
 #include "node-agent/progress.h"
-#include "node-agent/server_names.h"
 #include "node-agent/repair/image_claims.h"
+#include "node-agent/server_names.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
 

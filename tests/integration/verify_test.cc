@@ -214,10 +214,11 @@ TEST_F(VerifyTest, ARepairedRowHasTheVersionThatItHasElsewhereAndLosesNoNewerOne
   ExpectEverywhere("SELECT v FROM t WHERE id = 1", "true");
   const std::string stamp = "SELECT pg_xact_commit_timestamp(xmin) FROM t WHERE id = 1";
   EXPECT_EQ(Value("n2", stamp), Value("n1", stamp));
-  EXPECT_EQ(Value("n2",
-                  "SELECT substring(roname FROM '[a-z]+$') FROM pg_replication_origin WHERE roident = "
-                  "(SELECT (pg_xact_commit_timestamp_origin(xmin)).roident FROM t WHERE id = 1)"),
-            "repair");
+  EXPECT_EQ(
+      Value("n2",
+            "SELECT substring(roname FROM '[a-z]+$') FROM pg_replication_origin WHERE roident = "
+            "(SELECT (pg_xact_commit_timestamp_origin(xmin)).roident FROM t WHERE id = 1)"),
+      "repair");
 
   // A plan that was made before the row was written again is not carried out.
   const v1::RowImage from = ImageOn("n1", "t", "2");
