@@ -66,9 +66,9 @@ absl::Status CheckNeverJoined(postgres::Connection& connection, Database* databa
         "from, "
         "and would skip what it has missed. Bring the data_dir back; for a new node whose tables "
         "are equal to the others', first remove what that life has left: DROP SCHEMA bdr CASCADE, "
-        "pg_replication_origin_drop() of each origin bdr_*, pg_drop_replication_slot() of a slot "
-        "bdr_* "
-        "that is still there, then \"bdrctl node setup-sql\""));
+        "pg_drop_replication_slot() of its slot and pg_replication_origin_drop() of its "
+        "replication origins, whose names begin as the slot's does (bdr_CLUSTER_NUMBER_; other "
+        "nodes on this server need theirs), then \"bdrctl node setup-sql\""));
   }
   return absl::OkStatus();
 }
