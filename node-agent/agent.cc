@@ -327,15 +327,16 @@ absl::Status Agent::StartDataPath() {
   if (merged < own_end) own_changes_->BeginReplay(merged);
   progress_->Published(log_->End(own_).end_lsn, 0, {});
 
+  const uint64_t log_cap_bytes = BDR_HAS_HABIT("small_cap")
+                                     ? uint64_t{2} << 20
+                                     : static_cast<uint64_t>(config_.log_retention_bytes);
   ASSIGN_OR_RETURN(gaps_, CaptureGaps::Load(database_.get()));
   capture_ = std::make_unique<Capture>(
       Capture::Options{.own = own_,
                        .conninfo = config_.database,
                        .names = names_.get(),
                        .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
-                       .log_cap_bytes = BDR_HAS_HABIT("small_cap")
-                                            ? uint64_t{2} << 20
-                                            : static_cast<uint64_t>(config_.log_retention_bytes),
+                       .log_cap_bytes = log_cap_bytes,
                        .forward_foreign_origins = config_.forward_foreign_origins,
                        .touched_through = fenced_at_},
       Capture::Parts{.database = database_.get(),
@@ -395,6 +396,7 @@ absl::Status Agent::StartDataPath() {
                     .puts_aside = config_.on_apply_error == "dead_letter",
                     .forwards_foreign_origins = config_.forward_foreign_origins,
                     .stall_warning = config_.apply_stall_warning},
+          .log_cap_bytes = log_cap_bytes,
           .own_changes = own_changes_.get(),
           .replay_after = merged,
           .replay_through = own_end,

@@ -15,6 +15,10 @@
 namespace bdr::agent {
 namespace {
 
+constexpr char kLogIsFull[] =
+    "the change log has reached log_retention_bytes: no more is taken from this peer before apply "
+    "has caught up";
+
 Health LinkHealth(const LinkStatus& link) {
   Health health;
   health.state = ToString(link.state);
@@ -22,7 +26,8 @@ Health LinkHealth(const LinkStatus& link) {
   health.since = absl::FromUnixMicros(link.since_us);
   switch (link.state) {
     case LinkState::kStreaming:
-      health.level = Health::Level::kOk;
+      health.level = link.full ? Health::Level::kWarning : Health::Level::kOk;
+      if (link.full) health.reason = kLogIsFull;
       break;
     case LinkState::kConnecting:
     case LinkState::kBackoff:

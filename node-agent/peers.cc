@@ -135,8 +135,19 @@ std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
                               return MakeChannelCredentials(security, address);
                             },
                         .origins = {{.node = member.id, .incarnation = member.incarnation}},
+                        .has_room = [this](OriginId origin) { return HasRoom(origin); },
                         .heartbeat_interval = options_.heartbeat_interval},
       parts_.log, parts_.progress);
+}
+
+// An origin of which a whole transaction waits for apply can do without more: what others wait for
+// comes before it in time, and who has the earliest waits for nobody. One that apply has caught up
+// with is taken from whatever is in the log, as what fills it may be kept for a member that this
+// frees.
+bool Peers::HasRoom(OriginId origin) const {
+  if (parts_.database->LogBytes() < options_.log_cap_bytes) return true;
+  const std::optional<Lsn> applied = parts_.progress->CommittedLsn(origin);
+  return !applied.has_value() || parts_.log->CompleteThrough(origin) <= *applied;
 }
 
 void Peers::Relay() {

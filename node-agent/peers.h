@@ -35,6 +35,8 @@ class Peers {
     // A peer that has not been reached for this long is fetched through others.
     absl::Duration relay_after = absl::Seconds(5);
     ApplyOptions apply;
+    // Beyond this size the change log takes only what apply has caught up for.
+    uint64_t log_cap_bytes = UINT64_MAX;
     OwnChanges* own_changes = nullptr;
     Lsn replay_after = {};  // of own changes, see ApplyOptions
     Lsn replay_through = {};
@@ -78,6 +80,7 @@ class Peers {
   };
   absl::Status CreateOrigins(const std::vector<OriginId>& origins);
   std::unique_ptr<Subscriber> MakeSubscriber(const Member& member);
+  bool HasRoom(OriginId origin) const;
   bool Rebuilt(OriginId origin, absl::Duration timeout);
   void Rewound(OriginId origin);
 

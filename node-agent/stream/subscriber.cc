@@ -230,6 +230,7 @@ class Subscriber::Impl {
   absl::Status HandleBlock(Attempt* attempt, std::string bytes);
   absl::Status HandleHeartbeat(const v1::Heartbeat& message);
   void Acknowledge(Attempt* attempt, Call* call);
+  bool HasRoom(const Attempt& attempt);
   absl::Status PeersWord(Call* call);
   void Close(Call* call);
 
@@ -429,7 +430,9 @@ absl::Status Subscriber::Impl::HandleHeartbeat(const v1::Heartbeat& message) {
 // Sends an acknowledgement if it is time for one: when much of the window is used up, else once in
 // a heartbeat interval if something has changed, and now and then in any case.
 void Subscriber::Impl::Acknowledge(Attempt* attempt, Call* call) {
-  const uint64_t unacknowledged = attempt->consumed_bytes - attempt->acknowledged_bytes;
+  // What is not said to be consumed is not replaced by more.
+  const uint64_t unacknowledged =
+      HasRoom(*attempt) ? attempt->consumed_bytes - attempt->acknowledged_bytes : 0;
   const bool much = unacknowledged > 0 && unacknowledged >= options_.window_bytes / 4;
   const absl::Duration now = SteadyNow();
   if (!much && now < attempt->ack_due) return;
@@ -444,12 +447,32 @@ void Subscriber::Impl::Acknowledge(Attempt* attempt, Call* call) {
 
   v1::Ack message;
   ToWire(acks, &message);
-  message.set_consumed_bytes(attempt->consumed_bytes);
+  attempt->acknowledged_bytes += unacknowledged;
+  message.set_consumed_bytes(attempt->acknowledged_bytes);
   message.set_sent_us(static_cast<uint64_t>(absl::ToInt64Microseconds(SteadyNow())));
   call->Send(message);
   attempt->ack_sent = now;
   attempt->acks = std::move(acks);
-  attempt->acknowledged_bytes = attempt->consumed_bytes;
+}
+
+// One origin that may go on lets all through that come by the same stream: what the full one waits
+// for may be among them.
+bool Subscriber::Impl::HasRoom(const Attempt& attempt) {
+  if (options_.has_room == nullptr || attempt.origins.empty()) return true;
+  const bool full = std::none_of(attempt.origins.begin(), attempt.origins.end(), options_.has_room);
+  bool was_full = false;
+  {
+    MutexLock lock(&mailbox_.mu);
+    was_full = std::exchange(link_.full, full);
+  }
+  if (full != was_full) {
+    LogWarning("stream",
+               {{"state", full ? "streaming->full" : "full->streaming"},
+                {"node", options_.self},
+                {"peer", options_.peer}},
+               full ? "no room for more: it goes on once apply has caught up" : "");
+  }
+  return !full;
 }
 
 // The peer ended the stream, or the connection broke: its last word on that.
@@ -510,6 +533,7 @@ void Subscriber::Impl::Failed(const Attempt& attempt, const absl::Status& why) {
 LinkState Subscriber::Impl::Enter(LinkState state, std::string reason) {
   MutexLock lock(&mailbox_.mu);
   const LinkState before = std::exchange(link_.state, state);
+  link_.full = false;
   if (before != state) link_.since_us = absl::ToUnixMicros(absl::Now());
   link_.reason = std::move(reason);
   return before;

@@ -38,6 +38,9 @@ struct SubscriberOptions {
   std::function<absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>>()> credentials = {};
   std::vector<OriginId> origins = {};  // the first to fetch; none: heartbeats only
   uint64_t window_bytes = 16 << 20;    // how much may be under way to us
+  // Whether more of an origin may come; unset: always. While it is no of all that are fetched here,
+  // the peer sends at most one more window. Quick; from the subscriber's thread.
+  std::function<bool(OriginId)> has_room = {};
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   absl::Duration shortest_backoff = absl::Milliseconds(50);
   absl::Duration longest_backoff = absl::Seconds(2);
@@ -57,6 +60,7 @@ struct LinkStatus {
   LinkState state = LinkState::kConnecting;
   int64_t since_us = 0;         // when the state was entered, µs since 1970
   std::string reason = {};      // one line; empty while connecting or streaming
+  bool full = false;            // streaming, and no room for more: see has_room
   uint64_t received_bytes = 0;  // of blocks, since the start, as are all counts
   uint64_t received_blocks = 0;
   uint64_t attempts = 0;

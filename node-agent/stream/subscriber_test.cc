@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "base/testing.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/stream_testing.h"
@@ -57,6 +59,39 @@ TEST(StreamTest, MuchMoreThanTheWindowFlows) {
   options.window_bytes = 50'000;
   b.Subscribe(options);
   EXPECT_TRUE(Eventually([&] { return SameEnd(a, b, a.origin()); }));
+}
+
+TEST(StreamTest, WithoutRoomOnlyAWindowComesAndHeartbeatsGoOn) {
+  TestNode a(1), b(2);
+  a.Commit(200, 20'000);
+  a.StartPublisher();
+  SubscriberOptions options = b.OptionsFor(1, a.address(), {a.origin()});
+  options.window_bytes = 50'000;
+  std::atomic<bool> room{false};
+  options.has_room = [&](OriginId) { return room.load(); };
+  const Subscriber& subscriber = b.Subscribe(options);
+  ASSERT_TRUE(Eventually([&] { return subscriber.Status().full; }));
+  const int heard = b.backend().Heartbeats(1);
+  ASSERT_TRUE(Eventually([&] { return b.backend().Heartbeats(1) > heard + 30; }));
+  EXPECT_LE(subscriber.Status().received_bytes, 100'000u);
+  EXPECT_EQ(subscriber.Status().failures, 0u);
+  room = true;
+  EXPECT_TRUE(Eventually([&] { return SameEnd(a, b, a.origin()); }));
+  EXPECT_TRUE(Eventually([&] { return !subscriber.Status().full; }));
+}
+
+// What the full one waits for may come by the same stream.
+TEST(StreamTest, AnOriginWithRoomLetsTheOthersOfItsStreamThrough) {
+  TestNode a(1), b(2);
+  a.Commit(200, 20'000);
+  const OriginId other{.node = 3, .incarnation = 1};
+  ASSERT_OK(a.log().AppendReceived(TestNode::MakeBlock(other, {}, "x")));
+  a.StartPublisher();
+  SubscriberOptions options = b.OptionsFor(1, a.address(), {a.origin(), other});
+  options.window_bytes = 50'000;
+  options.has_room = [&](OriginId origin) { return origin == other; };
+  b.Subscribe(options);
+  EXPECT_TRUE(Eventually([&] { return SameEnd(a, b, a.origin()) && SameEnd(a, b, other); }));
 }
 
 TEST(StreamTest, HeartbeatsComeWhileIdleAndOnlyAnOriginItselfPromises) {

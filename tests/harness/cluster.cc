@@ -287,7 +287,7 @@ absl::Status Cluster::WriteConfigs() {
                      "/agent\nlisten: ", node->host, ":", node->agent_port,
                      "\nmetrics_listen: 127.0.0.1:", node->metrics_port, "\ncontrol: [\"",
                      network_ == nullptr ? "127.0.0.1" : Network::kSwitchAddress, ":", server_port_,
-                     "\"]\n", Security(name), options_.agent_config)));
+                     "\"]\n", Security(name), options_.agent_config, node->options.agent_config)));
   }
   return absl::OkStatus();
 }

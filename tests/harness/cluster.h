@@ -34,6 +34,7 @@ struct NodeOptions {
   std::string server_of = {};
   std::string first_sql = {};  // run on this node alone, before the schema
   std::vector<std::pair<std::string, std::string>> settings = {};  // of postgresql.conf
+  std::string agent_config = {};  // more lines of its agent.yaml, see ClusterOptions
 };
 
 class Cluster;

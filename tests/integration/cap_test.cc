@@ -10,41 +10,50 @@
 namespace bdr::integration {
 namespace {
 
+constexpr char kSchema[] =
+    "CREATE TABLE hot (id int PRIMARY KEY, v text);"
+    "INSERT INTO hot VALUES (1, ''), (2, '');"
+    "CREATE TABLE big (node text, id serial, v bytea, PRIMARY KEY (node, id));"
+    "ALTER TABLE big ALTER v SET STORAGE EXTERNAL";
+
 class CapTest : public ClusterTest {
  protected:
   void StartTwoNodes() {
     harness::ClusterOptions options;
     options.nodes.assign(2, {});
-    options.schema_sql =
-        "CREATE TABLE hot (id int PRIMARY KEY, v text);"
-        "INSERT INTO hot VALUES (1, ''), (2, '');"
-        "CREATE TABLE big (node text, id serial, v bytea, PRIMARY KEY (node, id));"
-        "ALTER TABLE big ALTER v SET STORAGE EXTERNAL";
+    options.schema_sql = kSchema;
     options.agent_config = "log_retention_bytes: 64MiB\n";
     options.proxies = true;
     BDR_START_CLUSTER(std::move(options));
   }
-  // Until capture there says so. What is written cannot be compressed.
-  void FillLog(const std::string& node) {
-    const std::string fill =
-        absl::StrCat("INSERT INTO big (node, v) SELECT '", node,
-                     "', (SELECT string_agg(decode(md5(random()::text || r || g), 'hex'), '') FROM "
-                     "generate_series(1, 4096) AS g) FROM generate_series(1, 128) AS r");
-    for (int megabytes = 0; megabytes < 72; megabytes += 8) BDR_EXEC(node, fill);
+  // Until bdrctl status says both in one line of the node's.
+  void ExpectStatus(const std::string& node, const std::string& words) {
     std::string last;
-    ASSERT_OK(harness::WaitFor(absl::StrCat("capture of ", node, " pauses"), kDeadline,
+    ASSERT_OK(harness::WaitFor(absl::StrCat(node, " says: ", words), kDeadline,
                                [&]() -> absl::StatusOr<bool> {
                                  ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
                                  last = status.out;
                                  for (const absl::string_view line : absl::StrSplit(last, '\n')) {
                                    if (absl::StartsWith(line, node) &&
-                                       absl::StrContains(line, " paused ")) {
+                                       absl::StrContains(line, words)) {
                                      return true;
                                    }
                                  }
                                  return false;
                                }))
         << last;
+  }
+  // Until capture there says so. What is written cannot be compressed.
+  void FillLog(const std::string& node) {
+    Fill(node, 72);
+    ExpectStatus(node, " paused ");
+  }
+  void Fill(const std::string& node, int megabytes) {
+    const std::string fill =
+        absl::StrCat("INSERT INTO big (node, v) SELECT '", node,
+                     "', (SELECT string_agg(decode(md5(random()::text || r || g), 'hex'), '') FROM "
+                     "generate_series(1, 4096) AS g) FROM generate_series(1, 128) AS r");
+    for (int done = 0; done < megabytes; done += 8) BDR_EXEC(node, fill);
   }
 };
 
@@ -68,6 +77,24 @@ TEST_F(CapTest, PostgreSQLStopsWhileCaptureIsPaused) {
   BDR_CONVERGE();
   ExpectEverywhere("SELECT string_agg(v, ' ') FROM hot", "last last");
   ExpectEverywhere("SELECT count(*) FROM big WHERE node = 'open'", "2048");
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
+TEST_F(CapTest, WhatApplyIsBehindWithIsNotReceivedWithoutEnd) {
+  harness::ClusterOptions options;
+  options.nodes = {{}, {.agent_config = "log_retention_bytes: 64MiB\n"}};
+  options.schema_sql = kSchema;
+  BDR_START_CLUSTER(std::move(options));
+  ASSERT_OK_AND_ASSIGN(const auto holder, cluster_->Connect("n2"));
+  ASSERT_OK(holder->Exec("BEGIN; UPDATE hot SET v = 'held' WHERE id = 1"));
+  BDR_EXEC("n1", "UPDATE hot SET v = 'waits' WHERE id = 1");
+  Fill("n1", 104);
+  ASSERT_OK(harness::WaitFor("n2 takes no more", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const std::string log, harness::ReadFile(cluster_->agent_log("n2")));
+    return absl::StrContains(log, "streaming->full");
+  }));
+  ASSERT_OK(holder->Exec("ROLLBACK"));
+  BDR_CONVERGE();
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
