@@ -39,9 +39,10 @@ inline constexpr std::array<absl::string_view, 14> kRules = {
     "causal_order",         // a transaction is applied before what its origin had seen
 };
 
-inline constexpr std::array<absl::string_view, 2> kHabits = {
-    "forget",     // what is stable is compacted away at once
-    "small_cap",  // log_retention_bytes is 2 MiB
+inline constexpr std::array<absl::string_view, 3> kHabits = {
+    "forget",         // what is stable is compacted away at once
+    "small_cap",      // log_retention_bytes is 2 MiB
+    "few_relations",  // a session of capture ends once it knows more than three tables
 };
 
 inline constexpr std::array<absl::string_view, 14> kFailPoints = {

@@ -34,6 +34,7 @@ constexpr int64_t kPromiseSlackUs = 10'000;
 // Promises are written ahead in steps, so that not each costs a sync.
 constexpr int64_t kCeilingStepUs = 250'000;
 constexpr size_t kFlushBytes = 4 << 20;
+constexpr size_t kMaxRelations = 10'000;  // that a session keeps in mind
 constexpr absl::Duration kRoomInterval = absl::Milliseconds(200);
 // Between two compactions of a log that is full.
 constexpr absl::Duration kShortestRoomRest = absl::Seconds(1);
@@ -114,6 +115,7 @@ class Capture::Session {
   // After Run(): what the next session must do differently.
   bool needs_text() const { return needs_text_; }
   bool may_return() const { return may_return_; }
+  bool forgets() const { return forgets_; }
   Lsn decoded() const { return decoded_; }
 
  private:
@@ -143,6 +145,7 @@ class Capture::Session {
   }
   absl::Status Convert(uint32_t xid, absl::Span<WireForms::Change> changes);
   bool MustPause();
+  bool MustForget() const;
   absl::Status Handle(const postgres::StreamItem& item);
   absl::Status HandleMessage(absl::string_view data);
   absl::Status HandleStreamed(absl::string_view data, const postgres::Message& message);
@@ -226,6 +229,7 @@ class Capture::Session {
   bool paused_ = false;
   bool needs_text_ = false;
   bool may_return_ = false;
+  bool forgets_ = false;
   // A relation with a type that has no binary form has come by: since the server describes one
   // before its first change, what could not be sent is that, or comes behind it.
   bool sighted_ = false;
@@ -448,6 +452,11 @@ absl::Status Capture::Session::Stream() {
       may_return_ = true;
       return absl::OkStatus();
     }
+    if (MustForget()) {
+      RETURN_IF_ERROR(Publish());
+      forgets_ = true;
+      return absl::OkStatus();
+    }
     const absl::StatusOr<std::optional<postgres::StreamItem>> received =
         connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration() : kIdleWait);
     receive_failed_ = !received.ok();
@@ -483,6 +492,13 @@ bool Capture::Session::MustPause() {
   }
   last_room_check_ = SteadyNow();
   return !capture_->HasRoom(0);
+}
+
+// The server describes a relation once in a session, and never says that one is gone: where tables
+// come and go, what is known of them would grow for ever.
+bool Capture::Session::MustForget() const {
+  const size_t most = BDR_HAS_HABIT("few_relations") ? 3 : kMaxRelations;
+  return relations_.size() > most && !in_transaction_ && stream_xid_ == 0;
 }
 
 absl::Status Capture::Session::Handle(const postgres::StreamItem& item) {
@@ -1050,6 +1066,13 @@ void Capture::Run() {
     if (session->paused()) {
       session.reset();
       WaitForRoom();
+      continue;
+    }
+    if (session->forgets()) {
+      LogInfo("capture", {{"state", "forgetting_relations"},
+                          {"slot", options_.names->slot()},
+                          {"lsn", ToString(session->decoded())}});
+      let_go_ = SteadyNow();
       continue;
     }
     if (ChangeReading(*session, status)) continue;

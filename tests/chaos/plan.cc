@@ -188,7 +188,7 @@ std::vector<Profile> MakeProfiles() {
                                      {Operation::kBulkUpsert, 10},
                                      {Operation::kBulkDelete, 2}},
                       .kinds = AllKinds(),
-                      .habits = "small_cap",
+                      .habits = "small_cap,few_relations",
                       .fault_max = absl::Seconds(5)});
   return profiles;
 }
