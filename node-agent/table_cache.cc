@@ -42,8 +42,10 @@ absl::Status TableCache::Connect() {
   ASSIGN_OR_RETURN(connection_, postgres::Connection::Connect(options_));
   // What the catalog's functions tell of expressions and predicates, they tell under a lock on the
   // table, for which users' ALTER TABLE may let one wait: nobody else would get an answer
-  // meanwhile.
-  return connection_->Exec("SET lock_timeout = '1s'").status();
+  // meanwhile. Every table is asked about in the same words: planning them takes far longer than
+  // the answer.
+  return connection_->Exec("SET lock_timeout = '1s'; SET plan_cache_mode = force_generic_plan")
+      .status();
 }
 
 absl::StatusOr<postgres::Result> TableCache::Ask(const std::string& sql,
@@ -52,7 +54,7 @@ absl::StatusOr<postgres::Result> TableCache::Ask(const std::string& sql,
   RETURN_IF_ERROR(Connect());
   std::vector<postgres::Param> params;
   for (const std::string& value : values) params.push_back({.data = value});
-  return connection_->ExecParams(sql, params);
+  return connection_->ExecKept(sql, params);
 }
 
 absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> TableCache::FindByOid(uint32_t oid,

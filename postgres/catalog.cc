@@ -136,7 +136,7 @@ struct FoundTable {
 absl::StatusOr<FoundTable> FindTable(Connection& connection, absl::string_view schema,
                                      absl::string_view name) {
   ASSIGN_OR_RETURN(const Result result,
-                   connection.ExecParams(kTableSql, {Param{.data = schema}, Param{.data = name}}));
+                   connection.ExecKept(kTableSql, {Param{.data = schema}, Param{.data = name}}));
   if (result.rows() == 0) {
     return absl::NotFoundError(absl::StrCat("there is no table \"", schema, ".", name, "\""));
   }
@@ -221,7 +221,7 @@ absl::Status AddColumns(Connection& connection, uint32_t key_index_oid, TableInf
   const std::string index_oid = absl::StrCat(key_index_oid);
   ASSIGN_OR_RETURN(
       const Result result,
-      connection.ExecParams(kColumnsSql, {Param{.data = table_oid}, Param{.data = index_oid}}));
+      connection.ExecKept(kColumnsSql, {Param{.data = table_oid}, Param{.data = index_oid}}));
   std::vector<uint32_t> type_oids;
   for (int row = 0; row < result.rows(); ++row) {
     ASSIGN_OR_RETURN(const uint32_t type_oid, ParseNumber<uint32_t>(result, row, 2));

@@ -515,6 +515,24 @@ absl::StatusOr<Result> Connection::ExecParams(const std::string& sql,
   return result;
 }
 
+absl::StatusOr<Result> Connection::ExecKept(const std::string& sql,
+                                            absl::Span<const Param> params) {
+  RETURN_IF_ERROR(RequirePipeline(false, "run a query"));
+  RETURN_IF_ERROR(ParamArrays::Check(params, Describe(sql)));
+  auto kept = kept_.find(sql);
+  if (kept == kept_.end()) {
+    const std::string name = absl::StrCat("kept_", kept_.size());
+    const Result prepared(PQprepare(conn_, name.c_str(), sql.c_str(), 0, nullptr));
+    if (IsError(prepared.get())) return ErrorStatus(Describe(sql), prepared.get(), conn_);
+    kept = kept_.emplace(sql, name).first;
+  }
+  const ParamArrays arrays(params);
+  Result result(PQexecPrepared(conn_, kept->second.c_str(), arrays.count(), arrays.values(),
+                               arrays.lengths(), arrays.formats(), /*resultFormat=*/0));
+  if (IsError(result.get())) return ErrorStatus(Describe(sql), result.get(), conn_);
+  return result;
+}
+
 absl::StatusOr<std::string> Connection::QueryValue(const std::string& sql,
                                                    absl::Span<const Param> params) {
   ASSIGN_OR_RETURN(const Result result, ExecParams(sql, params));

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -88,6 +89,9 @@ class Connection {
   // Runs one statement with parameters; results as text, or binary if asked.
   absl::StatusOr<Result> ExecParams(const std::string& sql, absl::Span<const Param> params,
                                     bool binary_result = false);
+  // The same, planned at its first use in this session: for what is asked often and never differs
+  // but in its parameters, as each text stays in the session.
+  absl::StatusOr<Result> ExecKept(const std::string& sql, absl::Span<const Param> params);
   // The single value of a single row; kNotFound without a row.
   absl::StatusOr<std::string> QueryValue(const std::string& sql,
                                          absl::Span<const Param> params = {});
@@ -126,6 +130,8 @@ class Connection {
   absl::Status Queued(int sent, std::string what, bool is_sync);
   // Waits until PQgetResult() will not block; sends what is still queued meanwhile.
   absl::Status AwaitResult(absl::Time deadline);
+
+  std::map<std::string, std::string> kept_;  // names of ExecKept()'s statements, by text
 
   // What Next() still owes an answer for.
   struct Pending {

@@ -80,8 +80,7 @@ class PlainSearchPath {
     if (connection_->broken()) return;
     const Param before{.data = before_};
     // Who cannot set it back has lost the connection, and notices by himself.
-    (void)connection_->ExecParams("SELECT pg_catalog.set_config('search_path', $1, false)",
-                                  {before});
+    (void)connection_->ExecKept("SELECT pg_catalog.set_config('search_path', $1, false)", {before});
   }
 
  private:
@@ -187,7 +186,7 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
   ASSIGN_OR_RETURN(const std::string key_index,
                    connection.QueryValue(kKeyIndexSql, {Param{.data = oid}}));
   ASSIGN_OR_RETURN(const Result generated,
-                   connection.ExecParams(kGeneratedSql, {Param{.data = oid}}));
+                   connection.ExecKept(kGeneratedSql, {Param{.data = oid}}));
   for (int row = 0; row < generated.rows(); ++row) {
     for (ColumnInfo& column : table->columns) {
       if (column.name == generated.value(row, 0)) {
@@ -197,7 +196,7 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
   }
   ASSIGN_OR_RETURN(
       const Result result,
-      connection.ExecParams(ConstraintsSql(), {Param{.data = oid}, Param{.data = key_index}}));
+      connection.ExecKept(ConstraintsSql(), {Param{.data = oid}, Param{.data = key_index}}));
 
   std::string last;
   // Of each part: it is equal as its type's default says.

@@ -121,7 +121,7 @@ absl::StatusOr<RowMap> LoadRows(Connection& connection, std::vector<uint32_t> wa
   RowMap rows;
   while (!wanted.empty()) {
     const std::string oids = absl::StrCat("{", absl::StrJoin(wanted, ","), "}");
-    ASSIGN_OR_RETURN(const Result result, connection.ExecParams(kTypesSql, {Param{.data = oids}}));
+    ASSIGN_OR_RETURN(const Result result, connection.ExecKept(kTypesSql, {Param{.data = oids}}));
     std::vector<uint32_t> parts;
     for (int row = 0; row < result.rows(); ++row) {
       ASSIGN_OR_RETURN(TypeRow type, ParseRow(result, row));
