@@ -1,5 +1,6 @@
 // What PostgreSQL cannot decode stops capture of its node at that place of the WAL for ever. There
 // has to be a way past exactly that, which loses nothing else and lets nobody forget what it left.
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
@@ -159,6 +160,24 @@ TEST_F(UndecodableTest, WhatWasWrittenWithoutAPublicationIsSkippedAtOnce) {
                                    "1 5", kDeadline));
   ASSERT_NO_FATAL_FAILURE(ExpectGapUntilRepaired(3));
   ExpectEverywhere("SELECT count(*) FROM t", "5");
+}
+
+// PostgreSQL cannot send a row of more than 1 GiB, whoever reads. It takes some gigabytes of
+// memory, so it runs only where BDR_LONG_TESTS is set.
+TEST_F(UndecodableTest, ARowOfMoreThanAGigabyteIsNamedAndSkipped) {
+  if (std::getenv("BDR_LONG_TESTS") == nullptr) GTEST_SKIP() << "BDR_LONG_TESTS is not set";
+  BDR_START_CLUSTER(2, "CREATE TABLE t (id int PRIMARY KEY, a text, b text)");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (1, 'small', 'small')");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (2, repeat('a', 600000000), repeat('b', 600000000))");
+  BDR_EXEC("n1", "INSERT INTO t VALUES (3, 'small', 'small')");
+  std::string lsn;
+  ASSERT_NO_FATAL_FAILURE(WaitUntilNamed("cannot decode the transaction", &lsn));
+  const harness::ProgramResult skipped = Bdrctl({"capture", "skip", "n1", "--lsn", lsn, "--yes"});
+  EXPECT_EQ(skipped.exit_code, 0) << skipped.out << skipped.err;
+  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT string_agg(id::text, ' ' ORDER BY id) FROM t",
+                                   "1 3", kDeadline));
+  BDR_EXEC("n1", "DELETE FROM t WHERE id = 2");
+  BDR_CONVERGE();
 }
 
 // A right that is taken away and given back needs nobody's help.
