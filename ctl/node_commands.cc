@@ -111,6 +111,39 @@ void AddSetupSql(CLI::App* node, Invocation* invocation) {
                  "Leave out ALTER SYSTEM, so that the script may run in one transaction or query");
 }
 
+// `function` of schema bdr, which only superusers may call.
+absl::StatusOr<int> SetTrust(const Invocation& invocation, const std::string& function,
+                             const std::string& role, const std::string& database,
+                             const std::string& done) {
+  ASSIGN_OR_RETURN(
+      const auto connection,
+      postgres::Connection::Connect({.conninfo = database, .application_name = "bdrctl"}));
+  const postgres::Param params[] = {{.data = role}};
+  RETURN_IF_ERROR(
+      connection->ExecParams(absl::StrCat("SELECT bdr.", function, "($1)"), params).status());
+  invocation.Print({.text = absl::StrCat("role \"", role, "\" ", done, "\n"),
+                    .document = {{"role", role}, {"trusted", function == "trust_owner"}}});
+  return kGood;
+}
+
+void AddTrust(CLI::App* node, Invocation* invocation, const std::string& name,
+              const std::string& function, const std::string& about, const std::string& done) {
+  struct Options {
+    std::string role;
+    std::string database;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = AddVerb(
+      node, invocation, name, about,
+      {absl::StrCat("bdrctl node ", name,
+                    " shop_owner --database 'host=db1 dbname=shop user=postgres'")},
+      [=] { return SetTrust(*invocation, function, options->role, options->database, done); });
+  verb->add_option("ROLE", options->role, "Owner of tables or functions")->required();
+  verb->add_option("--database", options->database,
+                   "libpq connection string of the node's database, as a superuser")
+      ->required();
+}
+
 void AddCheck(CLI::App* node, Invocation* invocation) {
   auto options = std::make_shared<NodeCheckOptions>();
   CLI::App* verb = AddVerb(
@@ -157,6 +190,13 @@ void AddNodeCommands(CLI::App* app, Invocation* invocation) {
 
   AddSetupSql(node, invocation);
   AddCheck(node, invocation);
+  AddTrust(node, invocation, "trust", "trust_owner",
+           "Lets a role's triggers, constraints and functions run with the rights of the agent, by "
+           "which it can read and write every replicated table of this database",
+           "is trusted on this node");
+  AddTrust(node, invocation, "distrust", "distrust_owner",
+           "Takes that back: changes of tables with such code are no longer applied",
+           "is no longer trusted on this node");
 }
 
 }  // namespace bdr::ctl

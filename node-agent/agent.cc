@@ -23,7 +23,7 @@
 #include "node-agent/changelog/state.h"
 #include "node-agent/join.h"
 #include "postgres/connection.h"
-#include "postgres/migrations.h"
+#include "postgres/schema_version.h"
 #include "postgres/setup/node_check.h"
 
 namespace bdr::agent {
@@ -232,7 +232,7 @@ absl::Status Agent::CheckPostgres() {
           " (\"bdrctl node check\" shows all)"));
     }
   }
-  RETURN_IF_ERROR(postgres::Migrate(*connection));
+  RETURN_IF_ERROR(postgres::CheckSchemaVersion(*connection));
   return CheckNeverJoined(*connection, database_.get(), *log_);
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "node-agent/lock_holders.h"
+#include "postgres/owners_code.h"
 
 namespace bdr::agent {
 namespace {
@@ -135,6 +136,7 @@ absl::StatusOr<std::shared_ptr<const postgres::TableInfo>> TableCache::Find(
 absl::StatusOr<postgres::TableInfo> TableCache::Load(absl::string_view schema,
                                                      absl::string_view name) {
   ASSIGN_OR_RETURN(postgres::TableInfo loaded, postgres::LoadTable(*connection_, schema, name));
+  RETURN_IF_ERROR(postgres::LoadOwnersCode(*connection_, &loaded));
   RETURN_IF_ERROR(postgres::LoadConstraints(*connection_, &loaded));
   return loaded;
 }

@@ -217,7 +217,7 @@ absl::Status Watcher::LookAtSlot() {
 absl::Status Watcher::LookAtTables() {
   ASSIGN_OR_RETURN(
       const postgres::Result result,
-      connection_->Exec(absl::StrCat("WITH ", pg_setup::kPublishedTablesCtes,
+      connection_->Exec(absl::StrCat("WITH ", pg_setup::PublishedTablesCtes(),
                                      " SELECT format('%I.%I', nspname, relname), why, remedy"
                                      " FROM left_out ORDER BY 1")));
   std::vector<std::string> left_out;

@@ -170,6 +170,11 @@ struct TableInfo {
   std::string insert_rule;
   // Those constraints in full, by LoadConstraints().
   std::vector<ConstraintInfo> constraints;
+  // By LoadOwnersCode(): pg_class.relowner; what bdr.code_stamp() gave, "" if only superusers may
+  // alter the table; why nobody's rows may be written here, "" if they may.
+  uint32_t owner = 0;
+  std::string code_stamp;
+  std::string untrusted_code;
 
   std::string QualifiedName() const;  // quoted, for SQL
   std::string DisplayName() const;    // schema.name, for people
@@ -180,7 +185,8 @@ struct TableInfo {
 absl::StatusOr<TableInfo> LoadTable(Connection& connection, absl::string_view schema,
                                     absl::string_view name);
 
-// Fills in `table->constraints`. Not inside of a transaction: it tries out what the server can do,
+// Fills in `table->constraints`; where the table has untrusted code, without those that have
+// expressions. Not inside of a transaction: it tries out what the server can do,
 // and errors are part of the answer.
 absl::Status LoadConstraints(Connection& connection, TableInfo* table);
 

@@ -121,6 +121,15 @@ absl::Status AddTypes(Connection& connection, const TableInfo& table, Constraint
   return absl::OkStatus();
 }
 
+// Whether telling if a row is under it, and by which value, evaluates an expression.
+bool HasExpressions(const TableInfo& table, const ConstraintInfo& constraint) {
+  return !constraint.predicate.empty() || !constraint.partition.empty() ||
+         std::any_of(constraint.parts.begin(), constraint.parts.end(),
+                     [&table](const ConstraintInfo::Part& part) {
+                       return part.column < 0 || table.columns[part.column].generated;
+                     });
+}
+
 bool IsCanonical(const TableInfo& table, const ConstraintInfo& constraint) {
   if (constraint.exclusion || !constraint.predicate.empty() || !constraint.partition.empty()) {
     return false;
@@ -240,6 +249,8 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
 
   for (size_t i = 0; i < table->constraints.size(); ++i) {
     ConstraintInfo& constraint = table->constraints[i];
+    // Not even planned: PostgreSQL evaluates what it can by then.
+    if (!table->untrusted_code.empty() && HasExpressions(*table, constraint)) continue;
     std::string text = absl::StrCat(table->DisplayName(), "\n", constraint.exclusion, "\n",
                                     constraint.partition, "\n", constraint.predicate);
     for (const ConstraintInfo::Part& part : constraint.parts) {
@@ -264,6 +275,11 @@ absl::Status LoadConstraints(Connection& connection, TableInfo* table) {
             CanHash(connection, *table, absl::MakeConstSpan(&constraint.parts[part], 1)));
       }
     }
+  }
+  if (!table->untrusted_code.empty()) {
+    std::erase_if(table->constraints, [table](const ConstraintInfo& constraint) {
+      return HasExpressions(*table, constraint);
+    });
   }
   return absl::OkStatus();
 }

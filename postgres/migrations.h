@@ -1,21 +1,17 @@
-// Brings schema bdr of a database to the version that this program knows.
+// The migrations that bring schema bdr of a database to the version that this program knows.
 #pragma once
 
-#include "absl/status/status.h"
-#include "postgres/connection.h"
+#include <string>
 
 namespace bdr::postgres {
 
-// The version that Migrate() leads to.
+// The version that they lead to.
 int LatestSchemaVersion();
 
-// Runs each migration that bdr.schema_version does not name yet, each in a transaction of its own
-// and one caller at a time. Repeating it is harmless, also at once from many connections; a
-// failure leaves the database at the last version reached.
-//
-// The schema itself is made by the administrator, with the agent's role as its owner.
-// kFailedPrecondition if it is missing or not ours, if a newer program has already migrated it, or
-// if the connection is inside a transaction.
-absl::Status Migrate(Connection& connection);
+// Statements that run each migration which bdr.schema_version does not name yet, for a superuser
+// inside of one transaction, with search_path pg_catalog, pg_temp and one caller at a time. The
+// schema has to be there. Repeating them is harmless; they fail where a newer program has already
+// migrated it.
+std::string MigrationsSql();
 
 }  // namespace bdr::postgres

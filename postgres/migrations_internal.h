@@ -1,9 +1,7 @@
-// The migrations that are built in, and the way to run others than those: for tests.
+// The migrations that are built in.
 #pragma once
 
-#include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "postgres/connection.h"
 
 namespace bdr::postgres::internal {
 
@@ -15,8 +13,5 @@ struct Migration {
 
 // Those of postgres/sql/, versions 1, 2, 3 ... without a gap.
 absl::Span<const Migration> AllMigrations();
-
-// As Migrate(), with these migrations.
-absl::Status MigrateWith(Connection& connection, absl::Span<const Migration> migrations);
 
 }  // namespace bdr::postgres::internal

@@ -17,7 +17,6 @@
 #include "base/testing.h"
 #include "bdr/v1/admin.grpc.pb.h"
 #include "node-agent/admin/table_hash.h"
-#include "postgres/migrations.h"
 #include "postgres/setup/setup_sql.h"
 #include "tests/harness/postgres_server.h"
 
@@ -70,8 +69,6 @@ class AdminServiceTest : public ::testing::Test {
         "INSERT INTO item SELECT i, 'v' || i FROM generate_series(1, 1000) i;"
         "INSERT INTO log VALUES ('a'), ('a'), (NULL), ('')"));
     ASSERT_OK(postgres_->RunScript(sql));
-    ASSERT_OK_AND_ASSIGN(auto agent, postgres_->Connect("bdr"));
-    ASSERT_OK(postgres::Migrate(*agent));
     service_ = std::make_unique<AdminService>(&backend_,
                                               AdminOptions{.database = postgres_->conninfo("bdr")});
     grpc::ServerBuilder builder;
@@ -201,7 +198,7 @@ TEST_F(AdminServiceTest, HashesDependOnNeitherColumnOrderNorDefaultsNorOids) {
       "CREATE TYPE answer AS ENUM ('yes', 'no');"
       "CREATE TABLE t (id int PRIMARY KEY, ts timestamptz, n numeric, f float8, b bytea, e answer,"
       " i interval, m money, a answer[]);" +
-      rows));
+      rows + "; SELECT bdr.sync_publications()"));
   const std::string here = Hash("t").SerializeAsString();
 
   auto other = harness::PostgresServer::Create();
@@ -234,7 +231,8 @@ TEST_F(AdminServiceTest, PartitionsCountAsTheirRoot) {
       postgres_->Exec("CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);"
                       "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);"
                       "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);"
-                      "INSERT INTO p SELECT i, i FROM generate_series(0, 19) i"));
+                      "INSERT INTO p SELECT i, i FROM generate_series(0, 19) i;"
+                      "SELECT bdr.sync_publications()"));
   EXPECT_EQ(Hash("p").rows(), 20u);
 }
 

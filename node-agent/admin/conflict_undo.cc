@@ -15,6 +15,7 @@
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
+#include "postgres/owners_code.h"
 
 namespace bdr::agent {
 namespace {
@@ -312,7 +313,8 @@ absl::Status UndoConflict(postgres::Connection& connection, const v1::UndoConfli
   ASSIGN_OR_RETURN(TableInfo table, FindTable(connection, conflict.table()));
   const Plan plan = MakePlan(std::move(table), conflict);
   RETURN_IF_ERROR(connection.Exec(request.apply() ? "BEGIN READ WRITE" : "BEGIN").status());
-  const absl::Status status = Decide(connection, plan, request, response);
+  absl::Status status = postgres::LockOwnersCode(connection, plan.table, /*for_users=*/true);
+  if (status.ok()) status = Decide(connection, plan, request, response);
   const bool commit = status.ok() && response->applied();
   const absl::Status ended = connection.Exec(commit ? "COMMIT" : "ROLLBACK").status();
   if (!ended.ok()) response->set_applied(false);

@@ -11,6 +11,7 @@
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
+#include "postgres/owners_code.h"
 
 namespace bdr::agent {
 namespace {
@@ -24,6 +25,9 @@ constexpr int kMostKeys = 10000;
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
   ASSIGN_OR_RETURN(TableInfo table, postgres::LoadTable(connection, schema, name));
+  // Keys are given as values of the columns' types.
+  RETURN_IF_ERROR(postgres::LoadOwnersCode(connection, &table));
+  RETURN_IF_ERROR(postgres::MayRunCode(table));
   if (table.has_key) return table;
   return absl::FailedPreconditionError(
       absl::StrCat("table \"", table.DisplayName(), "\" has no key to find rows by"));

@@ -154,7 +154,7 @@ class BoundTableTest : public harness::PostgresTest {
         kTarget));
     ASSERT_OK_AND_ASSIGN(const std::unique_ptr<Connection> connection,
                          server_->Connect("postgres", kTarget));
-    ASSERT_OK(postgres::Migrate(*connection));
+    ASSERT_OK(connection->Exec(postgres::MigrationsSql()));
   }
 
   void SetUp() override {

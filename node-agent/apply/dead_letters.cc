@@ -19,6 +19,7 @@ bool MayLieInTransaction(const absl::Status& cause) {
     case absl::StatusCode::kAborted:           // nobody knows why
     case absl::StatusCode::kUnavailable:       // what will pass
     case absl::StatusCode::kDeadlineExceeded:  // capture of this node, say, is waited for
+    case absl::StatusCode::kPermissionDenied:  // an administrator gives rights, or trust
     case absl::StatusCode::kCancelled:
     case absl::StatusCode::kResourceExhausted:
       return false;

@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "node-agent/apply/foreign_keys.h"
+#include "postgres/owners_code.h"
 
 namespace bdr::agent {
 namespace {
@@ -193,6 +194,11 @@ absl::Status ForeignKeyActions::Act(int64_t id) {
           id, " of bdr.fk_action"));
     }
     if (possible) {
+      const ForeignKey::Table& written =
+          policy == ForeignKeyPolicy::kRestoreParent ? key.parent : key.child;
+      ASSIGN_OR_RETURN(const postgres::TableInfo table,
+                       postgres::LoadTable(*connection_, written.schema, written.name));
+      RETURN_IF_ERROR(postgres::LockOwnersCode(*connection_, table, /*for_users=*/true));
       RETURN_IF_ERROR(connection_
                           ->Exec(ActionSql(key, policy, std::string(action.value(0, 2)),
                                            std::string(action.value(0, 3))))

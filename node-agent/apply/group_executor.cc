@@ -10,6 +10,7 @@
 #include "base/test_hooks.h"
 #include "node-agent/apply/conflict_rules.h"
 #include "node-agent/apply/left_out.h"
+#include "node-agent/apply/owners_guard.h"
 #include "node-agent/apply/refused_changes.h"
 #include "node-agent/apply/row_statements.h"
 #include "node-agent/apply/seen.h"
@@ -111,7 +112,9 @@ absl::Status GroupExecutor::LockTables(GroupPlan& plan) {
       tables.emplace(ops.table->table().oid, ops.table.get());
     }
   }
+  std::vector<const BoundTable*> locked;
   for (const auto& [oid, table] : tables) {
+    locked.push_back(table);
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(*table, "k"),
         [table = table] {
@@ -119,7 +122,7 @@ absl::Status GroupExecutor::LockTables(GroupPlan& plan) {
         },
         {}, {}, nullptr));
   }
-  return absl::OkStatus();
+  return GuardOwnersCode(pipe_, locked);
 }
 
 absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {

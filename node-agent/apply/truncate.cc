@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "conflict/truncate_rule.h"
 #include "node-agent/apply/left_out.h"
+#include "node-agent/apply/owners_guard.h"
 #include "node-agent/apply/seen.h"
 
 namespace bdr::agent {
@@ -122,11 +123,14 @@ absl::Status Truncater::Run(const TruncateOp& truncate) {
 // delete rows, for which readers need not wait.
 absl::Status Truncater::Lock(const TruncateOp& truncate) {
   const char* const mode = options_.merges_own ? "SHARE ROW EXCLUSIVE" : "ACCESS EXCLUSIVE";
+  std::vector<const BoundTable*> locked;
   for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
+    locked.push_back(table.get());
     RETURN_IF_ERROR(options_.locks->QueueTableLock(
         pipe_, table->Only(), table->table().DisplayName(), table->table().oid, mode));
   }
-  return pipe_->Finish();
+  RETURN_IF_ERROR(pipe_->Finish());
+  return GuardOwnersCode(pipe_, locked);
 }
 
 // Of rows c: written here, under another tool's replication origin, which gave them any time it

@@ -15,6 +15,7 @@
 #include "node-agent/applied_position.h"
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
+#include "postgres/owners_code.h"
 #include "postgres/value_form.h"
 
 namespace bdr::agent {
@@ -40,6 +41,8 @@ constexpr char kSessionSql[] =
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
   ASSIGN_OR_RETURN(TableInfo table, postgres::LoadTable(connection, schema, name));
+  RETURN_IF_ERROR(postgres::LoadOwnersCode(connection, &table));
+  RETURN_IF_ERROR(postgres::MayRunCode(table));
   if (!table.published) {
     return absl::FailedPreconditionError(
         absl::StrCat("table \"", table.DisplayName(), "\" is not replicated here"));
@@ -308,7 +311,8 @@ absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRe
   RETURN_IF_ERROR(Judge(table.oid, row.image(), number, version_key, claims, out));
   if (out->outcome() != v1::RepairRowsResponse::UNKNOWN) return absl::OkStatus();
   RETURN_IF_ERROR(connection_->Exec("BEGIN").status());
-  absl::Status status = Write(table, row, out);
+  absl::Status status = postgres::LockOwnersCode(*connection_, table, /*for_users=*/false);
+  if (status.ok()) status = Write(table, row, out);
   if (status.ok() && out->outcome() == v1::RepairRowsResponse::DONE) {
     if (row.image().stamp_us() != 0) {
       // Before it can be seen. Should the commit fail, the version is true all the same: it is the

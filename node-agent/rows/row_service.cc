@@ -18,6 +18,7 @@
 #include "node-agent/apply/row_source.h"
 #include "node-agent/row_key.h"
 #include "postgres/catalog.h"
+#include "postgres/owners_code.h"
 #include "postgres/value_form.h"
 
 namespace bdr::agent {
@@ -71,6 +72,8 @@ std::string SelectSql(const Bound& bound) {
 absl::StatusOr<Bound> Bind(const v1::FetchRowsRequest& request, TableCache* tables) {
   Bound bound;
   ASSIGN_OR_RETURN(bound.table, tables->Find(request.schema(), request.table()));
+  // Keys are given as values of the columns' types.
+  RETURN_IF_ERROR(postgres::MayRunCode(*bound.table));
   const postgres::TableInfo& table = *bound.table;
   if (!table.published || table.schema == "bdr") {
     return absl::PermissionDeniedError(

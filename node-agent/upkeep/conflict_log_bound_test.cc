@@ -20,7 +20,7 @@ class ConflictLogBoundTest : public harness::PostgresTest {
     BDR_START_POSTGRES();
     ASSERT_OK(server_->RunScript("CREATE SCHEMA bdr"));
     ASSERT_OK_AND_ASSIGN(const auto connection, server_->Connect());
-    ASSERT_OK(postgres::Migrate(*connection));
+    ASSERT_OK(connection->Exec(postgres::MigrationsSql()));
   }
 
   void SetUp() override {

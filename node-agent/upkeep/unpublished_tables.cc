@@ -74,7 +74,7 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
   const absl::Time start = SteadyNow();
   ASSIGN_OR_RETURN(const Result found,
                    connection->Exec(absl::StrCat(
-                       "WITH ", pg_setup::kPublishedTablesCtes,
+                       "WITH ", pg_setup::PublishedTablesCtes(),
                        " SELECT oid, format('%I.%I', nspname, relname), true FROM wanted"
                        " WHERE oid NOT IN (SELECT oid FROM present) UNION ALL"
                        " SELECT oid, format('%I.%I', nspname, relname), false FROM"

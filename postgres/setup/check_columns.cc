@@ -8,7 +8,6 @@
 #include "base/status_macros.h"
 #include "postgres/catalog.h"
 #include "postgres/setup/checks.h"
-#include "postgres/setup/published_tables_sql.h"
 #include "postgres/type_info.h"
 #include "postgres/type_names.h"
 
@@ -35,8 +34,9 @@ absl::StatusOr<uint32_t> Oid(absl::string_view text) {
 }  // namespace
 
 absl::Status CheckColumns(postgres::Connection& connection, Findings& findings) {
+  ASSIGN_OR_RETURN(const std::string ctes, TablesCtes(connection));
   ASSIGN_OR_RETURN(const postgres::Result used,
-                   connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes, kTypes)));
+                   connection.Exec(absl::StrCat("WITH ", ctes, kTypes)));
   std::vector<uint32_t> oids;
   for (int i = 0; i < used.rows(); ++i) {
     ASSIGN_OR_RETURN(oids.emplace_back(), Oid(used.value(i, 0)));
@@ -49,7 +49,7 @@ absl::Status CheckColumns(postgres::Connection& connection, Findings& findings) 
   if (unfit.empty()) return absl::OkStatus();
   const std::string wanted = absl::StrCat("{", absl::StrJoin(unfit, ","), "}");
   ASSIGN_OR_RETURN(const postgres::Result columns,
-                   connection.ExecParams(absl::StrCat("WITH ", kPublishedTablesCtes, kColumns),
+                   connection.ExecParams(absl::StrCat("WITH ", ctes, kColumns),
                                          {postgres::Param{.data = wanted}}));
   for (int i = 0; i < columns.rows(); ++i) {
     ASSIGN_OR_RETURN(const uint32_t oid, Oid(columns.value(i, 3)));

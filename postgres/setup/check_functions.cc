@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "postgres/setup/checks.h"
-#include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::pg_setup {
 namespace {
@@ -69,8 +68,9 @@ constexpr char kUnqualified[] = R"sql(, used AS (
 }  // namespace
 
 absl::Status CheckFunctions(postgres::Connection& connection, Findings& findings) {
+  ASSIGN_OR_RETURN(const std::string ctes, TablesCtes(connection));
   ASSIGN_OR_RETURN(const postgres::Result rows,
-                   connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes, kUnqualified)));
+                   connection.Exec(absl::StrCat("WITH ", ctes, kUnqualified)));
   for (int i = 0; i < rows.rows(); ++i) {
     findings.Warning(std::string(rows.value(i, 0)), std::string(rows.value(i, 1)));
   }

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "postgres/setup/checks.h"
-#include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::pg_setup {
 namespace {
@@ -158,11 +157,12 @@ constexpr char kSubscriptions[] = R"sql(
 }  // namespace
 
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings) {
+  ASSIGN_OR_RETURN(const std::string ctes, TablesCtes(connection));
   for (const char* sql :
        {kLeftOut, kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kRules, kUnlogged,
         kIdentityAlways, kPartitions, kToast, kSequences, kLargeObjects, kSubscriptions}) {
     ASSIGN_OR_RETURN(const postgres::Result rows,
-                     connection.Exec(absl::StrCat("WITH ", kPublishedTablesCtes, sql)));
+                     connection.Exec(absl::StrCat("WITH ", ctes, sql)));
     for (int i = 0; i < rows.rows(); ++i) {
       findings.Warning(std::string(rows.value(i, 0)), std::string(rows.value(i, 1)));
     }

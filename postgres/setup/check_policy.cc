@@ -45,7 +45,8 @@ SELECT o.conname FROM pg_catalog.pg_constraint o
 
 constexpr char kFunctionSql[] = R"(
 SELECT p.provolatile = 'i', pg_catalog.has_function_privilege(p.oid, 'EXECUTE'),
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE'), p.prorettype = $3::pg_catalog.oid
+       pg_catalog.has_schema_privilege(n.oid, 'USAGE'), p.prorettype = $3::pg_catalog.oid,
+       bdr.is_trusted(p.proowner), pg_catalog.pg_get_userbyid(p.proowner)
   FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
  WHERE n.nspname = $1 AND p.proname = $2 AND p.prokind = 'f' AND p.pronargs = 3
    AND p.proargtypes[0] = $3::pg_catalog.oid AND p.proargtypes[1] = $3::pg_catalog.oid
@@ -161,6 +162,13 @@ absl::Status CheckFunction(postgres::Connection& connection, const postgres::Tab
                                 " TO bdr; GRANT USAGE ON "
                                 "SCHEMA ",
                                 QuoteIdentifier(name.first), " TO bdr"));
+  }
+  if (found.value(0, 4) != "t") {
+    findings.Error(
+        absl::StrCat("function ", signature, " belongs to role \"", found.value(0, 5),
+                     "\", which is not trusted: it would run with the rights of the "
+                     "agent"),
+        absl::StrCat("SELECT bdr.trust_owner(", postgres::QuoteLiteral(found.value(0, 5)), ")"));
   }
   for (const postgres::ColumnInfo& column : table.columns) {
     if (column.type->has_binary || column.generated) continue;

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "postgres/setup/checks.h"
-#include "postgres/setup/published_tables_sql.h"
 #include "postgres/setup/setup_sql.h"
 
 namespace bdr::pg_setup {
@@ -73,9 +72,9 @@ absl::Status CheckSyncFunction(postgres::Connection& connection, const std::stri
 absl::StatusOr<std::vector<std::string>> Tables(postgres::Connection& connection,
                                                 absl::string_view sql,
                                                 absl::Span<const postgres::Param> params = {}) {
-  ASSIGN_OR_RETURN(
-      const postgres::Result rows,
-      connection.ExecParams(absl::StrCat("WITH ", kPublishedTablesCtes, " ", sql), params));
+  ASSIGN_OR_RETURN(const std::string ctes, TablesCtes(connection));
+  ASSIGN_OR_RETURN(const postgres::Result rows,
+                   connection.ExecParams(absl::StrCat("WITH ", ctes, " ", sql), params));
   std::vector<std::string> names;
   for (int i = 0; i < rows.rows(); ++i) names.emplace_back(rows.value(i, 0));
   return names;
@@ -101,16 +100,18 @@ absl::Status CheckPlaces(postgres::Connection& connection, const std::string& ro
     findings.TableError(absl::StrCat("in the wrong publication: ", NameSome(misplaced)), kSync);
   }
   const postgres::Param params[] = {{.data = role}};
-  ASSIGN_OR_RETURN(const auto no_truncate,
-                   Tables(connection,
-                          "SELECT format('%I.%I', nspname, relname) FROM wanted, pg_roles r "
-                          "WHERE r.rolname = $1 AND wanted.oid IN (SELECT oid FROM present) "
-                          "AND NOT has_table_privilege(r.oid, wanted.oid, 'TRUNCATE') ORDER BY 1",
-                          params));
-  if (!no_truncate.empty()) {
+  ASSIGN_OR_RETURN(
+      const auto no_rights,
+      Tables(connection,
+             "SELECT format('%I.%I', nspname, relname) FROM wanted, pg_roles r "
+             "WHERE r.rolname = $1 AND wanted.oid IN (SELECT oid FROM present) "
+             "AND EXISTS (SELECT FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::"
+             "text[]) AS p WHERE NOT has_table_privilege(r.oid, wanted.oid, p)) "
+             "ORDER BY 1",
+             params));
+  if (!no_rights.empty()) {
     findings.TableError(
-        absl::StrCat("role \"", role, "\" lacks TRUNCATE on tables: ", NameSome(no_truncate)),
-        kSync);
+        absl::StrCat("role \"", role, "\" lacks rights on tables: ", NameSome(no_rights)), kSync);
   }
   return absl::OkStatus();
 }

@@ -75,8 +75,13 @@ constexpr char kMemberships[] = R"sql(
     SELECT pg_has_role($1::name, r.rolname, 'USAGE'), format('the rights of %s', r.rolname),
            format('GRANT %I TO %I', r.rolname, $1::name)
     FROM pg_roles r
-    WHERE r.rolname IN ('pg_monitor', 'pg_read_all_data', 'pg_write_all_data')
-    ORDER BY r.rolname)sql";
+    WHERE r.rolname = 'pg_monitor')sql";
+
+// The rights of earlier versions, by which code of a table's owner reached every table.
+constexpr char kTooMuch[] = R"sql(
+    SELECT r.rolname FROM pg_roles r, pg_roles u
+    WHERE r.rolname IN ('pg_read_all_data', 'pg_write_all_data') AND u.rolname = $1
+      AND NOT u.rolsuper AND pg_has_role(u.oid, r.oid, 'USAGE') ORDER BY 1)sql";
 
 constexpr char kParameters[] = R"sql(
     SELECT has_parameter_privilege($1::name, p, 'SET'), format('SET on parameter %s', p),
@@ -89,20 +94,33 @@ constexpr char kDatabase[] = R"sql(
            format('GRANT %s ON DATABASE %I TO %I', p, current_database(), $1::name)
     FROM unnest(ARRAY['CONNECT', 'TEMPORARY']) AS p)sql";
 
+// What a superuser calls lies there, so nobody else may change it.
+constexpr char kSchema[] = R"sql(
+    SELECT o.rolsuper AND NOT has_schema_privilege($1::name, n.oid, 'CREATE')
+           AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+                            WHERE c.relnamespace = n.oid AND NOT r.rolsuper)
+           AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner
+                            WHERE p.pronamespace = n.oid AND NOT r.rolsuper)
+           OR u.rolsuper,
+           has_schema_privilege($1::name, n.oid, 'USAGE')
+    FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner, pg_roles u
+    WHERE n.nspname = 'bdr' AND u.rolname = $1)sql";
+
 absl::Status CheckSchema(postgres::Connection& connection, const std::string& role,
                          Findings& findings) {
-  ASSIGN_OR_RETURN(const postgres::Result row,
-                   connection.Exec("SELECT nspowner::regrole::text, pg_get_userbyid(nspowner) "
-                                   "FROM pg_namespace WHERE nspname = 'bdr'"));
+  const std::string setup =
+      absl::StrCat("-- run the output of: bdrctl node setup-sql --role ", role);
+  const postgres::Param params[] = {{.data = role}};
+  ASSIGN_OR_RETURN(const postgres::Result row, connection.ExecParams(kSchema, params));
   if (row.rows() == 0) {
-    findings.Error("schema bdr does not exist",
-                   absl::StrCat("CREATE SCHEMA bdr AUTHORIZATION ", QuoteIdentifier(role)));
+    findings.Error("schema bdr does not exist", setup);
     return absl::OkStatus();
   }
-  findings.Require(
-      row.value(0, 1) == role, absl::StrCat("schema bdr belongs to \"", role, "\""),
-      absl::StrCat("schema bdr belongs to \"", row.value(0, 1), "\", not to \"", role, "\""),
-      absl::StrCat("ALTER SCHEMA bdr OWNER TO ", QuoteIdentifier(role)));
+  findings.Require(row.value(0, 0) == "t", "schema bdr belongs to a superuser, with all in it",
+                   "schema bdr, or something in it, belongs to a role that is no superuser", setup);
+  findings.Require(row.value(0, 1) == "t",
+                   absl::StrCat("role \"", role, "\" has USAGE on schema bdr"),
+                   absl::StrCat("role \"", role, "\" lacks USAGE on schema bdr"), setup);
   return absl::OkStatus();
 }
 
@@ -114,6 +132,13 @@ absl::Status CheckRights(postgres::Connection& connection, const std::string& ro
   if (!exists) return absl::OkStatus();
   for (const char* sql : {kDatabase, kMemberships, kParameters, kFunctions}) {
     RETURN_IF_ERROR(CheckRows(connection, sql, role, findings));
+  }
+  const postgres::Param params[] = {{.data = role}};
+  ASSIGN_OR_RETURN(const postgres::Result rows, connection.ExecParams(kTooMuch, params));
+  for (int i = 0; i < rows.rows(); ++i) {
+    findings.Warning(absl::StrCat("role \"", role, "\" has the rights of ", rows.value(i, 0),
+                                  ", which the agent does not need"),
+                     absl::StrCat("REVOKE ", rows.value(i, 0), " FROM ", QuoteIdentifier(role)));
   }
   return CheckSchema(connection, role, findings);
 }

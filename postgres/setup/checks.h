@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "postgres/connection.h"
 #include "postgres/setup/node_check.h"
@@ -43,6 +44,9 @@ class Findings {
 // "a, b, c and 7 more".
 std::string NameSome(const std::vector<std::string>& names);
 
+// PublishedTablesCtes() as far as this database can tell.
+absl::StatusOr<std::string> TablesCtes(postgres::Connection& connection);
+
 // Version, wal_level and the like; free slots and senders.
 absl::Status CheckServer(postgres::Connection& connection, Findings& findings);
 // What `role` is and may do; schema bdr.
@@ -53,6 +57,8 @@ absl::Status CheckPublications(postgres::Connection& connection, const std::stri
                                Findings& findings);
 // Tables and other objects that do not replicate, or not as their owner may expect.
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings);
+// Code of owners that runs with the agent's rights.
+absl::Status CheckOwnersCode(postgres::Connection& connection, Findings& findings);
 // Functions that apply runs and that lean on the users' search_path.
 absl::Status CheckFunctions(postgres::Connection& connection, Findings& findings);
 // Columns of tables that are to be published: types without a binary form.

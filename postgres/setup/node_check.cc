@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "base/status_macros.h"
 #include "postgres/setup/checks.h"
+#include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::pg_setup {
 namespace {
@@ -23,11 +24,21 @@ absl::Status RunChecks(postgres::Connection& connection, std::string role, Findi
   RETURN_IF_ERROR(CheckRights(connection, role, findings));
   RETURN_IF_ERROR(CheckPublications(connection, role, findings));
   RETURN_IF_ERROR(CheckObjects(connection, findings));
+  RETURN_IF_ERROR(CheckOwnersCode(connection, findings));
   RETURN_IF_ERROR(CheckFunctions(connection, findings));
   return CheckColumns(connection, findings);
 }
 
 }  // namespace
+
+absl::StatusOr<std::string> TablesCtes(postgres::Connection& connection) {
+  ASSIGN_OR_RETURN(
+      const std::string found,
+      connection.QueryValue("SELECT to_regprocedure('bdr.untrusted_code(oid,bool)') IS NOT NULL "
+                            "AND has_schema_privilege(to_regnamespace('bdr'), 'USAGE') "
+                            "AND has_table_privilege(to_regclass('bdr.trusted_owner'), 'SELECT')"));
+  return PublishedTablesCtes(found == "t");
+}
 
 std::string NameSome(const std::vector<std::string>& names) {
   constexpr size_t kNamed = 10;

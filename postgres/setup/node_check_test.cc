@@ -85,9 +85,10 @@ TEST_F(NodeCheckTest, EachMissingRightNamesTheStatementThatGivesIt) {
   ExpectMended("ALTER ROLE bdr NOREPLICATION", Level::kError, "ALTER ROLE \"bdr\" REPLICATION");
   ExpectMended("ALTER ROLE bdr NOBYPASSRLS", Level::kError, "ALTER ROLE \"bdr\" BYPASSRLS");
   ExpectMended("ALTER ROLE bdr SUPERUSER", Level::kWarning, "ALTER ROLE \"bdr\" NOSUPERUSER");
-  for (const char* role : {"pg_read_all_data", "pg_write_all_data", "pg_monitor"}) {
-    ExpectMended(absl::StrCat("REVOKE ", role, " FROM bdr"), Level::kError,
-                 absl::StrCat("GRANT ", role, " TO bdr"));
+  ExpectMended("REVOKE pg_monitor FROM bdr", Level::kError, "GRANT pg_monitor TO bdr");
+  for (const char* role : {"pg_read_all_data", "pg_write_all_data"}) {
+    ExpectMended(absl::StrCat("GRANT ", role, " TO bdr"), Level::kWarning,
+                 absl::StrCat("REVOKE ", role, " FROM \"bdr\""));
   }
   for (const char* parameter : {"session_replication_role", "deadlock_timeout"}) {
     ExpectMended(absl::StrCat("REVOKE SET ON PARAMETER ", parameter, " FROM bdr"), Level::kError,
@@ -96,8 +97,15 @@ TEST_F(NodeCheckTest, EachMissingRightNamesTheStatementThatGivesIt) {
   const std::string setup = "pg_catalog.pg_replication_origin_session_setup(text)";
   ExpectMended(absl::StrCat("REVOKE EXECUTE ON FUNCTION ", setup, " FROM bdr"), Level::kError,
                absl::StrCat("GRANT EXECUTE ON FUNCTION ", setup, " TO bdr"));
-  ExpectMended("ALTER SCHEMA bdr OWNER TO postgres", Level::kError,
-               "ALTER SCHEMA bdr OWNER TO \"bdr\"");
+  for (const char* given :
+       {"ALTER SCHEMA bdr OWNER TO bdr", "ALTER TABLE bdr.progress OWNER TO bdr",
+        "ALTER FUNCTION bdr.sync_publications() OWNER TO bdr"}) {
+    ASSERT_OK(server_->Exec(given));
+    EXPECT_THAT(Text(Bad()), HasSubstr("belongs to a role that is no superuser")) << given;
+    ASSERT_OK_AND_ASSIGN(const std::string sql, SetupSql({.settings = false}));
+    ASSERT_OK(server_->RunScript(sql));
+    EXPECT_EQ(Text(Bad()), "") << given;
+  }
   ExpectMended("REVOKE EXECUTE ON FUNCTION bdr.sync_publications() FROM bdr", Level::kError,
                "GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO \"bdr\"");
 }
@@ -107,7 +115,9 @@ TEST_F(NodeCheckTest, PublicationsAreMendedByStatement) {
   const std::string sync = "SELECT bdr.sync_publications()";
   ExpectMended("CREATE TABLE late (id int PRIMARY KEY)", Level::kError, sync);
   ExpectMended("ALTER PUBLICATION bdr_keyed DROP TABLE item", Level::kError, sync);
-  ExpectMended("REVOKE TRUNCATE ON item FROM bdr", Level::kError, sync);
+  for (const char* right : {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"}) {
+    ExpectMended(absl::StrCat("REVOKE ", right, " ON item FROM bdr"), Level::kError, sync);
+  }
   ExpectMended("ALTER PUBLICATION bdr_keyed SET (publish = 'insert')", Level::kError,
                "ALTER PUBLICATION bdr_keyed SET (publish = 'insert, update, delete, truncate', "
                "publish_via_partition_root = true)");

@@ -2,6 +2,8 @@
 // which puts them there, and for the node check, which looks whether they are.
 #pragma once
 
+#include <string>
+
 namespace bdr::pg_setup {
 
 // Common table expressions, to follow WITH: wanted(oid, nspname, relname, publication) is how it
@@ -11,6 +13,7 @@ namespace bdr::pg_setup {
 // A key has to be found by its bytes (CanonicalKeyValue() in postgres/catalog.h): `parts` and
 // `unfit` say of which types it can. ColumnInfo::key_canonical says the same in C++, and a test
 // holds the two together.
+// @UNTRUSTED@ stands for rows of left_out.
 inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
             -- Relations of which the WAL carries the key with every update and delete.
             SELECT i.indrelid AS oid, i.indexrelid AS index
@@ -92,7 +95,14 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
             UNION
             SELECT d.oid FROM pg_type d JOIN pg_type t ON t.oid = d.typbasetype
             WHERE d.typtype = 'd' AND t.typtype = 'c'
-        ), left_out AS (
+        ), present AS (
+            SELECT c.oid, n.nspname, c.relname, p.pubname::text AS publication
+            FROM pg_publication_rel r
+            JOIN pg_publication p ON p.oid = r.prpubid
+            JOIN pg_class c ON c.oid = r.prrelid
+            JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
+        ), unfit_keys AS (
             SELECT DISTINCT ON (k.oid) k.oid, k.nspname, k.relname,
                    CASE WHEN k.generated
                         THEN format('key column "%s" is generated, and generated values do not '
@@ -130,6 +140,12 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                           AND t.typarray = 0)
                OR k.atttypid IN (SELECT oid FROM composite)
             ORDER BY k.oid, k.attname
+        ), left_out AS (
+            SELECT * FROM unfit_keys
+            UNION ALL
+            SELECT u.oid, u.nspname, u.relname, @UNTRUSTED@
+              AND u.oid NOT IN (SELECT oid FROM unfit_keys)
+              AND u.oid NOT IN (SELECT oid FROM present)
         ), tree AS (
             -- Tables with their partitions. pg_partition_tree() would wait for locks on these.
             WITH RECURSIVE part AS (
@@ -149,13 +165,25 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                                            AND p.oid NOT IN (SELECT oid FROM identified))
                         THEN 'bdr_keyed' ELSE 'bdr_insert_only' END AS publication
             FROM users c WHERE c.oid NOT IN (SELECT oid FROM left_out)
-        ), present AS (
-            SELECT c.oid, n.nspname, c.relname, p.pubname::text AS publication
-            FROM pg_publication_rel r
-            JOIN pg_publication p ON p.oid = r.prpubid
-            JOIN pg_class c ON c.oid = r.prrelid
-            JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only')
         ))sql";
+
+// Tables with code whose owner is not trusted are left out; what is published already stays so, and
+// apply says why it stops. Without schema bdr nobody can tell whom an administrator trusts.
+inline constexpr char kUntrusted[] = R"sql(
+                   format('code of role "%s" would run with the rights of the agent: %s', c.owner,
+                          c.what),
+                   format('take it away, or, if that role may be trusted with every replicated '
+                          'table: SELECT bdr.trust_owner(%L)', c.owner)
+              FROM users u CROSS JOIN LATERAL (SELECT * FROM bdr.untrusted_code(u.oid, false)
+                                               LIMIT 1) c
+             WHERE true)sql";
+inline constexpr char kNobodyUntrusted[] = "'', '' FROM users u WHERE false";
+
+inline std::string PublishedTablesCtes(bool schema_is_there = true) {
+  std::string sql(kPublishedTablesCtes);
+  const std::string place = "@UNTRUSTED@";
+  sql.replace(sql.find(place), place.size(), schema_is_there ? kUntrusted : kNobodyUntrusted);
+  return sql;
+}
 
 }  // namespace bdr::pg_setup

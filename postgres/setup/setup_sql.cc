@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
+#include "postgres/migrations.h"
 #include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::pg_setup {
@@ -29,6 +30,7 @@ constexpr absl::string_view kTransaction =
 BEGIN;
 -- Not "wal_level is insufficient": the settings come last.
 SET LOCAL client_min_messages = error;
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- The agent's role. Not a superuser: all that it may do stands in this file.
 DO $bdr$
@@ -45,8 +47,10 @@ BEGIN
                               pg_catalog.current_database());
 END $bdr$;
 
--- Reading rows to compare them, writing what peers send, watching replication.
-GRANT pg_read_all_data, pg_write_all_data, pg_monitor TO @ROLE@;
+-- Watching replication. Rows are read and written by rights on each table that is published, which
+-- bdr.sync_publications() gives.
+GRANT pg_monitor TO @ROLE@;
+REVOKE pg_read_all_data, pg_write_all_data FROM @ROLE@;
 
 -- Apply marks its transactions by origin, and runs as replica so that users' triggers and foreign
 -- keys, which have fired at the origin already, do not fire again. A low deadlock_timeout makes it
@@ -65,9 +69,33 @@ BEGIN
     END LOOP;
 END $bdr$;
 
--- Schema bdr, in which the agent keeps its own tables.
-CREATE SCHEMA IF NOT EXISTS bdr AUTHORIZATION @ROLE@;
-ALTER SCHEMA bdr OWNER TO @ROLE@;
+-- Schema bdr, in which the agent keeps its own tables. It belongs to whoever runs this, as does all
+-- that is in it: the agent's role can change nothing here that an administrator calls.
+CREATE SCHEMA IF NOT EXISTS bdr;
+ALTER SCHEMA bdr OWNER TO CURRENT_USER;
+REVOKE ALL ON SCHEMA bdr FROM PUBLIC, @ROLE@;
+GRANT USAGE ON SCHEMA bdr TO @ROLE@;
+DO $bdr$
+DECLARE
+    o record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(6448242, 7170407);  -- "bdr" and "mig" in ASCII
+    FOR o IN SELECT format('TABLE %s', oid::regclass) AS name FROM pg_class
+              WHERE relnamespace = 'bdr'::regnamespace AND relkind = 'r'
+                AND relowner <> CURRENT_USER::regrole
+             UNION ALL
+             SELECT format('FUNCTION %s', oid::regprocedure) FROM pg_proc
+              WHERE pronamespace = 'bdr'::regnamespace AND proowner <> CURRENT_USER::regrole
+    LOOP
+        EXECUTE format('ALTER %s OWNER TO CURRENT_USER', o.name);
+    END LOOP;
+END $bdr$;
+@MIGRATIONS@
+REVOKE ALL ON ALL TABLES IN SCHEMA bdr FROM PUBLIC, @ROLE@;
+GRANT SELECT ON bdr.schema_version, bdr.trusted_owner TO @ROLE@;
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON bdr.progress, bdr.conflict_log, bdr.dead_letter, bdr.dead_letter_part, bdr.fk_action
+    TO @ROLE@;
 
 -- Tables with a key travel with all their changes. Of tables without one only INSERT and TRUNCATE
 -- do: publishing more would make the users' own UPDATE and DELETE on them fail.
@@ -91,7 +119,7 @@ ALTER PUBLICATION bdr_insert_only
     SET (publish = 'insert, truncate', publish_via_partition_root = true);
 
 -- Puts every user table into the publication that fits it, takes out what fits no more, and lets
--- the agent truncate what is published. Names what it leaves out. Run it again after tables or keys were added:
+-- the agent read and write what is published. Names what it leaves out. Run it again after tables or keys were added:
 --     SELECT bdr.sync_publications();
 CREATE OR REPLACE FUNCTION bdr.sync_publications() RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $bdr$
@@ -108,8 +136,44 @@ BEGIN
         SELECT 2, format('ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', publication, nspname, relname)
         FROM (SELECT * FROM wanted EXCEPT SELECT * FROM present) missing
         UNION ALL
-        SELECT 3, format('GRANT TRUNCATE ON TABLE %I.%I TO %I', nspname, relname, @ROLE_LITERAL@)
-        FROM wanted WHERE NOT has_table_privilege(@ROLE_LITERAL@, oid, 'TRUNCATE')
+        SELECT 3, format('GRANT USAGE ON SCHEMA %I TO %I', nspname, @ROLE_LITERAL@)
+        FROM pg_namespace
+        WHERE nspname NOT IN ('bdr', 'information_schema') AND nspname NOT LIKE 'pg\_%'
+          AND NOT has_schema_privilege(@ROLE_LITERAL@, oid, 'USAGE')
+        UNION ALL
+        SELECT 4, format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE %I.%I TO %I',
+                         nspname, relname, @ROLE_LITERAL@)
+        FROM wanted
+        WHERE NOT (has_table_privilege(@ROLE_LITERAL@, oid, 'SELECT')
+                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'INSERT')
+                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'UPDATE')
+                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'DELETE')
+                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'TRUNCATE'))
+        UNION ALL
+        -- To see whether what a foreign key references is there.
+        SELECT DISTINCT 5, format('GRANT SELECT ON TABLE %s TO %I', f.confrelid::regclass,
+                                  @ROLE_LITERAL@)
+        FROM wanted w JOIN pg_constraint f ON f.conrelid = w.oid
+        WHERE f.contype = 'f' AND f.confrelid NOT IN (SELECT oid FROM wanted)
+          AND NOT has_table_privilege(@ROLE_LITERAL@, f.confrelid, 'SELECT')
+        UNION ALL
+        -- TRUNCATE ... RESTART IDENTITY; defaults of columns that a change does not bring.
+        SELECT DISTINCT 6, format('GRANT USAGE, SELECT, UPDATE ON SEQUENCE %s TO %I',
+                                  s.oid::regclass, @ROLE_LITERAL@)
+        FROM wanted w JOIN pg_class t ON t.oid = w.oid
+        CROSS JOIN LATERAL (
+            SELECT d.objid AS oid FROM pg_depend d
+            WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+              AND d.refobjid = w.oid AND d.deptype IN ('a', 'i')
+            UNION
+            SELECT d.refobjid FROM pg_attrdef a JOIN pg_depend d
+                ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid
+            WHERE a.adrelid = w.oid AND d.refclassid = 'pg_class'::regclass) q
+        JOIN pg_class s ON s.oid = q.oid
+        WHERE s.relkind = 'S' AND s.relowner = t.relowner
+          AND NOT (has_sequence_privilege(@ROLE_LITERAL@, s.oid, 'USAGE')
+                   AND has_sequence_privilege(@ROLE_LITERAL@, s.oid, 'SELECT')
+                   AND has_sequence_privilege(@ROLE_LITERAL@, s.oid, 'UPDATE'))
         ORDER BY 1, 2
     LOOP
         EXECUTE todo.statement;
@@ -124,8 +188,6 @@ BEGIN
         RETURN NEXT format('-- %s; %s', todo.message, todo.remedy);
     END LOOP;
 END $bdr$;
--- The schema belongs to the agent's role, so an older function of this name might too.
-ALTER FUNCTION bdr.sync_publications() OWNER TO CURRENT_USER;
 REVOKE ALL ON FUNCTION bdr.sync_publications() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO @ROLE@;
 SELECT bdr.sync_publications();
@@ -201,7 +263,8 @@ absl::StatusOr<std::string> SetupSql(const SetupOptions& options) {
   if (!options.current.has_value()) absl::StrAppend(&sql, kNumberWarning);
   if (options.settings) absl::StrAppend(&sql, SettingsSql(options.current));
   // The name has passed CheckRoleName(), so no quote in it needs doubling.
-  return absl::StrReplaceAll(sql, {{"@PUBLISHED_TABLES@", kPublishedTablesCtes},
+  return absl::StrReplaceAll(sql, {{"@PUBLISHED_TABLES@", PublishedTablesCtes()},
+                                   {"@MIGRATIONS@", postgres::MigrationsSql()},
                                    {"@ROLE@", absl::StrCat("\"", options.role, "\"")},
                                    {"@ROLE_LITERAL@", absl::StrCat("'", options.role, "'")},
                                    {"@ROLE_PLAIN@", options.role},

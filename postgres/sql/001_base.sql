@@ -1,4 +1,5 @@
--- Schema bdr, version 1: what the agent keeps inside the database. Run by the agent's own role.
+-- Schema bdr, version 1: what the agent keeps inside the database. Run by a superuser, as
+-- part of what "bdrctl node setup-sql" prints.
 
 -- How far each origin has been applied here. Updated in the same transaction as the rows, so that
 -- a restart, a snapshot, a dump or a base backup sees rows and progress that belong together.

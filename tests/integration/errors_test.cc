@@ -179,11 +179,11 @@ TEST_F(ErrorsTest, NodeCheckNamesWhatDoesNotReplicateAndWhatIsMissing) {
   EXPECT_THAT(check.out, ::testing::HasSubstr("deferred_table"));
   EXPECT_NE(check.exit_code, 2) << check.out << check.err;
   // A right that was taken away is found, with the statement that gives it back.
-  BDR_EXEC("n1", "REVOKE pg_write_all_data FROM bdr");
+  BDR_EXEC("n1", "REVOKE pg_monitor FROM bdr");
   ASSERT_OK_AND_ASSIGN(const harness::ProgramResult refused,
                        cluster_->Bdrctl({"node", "check", "n1"}));
   EXPECT_EQ(refused.exit_code, 2) << refused.out << refused.err;
-  EXPECT_THAT(refused.out, ::testing::HasSubstr("GRANT pg_write_all_data TO"));
+  EXPECT_THAT(refused.out, ::testing::HasSubstr("GRANT pg_monitor TO"));
 }
 
 TEST_F(ErrorsTest, StatusChecksAndMetricsOfAGoodCluster) {
