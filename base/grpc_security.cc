@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/access.h"
 #include "base/config.h"
 #include "base/status_macros.h"
 
@@ -165,7 +166,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
       GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   options.pem_root_certs = std::move(files.ca);
   options.pem_key_cert_pairs.push_back({std::move(files.key), std::move(files.certificate)});
-  return grpc::SslServerCredentials(options);
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::SslServerCredentials(options);
+  credentials->SetAuthMetadataProcessor(MakeAccessCheck());
+  return credentials;
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
@@ -184,6 +187,21 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
 
 absl::Status CheckSecurityFiles(const SecurityOptions& security) {
   return security.insecure ? absl::OkStatus() : Load(security).status();
+}
+
+absl::Status CheckOwnIdentity(const SecurityOptions& security, Role role, absl::string_view name) {
+  if (security.insecure) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Files files, Load(security));
+  const absl::StatusOr<PeerIdentity> own = IdentityOfPem(files.certificate);
+  if (!own.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "certificate \"", security.certificate, "\" cannot be used: ", own.status().message()));
+  }
+  if (own->role == role && (name.empty() || own->name == name)) return absl::OkStatus();
+  return Wrong("certificate", security.certificate,
+               absl::StrCat("is that of ", ToString(*own), ", and this is ",
+                            ToString(PeerIdentity{.role = role, .name = std::string(name)}),
+                            ": others would refuse it; issue one with \"bdrctl cert issue\""));
 }
 
 }  // namespace bdr

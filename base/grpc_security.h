@@ -1,9 +1,9 @@
 // gRPC credentials: TLS with certificates on both sides, or plaintext on this machine alone.
 //
-// Whoever may connect to an agent may read and write the whole database, so there is no half way:
-// a client without a certificate that the CA signed is refused by the handshake, and everything
-// that is wrong with the files is said when a program starts, not when the first peer connects.
-// New files are taken up at the next start.
+// A client without a certificate that the CA signed is refused by the handshake, and each call of
+// one that has it by what its certificate says of it (base/access.h). Everything that is wrong with
+// the files is said when a program starts, not when the first peer connects. New files are taken up
+// at the next start.
 #pragma once
 
 #include <memory>
@@ -11,6 +11,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/peer_identity.h"
 #include "base/security_options.h"
 
 namespace grpc {
@@ -20,7 +22,8 @@ class ServerCredentials;
 
 namespace bdr {
 
-// For a server that listens on `address`; every client must show a certificate.
+// For a server that listens on `address`; every client must show a certificate, and may call what
+// its role allows.
 // kInvalidArgument if `security` is neither insecure nor complete, or insecure on an address that
 // is not a loopback one; kFailedPrecondition if a file cannot be read or the files do not fit each
 // other, with the file and what is wrong with it.
@@ -35,5 +38,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
 // The checks of both without making anything: to fail at start if no peer is known yet. The same
 // errors, but for addresses.
 absl::Status CheckSecurityFiles(const SecurityOptions& security);
+
+// Also whether our own certificate says what we are; a name of "" is any. kFailedPrecondition if it
+// says anything else: all that we would ask of others would be refused.
+absl::Status CheckOwnIdentity(const SecurityOptions& security, Role role, absl::string_view name);
 
 }  // namespace bdr

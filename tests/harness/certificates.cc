@@ -46,8 +46,10 @@ bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& v
   return added;
 }
 
-// Version 3, valid from an hour ago for ten years, without extensions or signature yet.
-Certificate NewCertificate(const std::string& name, int serial, EVP_PKEY* key, X509* issuer) {
+// Version 3, valid from an hour ago for ten years, without extensions or signature yet. A role of
+// "" is none.
+Certificate NewCertificate(const std::string& name, const std::string& role, int serial,
+                           EVP_PKEY* key, X509* issuer) {
   Certificate certificate(X509_new(), &X509_free);
   X509_set_version(certificate.get(), X509_VERSION_3);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), serial);
@@ -55,6 +57,10 @@ Certificate NewCertificate(const std::string& name, int serial, EVP_PKEY* key, X
   X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 10L * 365 * 86400);
   X509_set_pubkey(certificate.get(), key);
   X509_NAME* const subject = X509_get_subject_name(certificate.get());
+  if (!role.empty()) {
+    X509_NAME_add_entry_by_txt(subject, "OU", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(role.c_str()), -1, -1, 0);
+  }
   X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
                              reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
   X509_set_issuer_name(certificate.get(),
@@ -80,7 +86,7 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::Crea
   auto impl = std::make_unique<Impl>();
   impl->key.reset(EVP_EC_gen("P-256"));
   if (impl->key == nullptr) return absl::InternalError("cannot make a key");
-  impl->certificate = NewCertificate("test authority", 1, impl->key.get(), nullptr);
+  impl->certificate = NewCertificate("test authority", "", 1, impl->key.get(), nullptr);
   X509* const ca = impl->certificate.get();
   if (!AddExtension(ca, ca, NID_basic_constraints, "critical,CA:TRUE") ||
       !AddExtension(ca, ca, NID_key_usage, "critical,keyCertSign,cRLSign") ||
@@ -91,11 +97,12 @@ absl::StatusOr<std::unique_ptr<CertificateAuthority>> CertificateAuthority::Crea
   return std::unique_ptr<CertificateAuthority>(new CertificateAuthority(folder, std::move(impl)));
 }
 
-absl::Status CertificateAuthority::Issue(const std::string& name, absl::string_view address) {
+absl::Status CertificateAuthority::Issue(const std::string& name, const std::string& role,
+                                         absl::string_view address) {
   const Key key(EVP_EC_gen("P-256"), &EVP_PKEY_free);
   if (key == nullptr) return absl::InternalError("cannot make a key");
   X509* const ca = impl_->certificate.get();
-  const Certificate certificate = NewCertificate(name, impl_->next_serial++, key.get(), ca);
+  const Certificate certificate = NewCertificate(name, role, impl_->next_serial++, key.get(), ca);
   X509* const leaf = certificate.get();
   if (!AddExtension(leaf, ca, NID_basic_constraints, "critical,CA:FALSE") ||
       !AddExtension(leaf, ca, NID_key_usage, "critical,digitalSignature") ||

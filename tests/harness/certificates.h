@@ -18,9 +18,10 @@ class CertificateAuthority {
   CertificateAuthority(const CertificateAuthority&) = delete;
   CertificateAuthority& operator=(const CertificateAuthority&) = delete;
 
-  // Writes FOLDER/NAME.crt and FOLDER/NAME.key: common name NAME, valid for NAME, localhost,
+  // Writes FOLDER/NAME.crt and FOLDER/NAME.key: of that name and role, valid for NAME, localhost,
   // 127.0.0.1 and the address, if there is one, as server and as client.
-  absl::Status Issue(const std::string& name, absl::string_view address = "");
+  absl::Status Issue(const std::string& name, const std::string& role,
+                     absl::string_view address = "");
 
   std::string ca_file() const { return folder_ + "/ca.crt"; }
   std::string certificate_file(absl::string_view name) const;

@@ -181,10 +181,10 @@ absl::Status Cluster::SetUp() {
   if (options_.tls) {
     std::filesystem::create_directories(options_.folder + "/tls");
     ASSIGN_OR_RETURN(authority_, CertificateAuthority::Create(options_.folder + "/tls"));
-    RETURN_IF_ERROR(authority_->Issue("server", Network::kSwitchAddress));
-    RETURN_IF_ERROR(authority_->Issue("admin"));
+    RETURN_IF_ERROR(authority_->Issue("server", "server", Network::kSwitchAddress));
+    RETURN_IF_ERROR(authority_->Issue("admin", "admin"));
     for (const auto& node : nodes_) {
-      RETURN_IF_ERROR(authority_->Issue(node->options.name, node->host));
+      RETURN_IF_ERROR(authority_->Issue(node->options.name, "node", node->host));
     }
   }
   RETURN_IF_ERROR(WriteConfigs());

@@ -113,6 +113,8 @@ class Cluster {
   PostgresServer& postgres(absl::string_view node) const { return *Find(node).postgres; }
   ChildProcess& agent(absl::string_view node) const { return *Find(node).agent; }
   ChildProcess& server() const { return *server_; }
+  // With `tls`; null without.
+  CertificateAuthority* authority() const { return authority_.get(); }
   // With `fake_clocks`. May be moved at any time, by one thread.
   FakeClock& clock(absl::string_view node) const { return *Find(node).clock; }
   int agent_port(absl::string_view node) const { return Find(node).agent_port; }

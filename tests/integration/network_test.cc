@@ -111,7 +111,7 @@ TEST_F(NetworkTest, CertificatesAreAskedFor) {
   // A certificate of another authority is nobody's.
   ASSERT_OK_AND_ASSIGN(const auto folder, harness::TempFolder::Create());
   ASSERT_OK_AND_ASSIGN(const auto stranger, harness::CertificateAuthority::Create(folder->path()));
-  ASSERT_OK(stranger->Issue("admin"));
+  ASSERT_OK(stranger->Issue("admin", "admin"));
   ASSERT_OK_AND_ASSIGN(
       const harness::ProgramResult refused,
       harness::RunProgram({.argv = {harness::ProgramFolder() + "/bdrctl", "--server",
