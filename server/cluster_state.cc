@@ -14,6 +14,9 @@
 namespace bdr::server {
 namespace {
 
+// As agents begin with.
+constexpr uint32_t kFirstIncarnation = 1;
+
 absl::Status CheckInitialised(const ClusterState& state) {
   if (!state.id.empty()) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -140,6 +143,13 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
                      ": its data_dir is older than what the cluster has seen of it; restore "
                      "the newer one"));
   }
+  // Nothing raises an incarnation yet. One that was taken would refuse the node's own for ever.
+  const uint32_t most = std::max(known->incarnation, kFirstIncarnation);
+  if (report.incarnation > most) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node \"", report.name, "\" reports incarnation ", report.incarnation,
+        ", and it can have no other than ", most, ": is another program reporting in its name?"));
+  }
   ClusterMember& member = state.members[known - state.members.data()];
   const ClusterMember before = member;
   member.incarnation = std::max(member.incarnation, report.incarnation);
@@ -149,7 +159,8 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
   member.active = member.active || report.captures;
   member.settings_ready =
       std::max(member.settings_ready, std::min(report.settings_ready, state.settings_version));
-  member.settings_active = std::max(member.settings_active, report.settings_active);
+  member.settings_active =
+      std::max(member.settings_active, std::min(report.settings_active, state.settings_version));
   if (!(member == before)) ++state.epoch;
   if (before.incarnation == 0 && member.incarnation != 0) member.since_epoch = state.epoch;
   member.followed_epoch =

@@ -98,8 +98,9 @@ struct NodeReport {
   uint64_t settings_active = 0;
 };
 // kNotFound if no such node was added; kFailedPrecondition if the agent belongs to another cluster,
-// reports an older incarnation than before (its data folder went back in time), or has another data
-// folder than the one that the node is known by (it was lost, or there are two agents).
+// reports an older incarnation than before (its data folder went back in time) or one that it
+// cannot have, or has another data folder than the one that the node is known by (it was lost, or
+// there are two agents).
 absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& report);
 
 // Sets one of the cluster's settings. It comes into force once every member is ready for it: at

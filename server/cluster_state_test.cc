@@ -106,9 +106,35 @@ TEST(ClusterStateTest, ReportsThatCannotBeOursAreRefused) {
   EXPECT_EQ(ApplyReport(state, {.name = "b"}).status().code(), StatusCode::kNotFound);
   EXPECT_EQ(ApplyReport(state, {.name = "a", .cluster_id = "id-9"}).status().code(),
             StatusCode::kFailedPrecondition);
-  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .incarnation = 3}));
+  state.members[0].incarnation = 3;
   EXPECT_EQ(ApplyReport(state, {.name = "a", .incarnation = 2}).status().code(),
             StatusCode::kFailedPrecondition);
+  EXPECT_OK(ApplyReport(state, {.name = "a", .incarnation = 3}));
+}
+
+// A jump that was taken would refuse the node itself for ever, and its peers would wait for an
+// origin that there is not.
+TEST(ClusterStateTest, AnIncarnationDoesNotJump) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  for (const uint32_t incarnation : {2, 9}) {
+    EXPECT_EQ(ApplyReport(state, {.name = "a", .incarnation = incarnation}).status().code(),
+              StatusCode::kFailedPrecondition);
+  }
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .incarnation = 1}));
+  for (const uint32_t incarnation : {2, 9}) {
+    EXPECT_EQ(ApplyReport(state, {.name = "a", .incarnation = incarnation}).status().code(),
+              StatusCode::kFailedPrecondition);
+  }
+  EXPECT_OK(ApplyReport(state, {.name = "a", .incarnation = 1}));
+}
+
+TEST(ClusterStateTest, NobodyGoesBySettingsThatThereAreNot) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", "x"));
+  ASSERT_OK_AND_ASSIGN(
+      state, ApplyReport(state, {.name = "a", .settings_ready = 9, .settings_active = 9}));
+  EXPECT_EQ(state.Find("a")->settings_active, 1u);
+  EXPECT_EQ(state.Find("a")->settings_ready, 1u);
 }
 
 TEST(ClusterStateTest, OfTwoDataFoldersUnderOneNameTheFirstThatHadAnIncarnationCounts) {

@@ -4,16 +4,20 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/time/clock.h"
 #include "base/grpc_status.h"
 #include "base/logging.h"
+#include "base/peer_identity.h"
 #include "base/random_id.h"
+#include "base/said_once.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.grpc.pb.h"
 
@@ -43,6 +47,26 @@ void LogChange(const ClusterState& before, const ClusterState& after) {
                        {"address", member.address},
                        {"epoch", after.epoch}});
   }
+}
+
+// An error's text without the words that hold a number: positions and ids differ between attempts.
+std::string CauseOf(absl::string_view message) {
+  std::string cause;
+  std::string word;
+  const auto end_word = [&] {
+    if (std::none_of(word.begin(), word.end(), absl::ascii_isdigit)) cause += word;
+    word.clear();
+  };
+  for (const char c : message) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c))) {
+      word += c;
+    } else {
+      end_word();
+      cause += c;
+    }
+  }
+  end_word();
+  return cause;
 }
 
 }  // namespace
@@ -84,7 +108,11 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   grpc::ServerUnaryReactor* Report(grpc::CallbackServerContext* context,
                                    const v1::ReportRequest* request,
                                    v1::ReportResponse* response) override {
-    const auto state = Change([request](ClusterState present) {
+    const absl::StatusOr<PeerIdentity> caller = IdentityOf(*context->auth_context());
+    const absl::Status own =
+        caller.ok() ? CheckSpeaksFor(*caller, request->name()) : caller.status();
+    const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
+      RETURN_IF_ERROR(own);
       return ApplyReport(std::move(present), {.name = request->name(),
                                               .cluster_id = request->cluster_id(),
                                               .incarnation = request->incarnation(),
@@ -102,9 +130,21 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                      NowUs());
       ToProto(*state, response->mutable_membership());
       TakeSchema(*request, response);
-    } else if (absl::IsFailedPrecondition(state.status()) && IsMember(request->name())) {
+    } else if ((absl::IsFailedPrecondition(state.status()) ||
+                absl::IsPermissionDenied(state.status())) &&
+               IsMember(request->name())) {
       // Its own status can tell nobody.
       statuses_->Refuse(request->name(), std::string(state.status().message()), NowUs());
+      const std::string who = caller.ok() ? ToString(*caller) : "unknown";
+      if (refused_.IsNews(
+              absl::StrCat(request->name(), " ", who, " ", CauseOf(state.status().message())))) {
+        LogWarning("report",
+                   {{"state", "refused"},
+                    {"node", request->name()},
+                    {"who", who},
+                    {"peer", context->peer()}},
+                   state.status().message());
+      }
     }
     return Finish(context, "Report", state.status());
   }
@@ -233,6 +273,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   StatusCache* const statuses_;
   SchemaCache* const schemas_;
   Metrics* const metrics_;
+  SaidOnce refused_;  // reports
 };
 
 ControlService::ControlService(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas,

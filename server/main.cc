@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/audit.h"
 #include "base/config.h"
 #include "base/grpc_security.h"
 #include "base/http_server.h"
@@ -66,6 +67,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const ServerConfig& config,
   int port = 0;
   builder.AddListeningPort(config.listen, credentials, &port);
   builder.RegisterService(service.service());
+  AddAudit(&builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on \"", config.listen,
@@ -87,6 +89,7 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const ServerConfig config, LoadServerConfig(config_path));
   RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
   RETURN_IF_ERROR(SetLogFile(config.log_file));
+  RETURN_IF_ERROR(CheckOwnIdentity(config.security, Role::kServer, ""));
 
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.data_dir));
   Cluster cluster(store.get());
