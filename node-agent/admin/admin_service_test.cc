@@ -207,7 +207,7 @@ TEST_F(AdminServiceTest, HashesDependOnNeitherColumnOrderNorDefaultsNorOids) {
       "CREATE TYPE moves_the_oids AS ENUM ('x'); CREATE TYPE answer AS ENUM ('yes', 'no');"
       "CREATE TABLE t (gone int, a answer[], m money, i interval, e answer, b bytea, f float8,"
       " n numeric, ts timestamptz, id int PRIMARY KEY); ALTER TABLE t DROP gone;" +
-      rows));
+      rows + ";CREATE PUBLICATION bdr_keyed FOR TABLE t"));
   ASSERT_OK(
       (*other)->Exec("ALTER DATABASE postgres SET \"DateStyle\" = 'German';"
                      "ALTER DATABASE postgres SET \"TimeZone\" = 'Asia/Tokyo';"
@@ -350,6 +350,39 @@ TEST_F(AdminServiceTest, StopCancelsWhatRuns) {
   service_->Stop();
   caller.join();
   EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+}
+
+// The agent's role may be able to read them.
+TEST_F(AdminServiceTest, RowsOfTablesThatDoNotReplicateAreShownToNobody) {
+  ASSERT_OK(
+      postgres_->Exec("GRANT SELECT ON pg_authid TO bdr; CREATE TABLE later (id int PRIMARY "
+                      "KEY); GRANT SELECT ON later TO bdr"));
+  const std::pair<const char*, const char*> tables[] = {
+      {"pg_catalog", "pg_authid"}, {"public", "later"}, {"bdr", "conflict_log"}};
+  for (const auto& [schema, name] : tables) {
+    const auto expect_refused = [&](auto method, auto request, auto response) {
+      request.set_schema(schema);
+      request.set_name(name);
+      const grpc::Status status = Call(method, request, &response);
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION) << name;
+      EXPECT_THAT(status.error_message(), ::testing::HasSubstr("does not replicate here")) << name;
+      EXPECT_EQ(response.ByteSizeLong(), 0u);
+    };
+    using Stub = v1::AgentAdmin::Stub;
+    v1::HashTableRequest hash;
+    hash.set_buckets(1);
+    expect_refused(&Stub::HashTable, hash, v1::HashTableResponse());
+    v1::HashRowsRequest rows;
+    rows.set_buckets(1);
+    expect_refused(&Stub::HashRows, rows, v1::HashRowsResponse());
+    v1::FindKeyRequest find;
+    find.set_rows(1);
+    expect_refused(&Stub::FindKey, find, v1::FindKeyResponse());
+    expect_refused(&Stub::HashRange, v1::HashRangeRequest(), v1::HashRangeResponse());
+    v1::ReadRowsRequest read;
+    read.set_values(true);
+    expect_refused(&Stub::ReadRows, read, v1::ReadRowsResponse());
+  }
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
 #include "node-agent/admin/conflict_queries.h"
+#include "node-agent/published_table.h"
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
@@ -38,7 +39,7 @@ absl::StatusOr<TableInfo> FindTable(postgres::Connection& connection, const std:
     return absl::NotFoundError(absl::StrCat("table \"", display, "\" is not here any more"));
   }
   ASSIGN_OR_RETURN(TableInfo table,
-                   postgres::LoadTable(connection, found.value(0, 0), found.value(0, 1)));
+                   LoadPublished(connection, found.value(0, 0), found.value(0, 1)));
   if (table.has_key) return table;
   return absl::FailedPreconditionError(
       absl::StrCat("table \"", display, "\" has no key to find the row by"));

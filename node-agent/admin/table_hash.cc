@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "node-agent/published_table.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
 
@@ -94,7 +95,7 @@ absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connecti
                                                   absl::string_view schema, absl::string_view name,
                                                   uint32_t buckets, const Pace& pace) {
   RETURN_IF_ERROR(CheckBuckets(buckets));
-  ASSIGN_OR_RETURN(const postgres::TableInfo table, postgres::LoadTable(connection, schema, name));
+  ASSIGN_OR_RETURN(const postgres::TableInfo table, LoadPublished(connection, schema, name));
   const HashSql sql = MakeSql(table, buckets);
   std::vector<BucketHash> result(buckets);
   const auto bucket_of = [&](const Result& rows, int i) -> absl::StatusOr<BucketHash*> {
@@ -137,7 +138,7 @@ absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
     }
     is_wanted[bucket] = true;
   }
-  ASSIGN_OR_RETURN(const postgres::TableInfo table, postgres::LoadTable(connection, schema, name));
+  ASSIGN_OR_RETURN(const postgres::TableInfo table, LoadPublished(connection, schema, name));
   const HashSql sql = MakeSql(table, buckets);
   std::vector<RowHash> result;
   const auto take = [&](const Result& rows, int i) -> absl::Status {

@@ -28,7 +28,8 @@ struct RowHash {
 inline constexpr uint32_t kMostBuckets = 1 << 16;
 
 // Both: one pass over the table, in one snapshot. kNotFound if there is no such table,
-// kInvalidArgument for a number of buckets, or a bucket, that there cannot be.
+// kFailedPrecondition if it does not replicate, kInvalidArgument for a number of buckets, or a
+// bucket, that there cannot be.
 absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connection,
                                                   absl::string_view schema, absl::string_view name,
                                                   uint32_t buckets, const Pace& pace);

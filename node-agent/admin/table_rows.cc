@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
+#include "node-agent/published_table.h"
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/catalog.h"
@@ -24,7 +25,7 @@ constexpr int kMostKeys = 10000;
 
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
-  ASSIGN_OR_RETURN(TableInfo table, postgres::LoadTable(connection, schema, name));
+  ASSIGN_OR_RETURN(TableInfo table, LoadPublished(connection, schema, name));
   // Keys are given as values of the columns' types.
   RETURN_IF_ERROR(postgres::LoadOwnersCode(connection, &table));
   RETURN_IF_ERROR(postgres::MayRunCode(table));

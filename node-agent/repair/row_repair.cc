@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
 #include "node-agent/applied_position.h"
+#include "node-agent/published_table.h"
 #include "node-agent/row_key.h"
 #include "node-agent/row_sql.h"
 #include "postgres/owners_code.h"
@@ -40,13 +41,9 @@ constexpr char kSessionSql[] =
 
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
-  ASSIGN_OR_RETURN(TableInfo table, postgres::LoadTable(connection, schema, name));
+  ASSIGN_OR_RETURN(TableInfo table, LoadPublished(connection, schema, name));
   RETURN_IF_ERROR(postgres::LoadOwnersCode(connection, &table));
   RETURN_IF_ERROR(postgres::MayRunCode(table));
-  if (!table.published) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("table \"", table.DisplayName(), "\" is not replicated here"));
-  }
   if (!table.has_key) {
     return absl::FailedPreconditionError(
         absl::StrCat("table \"", table.DisplayName(), "\" has no key: its rows cannot be named"));

@@ -16,6 +16,7 @@
 #include "bdr/v1/rows.grpc.pb.h"
 #include "node-agent/admin/sql_workers.h"
 #include "node-agent/apply/row_source.h"
+#include "node-agent/published_table.h"
 #include "node-agent/row_key.h"
 #include "postgres/catalog.h"
 #include "postgres/owners_code.h"
@@ -75,10 +76,7 @@ absl::StatusOr<Bound> Bind(const v1::FetchRowsRequest& request, TableCache* tabl
   // Keys are given as values of the columns' types.
   RETURN_IF_ERROR(postgres::MayRunCode(*bound.table));
   const postgres::TableInfo& table = *bound.table;
-  if (!table.published || table.schema == "bdr") {
-    return absl::PermissionDeniedError(
-        absl::StrCat("table \"", table.DisplayName(), "\" does not replicate here"));
-  }
+  RETURN_IF_ERROR(CheckPublished(table));
   postgres::RelationMessage relation;
   TypeNames types;
   const bool typed = request.key_types_size() == request.key_columns_size();
