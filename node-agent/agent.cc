@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "base/audit.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/random_id.h"
@@ -98,7 +99,7 @@ absl::Status Agent::Run() {
 }
 
 absl::Status Agent::Open() {
-  RETURN_IF_ERROR(CheckSecurityFiles(config_.security));
+  RETURN_IF_ERROR(CheckOwnIdentity(config_.security, Role::kNode, config_.node));
   metrics_.OnScrape([this] { RefreshMetrics(); });
   if (!config_.metrics_listen.empty()) {
     ASSIGN_OR_RETURN(const auto address, config::ParseHostPort(config_.metrics_listen));
@@ -449,12 +450,18 @@ absl::Status Agent::StartDataPath() {
 }
 
 absl::Status Agent::Serve() {
+  const auto name_of = [this](NodeId node) {
+    const Membership known = membership();
+    const Member* member = known.Find(node);
+    return member == nullptr ? std::string() : member->name;
+  };
   publisher_ = std::make_unique<Publisher>(
       PublisherOptions{
           .self = own_.node,
           .cluster_id = membership().cluster_id,
           .heartbeat_interval = config_.heartbeat_interval,
           .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; },
+          .name_of = name_of,
           .data_dir_of =
               [this](NodeId node) {
                 const Membership known = membership();
@@ -465,9 +472,7 @@ absl::Status Agent::Serve() {
   admin_ = std::make_unique<AdminService>(this, AdminOptions{.database = config_.database});
   row_service_ = std::make_unique<RowService>(
       RowService::Options{
-          .database = config_.database,
-          .cluster_id = membership().cluster_id,
-          .is_member = [this](NodeId node) { return membership().Find(node) != nullptr; }},
+          .database = config_.database, .cluster_id = membership().cluster_id, .name_of = name_of},
       RowService::Parts{.versions = versions_.get(),
                         .tables = tables_.get(),
                         .barrier = barrier_.get(),
@@ -480,6 +485,7 @@ absl::Status Agent::Serve() {
   publisher_->AddTo(&builder);
   builder.RegisterService(admin_->service());
   builder.RegisterService(row_service_->service());
+  AddAudit(&builder);
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on \"", config_.listen,

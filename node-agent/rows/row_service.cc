@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/grpc_status.h"
+#include "base/peer_identity.h"
 #include "base/status_macros.h"
 #include "bdr/v1/rows.grpc.pb.h"
 #include "node-agent/admin/sql_workers.h"
@@ -259,10 +260,8 @@ struct RowService::Impl final : public v1::Rows::CallbackService {
                                       const v1::FetchRowsRequest* request,
                                       v1::FetchRowsResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    if (request->cluster_id() != options.cluster_id || request->asking_node() > kMaxNodeId ||
-        !options.is_member(static_cast<NodeId>(request->asking_node()))) {
-      reactor->Finish(ToGrpcStatus(absl::PermissionDeniedError(
-          absl::StrCat("node ", request->asking_node(), " is no member of this cluster"))));
+    if (const absl::Status may = CheckMember(*context, *request); !may.ok()) {
+      reactor->Finish(ToGrpcStatus(may));
       return reactor;
     }
     workers.Submit(
@@ -273,6 +272,20 @@ struct RowService::Impl final : public v1::Rows::CallbackService {
          .done = [reactor](const absl::Status& status) { reactor->Finish(ToGrpcStatus(status)); },
          .deadline = absl::Now() + kTimeout});
     return reactor;
+  }
+
+  absl::Status CheckMember(const grpc::CallbackServerContext& context,
+                           const v1::FetchRowsRequest& request) const {
+    const std::string name =
+        request.cluster_id() == options.cluster_id && request.asking_node() <= kMaxNodeId
+            ? options.name_of(static_cast<NodeId>(request.asking_node()))
+            : "";
+    if (name.empty()) {
+      return absl::PermissionDeniedError(
+          absl::StrCat("node ", request.asking_node(), " is no member of this cluster"));
+    }
+    ASSIGN_OR_RETURN(const PeerIdentity caller, IdentityOf(*context.auth_context()));
+    return CheckSpeaksFor(caller, name);
   }
 
   const Options options;

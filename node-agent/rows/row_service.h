@@ -26,7 +26,9 @@ class RowService {
   struct Options {
     std::string database;  // libpq connection string
     std::string cluster_id;
-    std::function<bool(NodeId)> is_member;
+    // Of a member; empty: there is none. Who asks has to show that node's certificate, or come
+    // without TLS.
+    std::function<std::string(NodeId)> name_of;
   };
   struct Parts {  // all outlive it
     const conflict::VersionStore* versions;

@@ -15,6 +15,8 @@
 #include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/mutex.h"
+#include "base/peer_identity.h"
+#include "base/said_once.h"
 #include "base/status_macros.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/outgoing.h"
@@ -47,6 +49,7 @@ struct Shared {
   ChangeLog* log;
   StreamBackend* backend;
   std::function<void()> wake;  // the publisher's thread
+  mutable SaidOnce refused = {};
 };
 
 // One subscriber.
@@ -63,6 +66,7 @@ class Stream final : public Reactor {
          std::function<void(Stream*)> on_done)
       : shared_(shared),
         address_(context->peer()),
+        caller_(IdentityOf(*context->auth_context())),
         on_done_(std::move(on_done)),
         started_(SteadyNow()),
         context_(context) {
@@ -87,6 +91,7 @@ class Stream final : public Reactor {
 
  private:
   absl::Status TakeMessage();
+  absl::Status CheckAck(AckInfo* ack);
   absl::Status Accept(const v1::Subscription& subscription);
   absl::StatusOr<absl::Duration> Work();
   absl::Status SendHeartbeat();
@@ -97,6 +102,7 @@ class Stream final : public Reactor {
 
   const Shared* const shared_;
   const std::string address_;
+  const absl::StatusOr<PeerIdentity> caller_;
   const std::function<void(Stream*)> on_done_;
   const absl::Duration started_;
 
@@ -104,6 +110,7 @@ class Stream final : public Reactor {
   v1::SubscriberMessage incoming_;
 
   // The publisher's thread only.
+  NodeId named_ = 0;  // the member in whose name it came
   NodeId subscriber_ = 0;
   std::optional<Outgoing> outgoing_;
   v1::PublisherMessage message_;  // until the write is done
@@ -123,6 +130,8 @@ class Stream final : public Reactor {
   // Of the newest acknowledgement: what the next heartbeat answers, and when it came.
   uint64_t unanswered_us_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Duration acknowledged_at_ ABSL_GUARDED_BY(mu_);
+  Lsn acknowledged_ ABSL_GUARDED_BY(mu_);  // of our own origin, as durable there
+  bool ahead_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 void Stream::OnReadDone(bool ok) {
@@ -147,7 +156,7 @@ absl::Status Stream::TakeMessage() {
     return absl::OkStatus();
   }
   if (!incoming_.has_ack()) return absl::OkStatus();  // a kind that a later version may send
-  ASSIGN_OR_RETURN(const std::vector<AckInfo> acks, AcksFromWire(incoming_.ack()));
+  ASSIGN_OR_RETURN(std::vector<AckInfo> acks, AcksFromWire(incoming_.ack()));
   NodeId accepted = 0;
   {
     MutexLock lock(&mu_);
@@ -158,7 +167,49 @@ absl::Status Stream::TakeMessage() {
   }
   // A subscriber acknowledges only what it got here or knows from before, after the first
   // heartbeat; so nothing is lost by not listening to one that is not accepted.
-  if (accepted != 0 && !acks.empty()) shared_->backend->OnAcks(accepted, acks);
+  if (accepted == 0) return absl::OkStatus();
+  for (AckInfo& ack : acks) RETURN_IF_ERROR(CheckAck(&ack));
+  if (!acks.empty()) shared_->backend->OnAcks(accepted, acks);
+  return absl::OkStatus();
+}
+
+// What is acknowledged of our own origin is trimmed once all have it, so it has to be true. What a
+// subscriber can have is what it had when it subscribed and what was sent to it since. (While a
+// relay hands over to this stream it may have more for a moment: that counts once this stream has
+// sent it as well.) What it says of other origins decides nothing here.
+absl::Status Stream::CheckAck(AckInfo* ack) {
+  if (ack->origin.node != shared_->options.self) return absl::OkStatus();
+  const Lsn end = shared_->log->End(ack->origin).end_lsn;
+  const Lsn most = std::max({ack->received_lsn, ack->durable_lsn, ack->applied_lsn});
+  if (most > end) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("node ", shared_->options.self, " has published up to ", ToString(end),
+                     ", and the subscriber acknowledges ", ToString(most),
+                     ": this is not the history that it has, or it is not told truly"));
+  }
+  bool first = false;
+  Lsn sent;
+  {
+    MutexLock lock(&mu_);
+    for (const WantedOrigin& wanted : summary_.cursors) {
+      if (wanted.origin == ack->origin) sent = wanted.from.end_lsn;
+    }
+    if (ack->durable_lsn > sent || ack->received_lsn > sent) first = !std::exchange(ahead_, true);
+    const Lsn durable = std::min(ack->durable_lsn, sent);
+    if (durable < acknowledged_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the subscriber had acknowledged ", ToString(acknowledged_), " of node ",
+                       shared_->options.self, " as durable, and now ", ToString(durable),
+                       ": what is durable stays so"));
+    }
+    acknowledged_ = durable;
+  }
+  if (first) {
+    LogInfo("subscriber", {{"state", "ahead"}, {"address", address_}, {"lsn", ToString(sent)}},
+            "acknowledges more than was sent to it on this stream, which counts once it is sent");
+  }
+  ack->durable_lsn = std::min(ack->durable_lsn, sent);
+  ack->received_lsn = std::min(ack->received_lsn, sent);
   return absl::OkStatus();
 }
 
@@ -241,7 +292,13 @@ absl::Status Stream::Accept(const v1::Subscription& subscription) {
         absl::StrCat("node ", shared_->options.self, " does not know node ", node,
                      " as a member of the cluster (yet): see \"bdrctl node list\""));
   }
-  // Acknowledgements are kept by node: what another folder has, the node's own does not.
+  named_ = static_cast<NodeId>(node);
+  // Acknowledgements are kept by node: what another node has, this one does not.
+  RETURN_IF_ERROR(caller_.status());
+  if (shared_->options.name_of) {
+    RETURN_IF_ERROR(CheckSpeaksFor(*caller_, shared_->options.name_of(static_cast<NodeId>(node))));
+  }
+  // Neither does the node's own folder have what another one has.
   const std::string known =
       shared_->options.data_dir_of ? shared_->options.data_dir_of(static_cast<NodeId>(node)) : "";
   if (!known.empty() && !subscription.data_dir_id().empty() &&
@@ -352,6 +409,14 @@ void Stream::Abort(const absl::Status& why) {
 void Stream::End(const absl::Status& why) {
   ended_ = true;
   outgoing_.reset();
+  const std::string who = caller_.ok() ? ToString(*caller_) : "unknown";
+  const bool wrong = absl::IsInvalidArgument(why) || absl::IsPermissionDenied(why);
+  if (named_ != 0 && wrong &&
+      shared_->refused.IsNews(absl::StrCat(who, " ", named_, " ", static_cast<int>(why.code())))) {
+    LogWarning("subscriber",
+               {{"state", "refused"}, {"peer", named_}, {"who", who}, {"address", address_}},
+               why.message());
+  }
   {
     MutexLock lock(&mu_);
     summary_ = {};

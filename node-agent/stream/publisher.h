@@ -1,4 +1,4 @@
-// Ships the change log to whoever subscribes: the gRPC service Replication.
+// Ships the change log to members that subscribe: the gRPC service Replication.
 //
 // One thread serves all subscribers: it reads a block, hands it to gRPC, and comes back when gRPC
 // has passed it on. So a subscriber costs no thread and at most two blocks of memory (one with
@@ -31,6 +31,9 @@ struct PublisherOptions {
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   // Asked at each subscription and heartbeat, so it must be quick: who is removed gets no more.
   std::function<bool(NodeId)> is_member = {};
+  // Of a member. Asked at each subscription: who subscribes has to show that node's certificate, or
+  // come without TLS. Null: not checked.
+  std::function<std::string(NodeId)> name_of = {};
   // The data folder that a member is known by, see bdr.v1.Member; empty: not known. Asked at each
   // subscription. Null: none is known.
   std::function<std::string(NodeId)> data_dir_of = {};

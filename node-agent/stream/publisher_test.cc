@@ -5,8 +5,11 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include "base/grpc_security.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/stream_testing.h"
+#include "tests/harness/certificates.h"
+#include "tests/harness/temp_folder.h"
 
 namespace bdr::agent {
 namespace {
@@ -16,9 +19,9 @@ using ::testing::HasSubstr;
 // A subscriber by hand.
 class RawClient {
  public:
-  explicit RawClient(const TestNode& node)
-      : stub_(v1::Replication::NewStub(
-            grpc::CreateChannel(node.address(), grpc::InsecureChannelCredentials()))),
+  explicit RawClient(const TestNode& node, std::shared_ptr<grpc::ChannelCredentials> credentials =
+                                               grpc::InsecureChannelCredentials())
+      : stub_(v1::Replication::NewStub(grpc::CreateChannel(node.address(), credentials))),
         stream_(stub_->Subscribe(&context_)) {}
   ~RawClient() { context_.TryCancel(); }
 
@@ -35,6 +38,13 @@ class RawClient {
   void Consume(uint64_t bytes) {
     v1::SubscriberMessage message;
     message.mutable_ack()->set_consumed_bytes(bytes);
+    stream_->Write(message);
+  }
+  // As received and durable.
+  void Acknowledge(OriginId origin, uint64_t lsn) {
+    v1::SubscriberMessage message;
+    ToWire({{.origin = origin, .received_lsn = Lsn{lsn}, .durable_lsn = Lsn{lsn}}},
+           message.mutable_ack());
     stream_->Write(message);
   }
   bool Read(v1::PublisherMessage* message) { return stream_->Read(message); }
@@ -154,6 +164,111 @@ TEST(PublisherTest, AMemberThatIsRemovedGetsNoMore) {
   client.ReadHeartbeats(2);
   node.SetMember(2, false);
   EXPECT_EQ(client.End().error_code(), grpc::StatusCode::PERMISSION_DENIED);
+}
+
+// Else whoever has a certificate could acknowledge in the name of a node that is down, and what it
+// still needs would be trimmed.
+TEST(PublisherTest, ANodeSubscribesWithItsOwnCertificateAlone) {
+  ASSERT_OK_AND_ASSIGN(const auto folder, harness::TempFolder::Create());
+  ASSERT_OK_AND_ASSIGN(const auto ca, harness::CertificateAuthority::Create(folder->path()));
+  const auto security = [&](const std::string& name, const std::string& role) {
+    EXPECT_OK(ca->Issue(name, role));
+    return SecurityOptions{
+        .certificate = ca->certificate_file(name), .key = ca->key_file(name), .ca = ca->ca_file()};
+  };
+  TestNode node(1);
+  ASSERT_OK_AND_ASSIGN(const auto server,
+                       MakeServerCredentials(security("n1", "node"), "127.0.0.1:1"));
+  node.SetCredentials(server);
+  node.StartPublisher();
+  const auto end_of = [&](const std::string& name, const std::string& role) {
+    const auto credentials = MakeChannelCredentials(security(name, role), node.address());
+    EXPECT_OK(credentials);
+    RawClient client(node, *credentials);
+    client.Subscribe(2, {{node.origin(), {}}}, 0);
+    return client.End();
+  };
+  const grpc::Status other = end_of("n3", "node");
+  EXPECT_EQ(other.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(other.error_message(), HasSubstr("node:n3 does not speak for node \"n2\""));
+  for (const char* role : {"admin", "viewer", "server"}) {
+    EXPECT_EQ(end_of("n2", role).error_code(), grpc::StatusCode::PERMISSION_DENIED) << role;
+  }
+  EXPECT_EQ(node.publisher().Subscribers().size(), 0u);
+
+  ASSERT_OK_AND_ASSIGN(const auto own,
+                       MakeChannelCredentials(security("n2", "node"), node.address()));
+  RawClient client(node, own);
+  client.Subscribe(2, {{node.origin(), {}}}, 0);
+  client.ReadHeartbeats(2);
+}
+
+TEST(PublisherTest, MoreThanThereIsCannotBeAcknowledged) {
+  TestNode node(1);
+  node.Commit(3);
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {{node.origin(), {}}}, 0);
+  client.ReadHeartbeats(1);
+  client.Acknowledge(node.origin(), 0x301);
+  const grpc::Status end = client.End();
+  EXPECT_EQ(end.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(end.error_message(), HasSubstr("has published up to 0/300"));
+  EXPECT_EQ(node.backend().Acknowledged(2, node.origin()), Lsn{});
+}
+
+// A window of one byte lets one block through at a time.
+TEST(PublisherTest, WhatWasNotSentYetDoesNotCountAsAcknowledged) {
+  TestNode node(1);
+  node.Commit(3);
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {{node.origin(), {}}}, 1);
+  const uint64_t one = client.ReadHeartbeats(3);
+  client.Acknowledge(node.origin(), 0x300);
+  EXPECT_TRUE(
+      Eventually([&] { return node.backend().Acknowledged(2, node.origin()) == Lsn{0x100}; }));
+  // A relay may have brought it: it counts once it was sent here too.
+  client.Consume(one);
+  EXPECT_GT(client.ReadHeartbeats(3), 0u);
+  client.Acknowledge(node.origin(), 0x300);
+  EXPECT_TRUE(
+      Eventually([&] { return node.backend().Acknowledged(2, node.origin()) == Lsn{0x200}; }));
+}
+
+TEST(PublisherTest, WhatASubscriberHasFromBeforeMayBeAcknowledged) {
+  TestNode node(1);
+  node.Commit(3);
+  const Cursor end = node.log().End(node.origin());
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {{node.origin(), end}}, 0);
+  client.ReadHeartbeats(1);
+  client.Acknowledge(node.origin(), end.end_lsn.value);
+  EXPECT_TRUE(
+      Eventually([&] { return node.backend().Acknowledged(2, node.origin()) == end.end_lsn; }));
+  // Of other origins it says what it has from others.
+  const OriginId other{.node = 3, .incarnation = 1};
+  client.Acknowledge(other, 0x900);
+  EXPECT_TRUE(Eventually([&] { return node.backend().Acknowledged(2, other) == Lsn{0x900}; }));
+}
+
+TEST(PublisherTest, WhatIsDurableStaysSo) {
+  TestNode node(1);
+  node.Commit(3);
+  const Cursor end = node.log().End(node.origin());
+  node.StartPublisher();
+  RawClient client(node);
+  client.Subscribe(2, {{node.origin(), end}}, 0);
+  client.ReadHeartbeats(1);
+  client.Acknowledge(node.origin(), 0x300);
+  client.Acknowledge(node.origin(), 0x200);
+  EXPECT_EQ(client.End().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  // After a crash it may have less: a new stream says so.
+  RawClient again(node);
+  again.Subscribe(2, {{node.origin(), {}}}, 0);
+  again.Acknowledge(node.origin(), 0);
+  again.ReadHeartbeats(2);
 }
 
 TEST(PublisherTest, TheSecondSubscriptionOfANodeEndsTheFirst) {

@@ -175,6 +175,7 @@ class TestNode {
                                MutexLock lock(&mu_);
                                return strangers_.count(node) == 0;
                              },
+                         .name_of = [](NodeId node) { return absl::StrCat("n", node); },
                          .data_dir_of = [](NodeId node) { return absl::StrCat("folder ", node); }},
         log_.get(), &backend_);
     const std::string listen = address();
@@ -182,7 +183,7 @@ class TestNode {
     Eventually([&] {
       grpc::ServerBuilder builder;
       publisher_->AddTo(&builder);
-      builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
+      builder.AddListeningPort(listen, credentials_, &port_);
       server_ = builder.BuildAndStart();
       return server_ != nullptr;
     });
@@ -193,6 +194,10 @@ class TestNode {
     server_->Shutdown();
     server_.reset();
     publisher_.reset();
+  }
+  // Before StartPublisher().
+  void SetCredentials(std::shared_ptr<grpc::ServerCredentials> credentials) {
+    credentials_ = std::move(credentials);
   }
   void SetMember(NodeId node, bool member) {
     MutexLock lock(&mu_);
@@ -235,6 +240,7 @@ class TestNode {
   std::unique_ptr<ChangeLog> log_;
   uint32_t seed_ = 0;
   int port_ = 0;
+  std::shared_ptr<grpc::ServerCredentials> credentials_ = grpc::InsecureServerCredentials();
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::unique_ptr<Subscriber>> subscribers_;
