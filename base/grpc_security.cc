@@ -87,8 +87,11 @@ std::vector<OwnedX509> ParseCertificates(const std::string& pem) {
   return certificates;
 }
 
-// Our certificate as a peer will look at it: signed by the CA, valid now, for both directions.
-absl::Status CheckChain(const SecurityOptions& security, const std::vector<OwnedX509>& own,
+// What a certificate is for. Agents connect to each other in both directions.
+enum class Use { kClient, kBoth };
+
+// Our certificate as a peer will look at it: signed by the CA, valid now, for its use.
+absl::Status CheckChain(const SecurityOptions& security, Use use, const std::vector<OwnedX509>& own,
                         const std::vector<OwnedX509>& trusted) {
   const Owned<X509_STORE, X509_STORE_free> store(X509_STORE_new());
   for (const OwnedX509& ca : trusted) X509_STORE_add_cert(store.get(), ca.get());
@@ -99,6 +102,7 @@ absl::Status CheckChain(const SecurityOptions& security, const std::vector<Owned
     sk_X509_push(between.get(), own[i].get());
   }
   for (const int purpose : {X509_PURPOSE_SSL_SERVER, X509_PURPOSE_SSL_CLIENT}) {
+    if (use == Use::kClient && purpose == X509_PURPOSE_SSL_SERVER) continue;
     const Owned<X509_STORE_CTX, X509_STORE_CTX_free> context(X509_STORE_CTX_new());
     X509_STORE_CTX_init(context.get(), store.get(), own[0].get(), between.get());
     X509_STORE_CTX_set_purpose(context.get(), purpose);
@@ -112,7 +116,7 @@ absl::Status CheckChain(const SecurityOptions& security, const std::vector<Owned
   return absl::OkStatus();
 }
 
-absl::StatusOr<Files> Load(const SecurityOptions& security) {
+absl::StatusOr<Files> Load(const SecurityOptions& security, Use use) {
   if (security.certificate.empty() || security.key.empty() || security.ca.empty()) {
     return absl::InvalidArgumentError(
         "a certificate, its key and the CA are needed to connect; on one machine alone, "
@@ -136,7 +140,7 @@ absl::StatusOr<Files> Load(const SecurityOptions& security) {
     return Wrong("private key", security.key,
                  absl::StrCat("does not belong to certificate \"", security.certificate, "\""));
   }
-  RETURN_IF_ERROR(CheckChain(security, own, trusted));
+  RETURN_IF_ERROR(CheckChain(security, use, own, trusted));
   return files;
 }
 
@@ -161,7 +165,7 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
     RETURN_IF_ERROR(CheckInsecure(security, address));
     return grpc::InsecureServerCredentials();
   }
-  ASSIGN_OR_RETURN(Files files, Load(security));
+  ASSIGN_OR_RETURN(Files files, Load(security, Use::kBoth));
   grpc::SslServerCredentialsOptions options(
       GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   options.pem_root_certs = std::move(files.ca);
@@ -177,7 +181,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
     RETURN_IF_ERROR(CheckInsecure(security, address));
     return grpc::InsecureChannelCredentials();
   }
-  ASSIGN_OR_RETURN(Files files, Load(security));
+  ASSIGN_OR_RETURN(Files files, Load(security, Use::kClient));
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = std::move(files.ca);
   options.pem_private_key = std::move(files.key);
@@ -186,12 +190,12 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
 }
 
 absl::Status CheckSecurityFiles(const SecurityOptions& security) {
-  return security.insecure ? absl::OkStatus() : Load(security).status();
+  return security.insecure ? absl::OkStatus() : Load(security, Use::kBoth).status();
 }
 
 absl::Status CheckOwnIdentity(const SecurityOptions& security, Role role, absl::string_view name) {
   if (security.insecure) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Files files, Load(security));
+  ASSIGN_OR_RETURN(const Files files, Load(security, Use::kBoth));
   const absl::StatusOr<PeerIdentity> own = IdentityOfPem(files.certificate);
   if (!own.ok()) {
     return absl::FailedPreconditionError(absl::StrCat(

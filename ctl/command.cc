@@ -80,6 +80,7 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   AddApplyCommands(app, invocation);
   AddCaptureCommands(app, invocation);
   AddVerifyCommand(app, invocation);
+  AddCertCommands(app, invocation);
   AddCompletionCommand(app, invocation);
   AddVersionCommand(app, invocation);
 }

@@ -59,6 +59,7 @@ void BuildApp(CLI::App* app, Invocation* invocation);
 // Each in its own file.
 void AddApplyCommands(CLI::App* app, Invocation* invocation);
 void AddCaptureCommands(CLI::App* app, Invocation* invocation);
+void AddCertCommands(CLI::App* app, Invocation* invocation);
 void AddClockCommands(CLI::App* app, Invocation* invocation);
 void AddClusterCommands(CLI::App* app, Invocation* invocation);
 void AddCompletionCommand(CLI::App* app, Invocation* invocation);
