@@ -10,6 +10,7 @@
 #include <sstream>
 #include <string>
 
+#include "base/access.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "node-agent/agent_config.h"
@@ -50,6 +51,10 @@ TEST(DocsTest, ConfigurationNamesEveryKeyOfTheServer) {
   server::ServerConfig config;
   ExpectTable("configuration.md", "bdr-server",
               server::DeclareServerConfig(&config).MarkdownTable());
+}
+
+TEST(DocsTest, SecurityNamesEveryCallAndWhoMayMakeIt) {
+  ExpectTable("security.md", "access", AccessMarkdownTable());
 }
 
 TEST(DocsTest, MetricsNamesEveryMetricOfTheAgent) {
