@@ -11,11 +11,17 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/grpc_security.h"
+#include "base/logging.h"
 #include "base/testing.h"
 #include "bdr/v1/control.grpc.pb.h"
 #include "server/server_metrics.h"
 #include "server/store/rocksdb_store.h"
+#include "tests/harness/certificates.h"
+#include "tests/harness/temp_folder.h"
 
 namespace bdr::server {
 namespace {
@@ -32,7 +38,8 @@ class ControlServiceTest : public ::testing::Test {
     Stop();
     std::filesystem::remove_all(folder_);
   }
-  void Start() {
+  void Start(
+      std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials()) {
     auto store = OpenRocksDbStore(folder_);
     ASSERT_OK(store);
     store_ = std::move(*store);
@@ -44,13 +51,15 @@ class ControlServiceTest : public ::testing::Test {
     service_ = std::make_unique<ControlService>(cluster_.get(), statuses_.get(), schemas_.get(),
                                                 metrics_.get());
     grpc::ServerBuilder builder;
-    int port = 0;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort("127.0.0.1:0", credentials, &port_);
     builder.RegisterService(service_->service());
     server_ = builder.BuildAndStart();
     ASSERT_NE(server_, nullptr);
+    ConnectBy(grpc::InsecureChannelCredentials());
+  }
+  void ConnectBy(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
     stub_ = v1::ControlPlane::NewStub(
-        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
+        grpc::CreateChannel(absl::StrCat("127.0.0.1:", port_), credentials));
   }
   void Stop() {
     if (server_ == nullptr) return;
@@ -91,6 +100,7 @@ class ControlServiceTest : public ::testing::Test {
   }
 
   std::string folder_;
+  int port_ = 0;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<StatusCache> statuses_;
@@ -149,6 +159,48 @@ TEST_F(ControlServiceTest, OnlyAMembersReportsAreToldAsRefused) {
   EXPECT_EQ(ReportFrom("d2", 1).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(refused(), ::testing::HasSubstr("known by data_dir d1"));
   EXPECT_TRUE(ReportFrom("d1", 1).ok());
+}
+
+TEST_F(ControlServiceTest, OnlyANodeItselfReportsAndOthersAreLoggedOnce) {
+  ASSERT_TRUE(Init("shop").ok());
+  v1::Member member;
+  ASSERT_TRUE(Add("eu1", "h:1", &member).ok());
+  ASSERT_TRUE(Add("us2", "h:2", &member).ok());
+  Stop();
+  ASSERT_OK_AND_ASSIGN(const auto ca, harness::CertificateAuthority::Create(folder_));
+  const auto security = [&](const std::string& name, const std::string& role) {
+    EXPECT_OK(ca->Issue(name, role));
+    return SecurityOptions{
+        .certificate = ca->certificate_file(name), .key = ca->key_file(name), .ca = ca->ca_file()};
+  };
+  ASSERT_OK_AND_ASSIGN(const auto credentials,
+                       MakeServerCredentials(security("server", "server"), "127.0.0.1:1"));
+  Start(credentials);
+  const std::string log = folder_ + "/test.log";
+  ASSERT_OK(SetLogFile(log));
+  const auto report_as = [&](const std::string& name, const std::string& role,
+                             uint32_t incarnation) {
+    const auto own = MakeChannelCredentials(security(name, role), "127.0.0.1:1");
+    EXPECT_OK(own);
+    ConnectBy(*own);
+    return ReportFrom("d1", incarnation).error_code();
+  };
+  for (const uint32_t incarnation : {1, 9, 9, 9}) {
+    EXPECT_EQ(report_as("us2", "node", incarnation), grpc::StatusCode::PERMISSION_DENIED);
+  }
+  EXPECT_EQ(report_as("eu1", "admin", 1), grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_EQ(report_as("eu1", "node", 1), grpc::StatusCode::OK);
+  EXPECT_EQ(report_as("eu1", "node", 9), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(report_as("eu1", "node", 10), grpc::StatusCode::FAILED_PRECONDITION);
+  ASSERT_OK(SetLogFile(""));
+  ASSERT_OK_AND_ASSIGN(const std::string text, harness::ReadFile(log));
+  std::vector<std::string> lines;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    if (absl::StrContains(line, " report ")) lines.emplace_back(line);
+  }
+  ASSERT_EQ(lines.size(), 2u) << text;
+  EXPECT_THAT(lines[0], ::testing::HasSubstr("report state=refused node=eu1 who=node:us2 peer=ip"));
+  EXPECT_THAT(lines[1], ::testing::HasSubstr("who=node:eu1"));
 }
 
 TEST_F(ControlServiceTest, ReportsAreShownAndAnsweredWithTheMembers) {
