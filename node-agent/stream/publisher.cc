@@ -180,6 +180,11 @@ absl::Status Stream::TakeMessage() {
 absl::Status Stream::CheckAck(AckInfo* ack) {
   if (ack->origin.node != shared_->options.self) return absl::OkStatus();
   const Lsn end = shared_->log->End(ack->origin).end_lsn;
+  if (!end.valid()) {
+    // Of ours there is nothing yet, or it is an incarnation of which this log knows nothing.
+    *ack = {.origin = ack->origin};
+    return absl::OkStatus();
+  }
   const Lsn most = std::max({ack->received_lsn, ack->durable_lsn, ack->applied_lsn});
   if (most > end) {
     return absl::InvalidArgumentError(

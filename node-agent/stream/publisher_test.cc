@@ -247,10 +247,14 @@ TEST(PublisherTest, WhatASubscriberHasFromBeforeMayBeAcknowledged) {
   client.Acknowledge(node.origin(), end.end_lsn.value);
   EXPECT_TRUE(
       Eventually([&] { return node.backend().Acknowledged(2, node.origin()) == end.end_lsn; }));
+  // Of another incarnation there is nothing here, and nothing to be said.
+  const OriginId before{.node = 1, .incarnation = 7};
+  client.Acknowledge(before, 0x900);
   // Of other origins it says what it has from others.
   const OriginId other{.node = 3, .incarnation = 1};
   client.Acknowledge(other, 0x900);
   EXPECT_TRUE(Eventually([&] { return node.backend().Acknowledged(2, other) == Lsn{0x900}; }));
+  EXPECT_EQ(node.backend().Acknowledged(2, before), Lsn{});
 }
 
 TEST(PublisherTest, WhatIsDurableStaysSo) {
