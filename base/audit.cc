@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/access.h"
-#include "base/logging.h"
+#include "base/log_always.h"
 #include "base/lsn.h"
 #include "base/mutex.h"
 #include "base/peer_identity.h"
@@ -79,7 +79,7 @@ class AuditedCall final : public grpc::experimental::Interceptor {
         caller == nullptr ? PeerIdentity{.role = Role::kAdmin, .insecure = true}
                           : IdentityOf(*caller);
     const absl::string_view method = info_->method();
-    LogInfo(
+    LogAlways(
         "audit",
         {{"who", who.ok() ? ToString(*who) : "unknown"},
          {"peer", context->peer()},

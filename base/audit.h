@@ -3,8 +3,8 @@
 //   I 2026-01-31T22:14:07.042Z audit who=admin:anna peer=ipv4:10.0.0.9:41020 rpc=AddNode
 //   object="node eu2 at 10.0.0.6:7401" result=OK                                 (on one line)
 //
-// Which calls those are stands in base/access.h. Values of rows are never in it, nor is the text of
-// an error, which may hold some: the caller has got that.
+// Which calls those are stands in base/access.h. No level of the log leaves them out. Values of
+// rows are never in it, nor is the text of an error, which may hold some: the caller has got that.
 #pragma once
 
 #include <string>

@@ -407,6 +407,7 @@ std::vector<std::string> AuditOf(const SecurityOptions& server_security,
   const std::string log = Path("audit.log");
   std::remove(log.c_str());
   EXPECT_TRUE(SetLogFile(log).ok());
+  SetLogLevel(LogLevel::kError);  // the audit trail goes on all the same
   const std::string address = absl::StrCat("localhost:", port);
   auto credentials = MakeChannelCredentials(client_security, address);
   EXPECT_TRUE(credentials.ok()) << credentials.status();
@@ -425,6 +426,7 @@ std::vector<std::string> AuditOf(const SecurityOptions& server_security,
   EXPECT_TRUE(stub->ClusterStatus(&context, {}, &response).ok());
   server->Shutdown();
   EXPECT_TRUE(SetLogFile("").ok());
+  SetLogLevel(LogLevel::kInfo);
   std::vector<std::string> lines;
   std::ifstream file(log);
   for (std::string line; std::getline(file, line);) {

@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "base/log_always.h"
 #include "base/mutex.h"
 
 namespace bdr {
@@ -105,9 +106,8 @@ void FollowName(State& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state.mu) {
   }
 }
 
-void Log(LogLevel level, absl::string_view event, LogFields fields, absl::string_view text) {
+void Write(LogLevel level, absl::string_view event, LogFields fields, absl::string_view text) {
   State& state = TheState();
-  if (level < state.level.load(std::memory_order_relaxed)) return;
   const std::string line = FormatLogLine(level, absl::Now(), event, fields, text);
   std::shared_ptr<spdlog::logger> logger;
   {
@@ -116,6 +116,11 @@ void Log(LogLevel level, absl::string_view event, LogFields fields, absl::string
     logger = state.logger;
   }
   logger->info(spdlog::string_view_t(line.data(), line.size()));
+}
+
+void Log(LogLevel level, absl::string_view event, LogFields fields, absl::string_view text) {
+  if (level < TheState().level.load(std::memory_order_relaxed)) return;
+  Write(level, event, fields, text);
 }
 
 }  // namespace
@@ -150,6 +155,10 @@ void LogWarning(absl::string_view event, LogFields fields, absl::string_view tex
 }
 void LogError(absl::string_view event, LogFields fields, absl::string_view text) {
   Log(LogLevel::kError, event, fields, text);
+}
+
+void LogAlways(absl::string_view event, LogFields fields) {
+  Write(LogLevel::kInfo, event, fields, "");
 }
 
 void SetLogLevel(LogLevel level) { TheState().level.store(level, std::memory_order_relaxed); }
