@@ -35,8 +35,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const SecurityOptions& security, const std::string& address);
 
-// The checks of a server without making anything: to fail at start if no peer is known yet. The same
-// errors, but for addresses.
+// The checks of a server without making anything: to fail at start if no peer is known yet. The
+// same errors, but for addresses.
 absl::Status CheckSecurityFiles(const SecurityOptions& security);
 
 // Also whether our own certificate says what we are; a name of "" is any. kFailedPrecondition if it
