@@ -2,8 +2,13 @@
 #include "base/http_server.h"
 
 #include <arpa/inet.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -52,6 +57,38 @@ TEST(HttpServerTest, ServesMetricsAndProbes) {
   EXPECT_THAT(Request(port, "HEAD /readyz"), EndsWith("\r\n\r\n"));
   EXPECT_THAT(Request(port, "GET /metrics/x"), HasSubstr(" 404 "));
   EXPECT_THAT(Request(port, "GET /"), HasSubstr(" 404 "));
+}
+
+// Who connects and sends nothing, or a byte now and then, keeps nobody else waiting.
+TEST(HttpServerTest, AnswersUnderAThousandSlowConnections) {
+  rlimit files = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+  const rlim_t before = files.rlim_cur;
+  files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+  auto server = HttpServer::Start({.address = {.host = "127.0.0.1", .port = 0}});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const int port = (*server)->port();
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::vector<int> slow;
+  for (int i = 0; i < 1000; ++i) {
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0) break;
+    slow.push_back(fd);
+    ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    (void)send(fd, "G", 1, MSG_NOSIGNAL);
+  }
+  EXPECT_EQ(slow.size(), 1000u);
+  for (int i = 0; i < 20; ++i) {
+    for (const int fd : slow) (void)send(fd, "E", 1, MSG_NOSIGNAL);
+    EXPECT_THAT(Request(port, "GET /readyz"), EndsWith("\r\n\r\nok\n"));
+  }
+  for (const int fd : slow) close(fd);
+  files.rlim_cur = before;
+  setrlimit(RLIMIT_NOFILE, &files);
 }
 
 TEST(HttpServerTest, APortInUseIsNamed) {

@@ -11,8 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/config.h"
+#include "base/grpc_log.h"
 #include "base/logging.h"
 #include "base/mutex.h"
+#include "base/private_files.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
@@ -27,7 +29,10 @@ constexpr absl::Duration kLongestShutdown = absl::Seconds(10);
 absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(config_path));
   RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
+  RETURN_IF_ERROR(CheckPrivate(config.data_dir));
+  RETURN_IF_ERROR(CheckPrivate(config.log_file));
   RETURN_IF_ERROR(SetLogFile(config.log_file));
+  TakeGrpcLog();
   RETURN_IF_ERROR(EnableTestHooks());
   LogInfo("agent", {{"state", "starting"}, {"version", BDR_VERSION}, {"node", config.node}});
 
@@ -70,6 +75,7 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
 }  // namespace bdr::agent
 
 int main(int argc, char** argv) {
+  bdr::KeepFilesPrivate();
   // Before any thread: all inherit the mask, so that only the waiting one gets them.
   sigset_t signals;
   sigemptyset(&signals);

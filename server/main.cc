@@ -15,10 +15,12 @@
 #include "absl/time/clock.h"
 #include "base/audit.h"
 #include "base/config.h"
+#include "base/grpc_log.h"
 #include "base/grpc_security.h"
 #include "base/http_server.h"
 #include "base/logging.h"
 #include "base/metrics.h"
+#include "base/private_files.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 #include "server/cluster.h"
@@ -88,7 +90,10 @@ int WaitForSignal(const sigset_t& signals) {
 absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const ServerConfig config, LoadServerConfig(config_path));
   RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
+  RETURN_IF_ERROR(CheckPrivate(config.data_dir));
+  RETURN_IF_ERROR(CheckPrivate(config.log_file));
   RETURN_IF_ERROR(SetLogFile(config.log_file));
+  TakeGrpcLog();
   RETURN_IF_ERROR(CheckOwnIdentity(config.security, Role::kServer, ""));
 
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.data_dir));
@@ -128,6 +133,7 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
 }  // namespace bdr::server
 
 int main(int argc, char** argv) {
+  bdr::KeepFilesPrivate();
   CLI::App app("bdr-server: keeps the members of a bdr cluster, and what they report.");
   bdr::server::ServerConfig config;
   app.footer("\nKeys of the configuration file:\n" +

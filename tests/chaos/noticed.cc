@@ -98,6 +98,8 @@ std::vector<Loss> Losses() {
              std::error_code error;
              std::filesystem::remove_all(cluster.agent_folder("n1"), error);
              std::filesystem::create_directories(cluster.agent_folder("n1"), error);
+             std::filesystem::permissions(cluster.agent_folder("n1"),
+                                          std::filesystem::perms::owner_all, error);
              return cluster.Exec(
                  "n1", "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
            },

@@ -161,6 +161,7 @@ absl::Status Cluster::SetUp() {
     added->database = node.server_of.empty() ? options_.database : added->options.name;
     added->folder = absl::StrCat(options_.folder, "/", added->options.name);
     std::filesystem::create_directories(added->folder + "/agent");
+    std::filesystem::permissions(added->folder + "/agent", std::filesystem::perms::owner_all);
     if (options_.machine_crash) {
       added->crash = std::make_unique<MachineCrash>(added->folder + "/agent",
                                                     added->folder + "/synced.journal");
@@ -273,6 +274,7 @@ std::string Cluster::Security(absl::string_view name) const {
 
 absl::Status Cluster::WriteConfigs() {
   std::filesystem::create_directories(options_.folder + "/server");
+  std::filesystem::permissions(options_.folder + "/server", std::filesystem::perms::owner_all);
   RETURN_IF_ERROR(
       WriteFile(options_.folder + "/server.yaml",
                 absl::StrCat("listen: ", network_ == nullptr ? "127.0.0.1" : "0.0.0.0", ":",

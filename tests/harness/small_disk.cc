@@ -34,7 +34,8 @@ absl::Status MountSmallDisk(const std::string& folder, const std::string& size) 
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return Error(absl::StrCat("cannot create ", folder), error.value());
-  if (mount("tmpfs", folder.c_str(), "tmpfs", 0, absl::StrCat("size=", size).c_str()) == 0) {
+  if (mount("tmpfs", folder.c_str(), "tmpfs", 0, absl::StrCat("mode=0700,size=", size).c_str()) ==
+      0) {
     return absl::OkStatus();
   }
   return Error(absl::StrCat("cannot mount a disk at ", folder), errno);
