@@ -48,6 +48,8 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   // Global options may stand behind the verb as well.
   app->fallthrough();
   app->require_subcommand(1);
+  app->set_version_flag("--version", absl::StrCat("bdrctl ", BDR_VERSION),
+                        "Print the version of bdrctl");
   app->add_option("--server", globals.server, "bdr-server to ask, as host:port")
       ->envname("BDR_SERVER")
       ->capture_default_str();

@@ -1,9 +1,25 @@
 // bdrctl: the administrator's tool. See docs/bdrctl.md.
 #include <iostream>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ctl/command.h"
+#include "ctl/wrong_word.h"
+
+namespace {
+
+// What could not be written must not look as if it had been.
+int End(int code) {
+  std::cout.flush();
+  if (std::cout) return code;
+  bdr::ctl::Invocation::Complain(absl::DataLossError("standard output cannot be written"));
+  return bdr::ctl::kFailed;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app;
@@ -14,7 +30,18 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // Help is asked for by an "error" as well, whose code is 0.
-    return app.exit(error) == 0 ? bdr::ctl::kGood : bdr::ctl::kUsage;
+    if (error.get_exit_code() == 0) {
+      (void)app.exit(error);
+      return End(bdr::ctl::kGood);
+    }
+    const std::string wrong =
+        bdr::ctl::WrongWord(app, std::vector<std::string>(argv + 1, argv + argc));
+    if (wrong.empty()) {
+      (void)app.exit(error);
+    } else {
+      std::cerr << "bdrctl: " << wrong << "\nRun with --help for more information.\n";
+    }
+    return bdr::ctl::kUsage;
   }
   auto format = bdr::ctl::ParseOutputFormat(invocation.globals.format_name);
   if (!format.ok()) {
@@ -27,5 +54,5 @@ int main(int argc, char** argv) {
     bdr::ctl::Invocation::Complain(code.status());
     return bdr::ctl::kFailed;
   }
-  return *code;
+  return End(*code);
 }
