@@ -127,16 +127,30 @@ constexpr char kToast[] = R"sql(
     WHERE w.publication = 'bdr_keyed' AND c.relreplident <> 'f'
     ORDER BY 1)sql";
 
+// Until then every value is one of those of its node: N modulo 100.
 constexpr char kSequences[] = R"sql(
+    , filled AS (
+        SELECT w.oid, a.attname,
+               COALESCE(pg_get_serial_sequence(w.oid::regclass::text, a.attname)::regclass,
+                        (SELECT s.oid::regclass FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid
+                          WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                            AND p.refclassid = 'pg_class'::regclass AND s.relkind = 'S' LIMIT 1))
+                   AS sequence
+        FROM wanted w JOIN pg_attribute a ON a.attrelid = w.oid
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE NOT a.attisdropped AND a.attnum > 0
+          AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%')
+          AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = w.oid AND i.indisunique
+                                               AND a.attnum = ANY (i.indkey)))
     SELECT format('column %I of table %s takes its values from a sequence that every node counts '
                   'for itself: nodes hand out equal keys, and one row then replaces the other',
-                  a.attname, w.oid::regclass), ''
-    FROM wanted w JOIN pg_attribute a ON a.attrelid = w.oid
-    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    WHERE NOT a.attisdropped AND a.attnum > 0
-      AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%')
-      AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = w.oid AND i.indisunique
-                                           AND a.attnum = ANY (i.indkey))
+                  f.attname, f.oid::regclass),
+           CASE WHEN f.sequence IS NULL THEN '' ELSE
+           format('ALTER SEQUENCE %s INCREMENT BY 100; SELECT setval(%L, (SELECT last_value / 100 * '
+                  '100 + 100 FROM %s) + N)  -- on every node, N being its id (bdrctl node list), '
+                  'below 100', f.sequence, f.sequence::text, f.sequence) END
+    FROM filled f LEFT JOIN pg_sequence q ON q.seqrelid = f.sequence
+    WHERE q.seqincrement IS DISTINCT FROM 100
     ORDER BY 1)sql";
 
 constexpr char kLeftOut[] = R"sql(
