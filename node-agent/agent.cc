@@ -22,6 +22,7 @@
 #include "node-agent/applied_position.h"
 #include "node-agent/apply/local_relation.h"
 #include "node-agent/changelog/state.h"
+#include "node-agent/database_claim.h"
 #include "node-agent/join.h"
 #include "postgres/connection.h"
 #include "postgres/schema_version.h"
@@ -234,7 +235,8 @@ absl::Status Agent::CheckPostgres() {
     }
   }
   RETURN_IF_ERROR(postgres::CheckSchemaVersion(*connection));
-  return CheckNeverJoined(*connection, database_.get(), *log_);
+  RETURN_IF_ERROR(CheckNeverJoined(*connection, database_.get(), *log_));
+  return ClaimDatabase(*connection, membership().cluster_id, own_.node, config_.node);
 }
 
 // What an earlier agent had queued may be committed seconds after it died. Nothing is published

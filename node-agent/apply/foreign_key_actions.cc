@@ -122,9 +122,14 @@ void ForeignKeyActions::Run() {
       wake_ = false;
     }
     const absl::Status status = WorkOff();
-    if (status.ok()) continue;
+    if (status.ok()) {
+      told_.clear();
+      continue;
+    }
     connection_.reset();
-    LogWarning("foreign_key", {}, status.message());
+    // One line for each cause, not for each attempt.
+    if (told_ != status.message()) LogWarning("foreign_key", {}, status.message());
+    told_ = std::string(status.message());
     MutexLock lock(&mu_);
     if (!stopping_) woken_.WaitFor(&mu_, kRetry);
     wake_ = true;

@@ -38,6 +38,7 @@ class ForeignKeyActions {
 
   const std::string conninfo_;
   std::unique_ptr<postgres::Connection> connection_;  // the thread's
+  std::string told_;                                  // the thread's: why it last failed
 
   mutable Mutex mu_;
   CondVar woken_;

@@ -93,6 +93,7 @@ END $bdr$;
 @MIGRATIONS@
 REVOKE ALL ON ALL TABLES IN SCHEMA bdr FROM PUBLIC, @ROLE@;
 GRANT SELECT ON bdr.schema_version, bdr.trusted_owner TO @ROLE@;
+GRANT SELECT, INSERT ON bdr.node TO @ROLE@;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON bdr.progress, bdr.conflict_log, bdr.dead_letter, bdr.dead_letter_part, bdr.fk_action
     TO @ROLE@;

@@ -106,6 +106,24 @@ TEST_F(IdentityTest, ASecondAgentUnderOneNameIsRefused) {
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
+// Both would apply every change, and each would end the other's sessions.
+TEST_F(IdentityTest, AnAgentOnAnotherNodesDatabaseIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(StartTwoNodes());
+  const auto port = [this](const char* node) {
+    return absl::StrCat(" port=", cluster_->postgres(node).port(), " ");
+  };
+  ASSERT_NO_FATAL_FAILURE(Replace(port("n1"), port("n2")));
+  ASSERT_OK(cluster_->StartAgent("n1"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("the database belongs to node \"n2\""));
+  BDR_EXEC("n2", "INSERT INTO t VALUES (2)");
+  ASSERT_OK(cluster_->agent("n1").Terminate());
+  ASSERT_NO_FATAL_FAILURE(Replace(port("n2"), port("n1")));
+  ASSERT_OK(cluster_->StartAgent("n1"));
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM t", "2");
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
 // Under another name bdr-server knows nothing of its past; the database does.
 TEST_F(IdentityTest, ADatabaseThatWasANodeIsTakenForNoNewOne) {
   ASSERT_NO_FATAL_FAILURE(StartTwoNodes());
