@@ -17,7 +17,8 @@ constexpr absl::Duration kOver = absl::Minutes(1);
 
 // A subscription's origin is named by its OID. Those of other databases write elsewhere.
 constexpr char kMovesSql[] =
-    "SELECT o.external_id, o.local_lsn, s.subname FROM pg_replication_origin_status AS o"
+    "SELECT o.external_id, o.local_lsn, s.subname FROM"
+    " pg_show_replication_origin_status() AS o"
     " LEFT JOIN pg_subscription AS s ON 'pg_' || s.oid = o.external_id"
     " LEFT JOIN pg_database AS d ON d.oid = s.subdbid"
     " WHERE o.external_id IS NOT NULL"

@@ -93,6 +93,21 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
     missing.push_back({.oid = std::string(found.value(i, 0)), .name = name});
     missing_names.push_back(name);
   }
+  if (missing.empty() && misplaced.empty()) {
+    // A partition was attached, or somebody took rights away.
+    ASSIGN_OR_RETURN(
+        const std::string lacking,
+        connection->QueryValue(absl::StrCat(
+            "WITH ", pg_setup::PublishedTablesCtes(),
+            " SELECT EXISTS (SELECT FROM wanted w JOIN tree t ON t.root = w.oid, unnest('{SELECT,"
+            "INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p WHERE NOT has_table_privilege(t.oid,"
+            " p)) OR EXISTS (SELECT FROM relatives f WHERE NOT has_table_privilege(f.oid,"
+            " 'SELECT'))")));
+    if (lacking == "t") {
+      RETURN_IF_ERROR(connection->Exec("SELECT bdr.sync_publications()").status());
+      LogInfo("publication", {{"state", "rights_given"}});
+    }
+  }
   std::vector<std::string> reasons;
   if (!misplaced.empty()) {
     reasons.push_back(absl::StrCat(
@@ -134,7 +149,7 @@ absl::Status UnpublishedTables::Publish(postgres::Connection* connection,
       continue;
     }
     RETURN_IF_ERROR(
-        connection->Exec(absl::StrCat("LOCK TABLE ", table.name, " IN SHARE MODE")).status());
+        connection->Exec(absl::StrCat("SELECT bdr.keep_writers_out(", table.oid, ")")).status());
     ASSIGN_OR_RETURN(const std::string rows, connection->QueryValue(absl::StrCat(
                                                  "SELECT pg_relation_size(", table.oid,
                                                  ") > 0 OR coalesce((SELECT sum(pg_relation_size("

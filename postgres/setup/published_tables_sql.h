@@ -165,6 +165,13 @@ inline constexpr char kPublishedTablesCtes[] = R"sql(identified AS (
                                            AND p.oid NOT IN (SELECT oid FROM identified))
                         THEN 'bdr_keyed' ELSE 'bdr_insert_only' END AS publication
             FROM users c WHERE c.oid NOT IN (SELECT oid FROM left_out)
+        ), relatives AS (
+            -- What foreign keys of published tables reference, and what references those.
+            SELECT f.confrelid AS oid FROM wanted w JOIN pg_constraint f ON f.conrelid = w.oid
+             WHERE f.contype = 'f'
+            UNION
+            SELECT f.conrelid FROM wanted w JOIN pg_constraint f ON f.confrelid = w.oid
+             WHERE f.contype = 'f'
         ))sql";
 
 // Tables with code whose owner is not trusted are left out; what is published already stays so, and

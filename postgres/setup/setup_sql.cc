@@ -142,21 +142,19 @@ BEGIN
         WHERE nspname NOT IN ('bdr', 'information_schema') AND nspname NOT LIKE 'pg\_%'
           AND NOT has_schema_privilege(@ROLE_LITERAL@, oid, 'USAGE')
         UNION ALL
-        SELECT 4, format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE %I.%I TO %I',
-                         nspname, relname, @ROLE_LITERAL@)
-        FROM wanted
-        WHERE NOT (has_table_privilege(@ROLE_LITERAL@, oid, 'SELECT')
-                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'INSERT')
-                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'UPDATE')
-                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'DELETE')
-                   AND has_table_privilege(@ROLE_LITERAL@, oid, 'TRUNCATE'))
+        -- Partitions, too: their own unique indexes are looked at there, and TRUNCATE asks for each.
+        SELECT 4, format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLE %s TO %I',
+                         t.oid::regclass, @ROLE_LITERAL@)
+        FROM wanted w JOIN tree t ON t.root = w.oid
+        WHERE EXISTS (SELECT FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p
+                      WHERE NOT has_table_privilege(@ROLE_LITERAL@, t.oid, p))
         UNION ALL
-        -- To see whether what a foreign key references is there.
-        SELECT DISTINCT 5, format('GRANT SELECT ON TABLE %s TO %I', f.confrelid::regclass,
-                                  @ROLE_LITERAL@)
-        FROM wanted w JOIN pg_constraint f ON f.conrelid = w.oid
-        WHERE f.contype = 'f' AND f.confrelid NOT IN (SELECT oid FROM wanted)
-          AND NOT has_table_privilege(@ROLE_LITERAL@, f.confrelid, 'SELECT')
+        -- To see whether what a foreign key references is there, and whether something references
+        -- what is to be truncated.
+        SELECT 5, format('GRANT SELECT ON TABLE %s TO %I', f.oid::regclass, @ROLE_LITERAL@)
+        FROM relatives f
+        WHERE f.oid NOT IN (SELECT oid FROM wanted)
+          AND NOT has_table_privilege(@ROLE_LITERAL@, f.oid, 'SELECT')
         UNION ALL
         -- TRUNCATE ... RESTART IDENTITY; defaults of columns that a change does not bring.
         SELECT DISTINCT 6, format('GRANT USAGE, SELECT, UPDATE ON SEQUENCE %s TO %I',
@@ -189,8 +187,24 @@ BEGIN
         RETURN NEXT format('-- %s; %s', todo.message, todo.remedy);
     END LOOP;
 END $bdr$;
-REVOKE ALL ON FUNCTION bdr.sync_publications() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO @ROLE@;
+
+-- Lets nobody write a user's table until the transaction ends: while it is being published, the
+-- agent has no rights on it yet.
+CREATE OR REPLACE FUNCTION bdr.keep_writers_out(relation oid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    name text := (SELECT format('%I.%I', n.nspname, c.relname)
+                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.oid = relation AND c.relkind IN ('r', 'p')
+                    AND n.nspname NOT IN ('bdr', 'information_schema')
+                    AND n.nspname NOT LIKE 'pg\_%');
+BEGIN
+    IF name IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE %s IN SHARE MODE', name);
+    END IF;
+END $bdr$;
+REVOKE ALL ON FUNCTION bdr.sync_publications(), bdr.keep_writers_out(oid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION bdr.sync_publications(), bdr.keep_writers_out(oid) TO @ROLE@;
 SELECT bdr.sync_publications();
 
 COMMIT;
