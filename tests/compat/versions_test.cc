@@ -132,7 +132,7 @@ TEST_P(VersionsTest, WhatAnAbortMovesTheOriginOnByIsNotTakenForApplied) {
   options.schema_sql =
       "CREATE TABLE fragile (id int PRIMARY KEY, v text);"
       "CREATE UNLOGGED TABLE strict (on_commit boolean);"
-      "INSERT INTO strict VALUES (false);"
+      "INSERT INTO strict VALUES (false); GRANT SELECT ON strict TO PUBLIC;"
       "CREATE FUNCTION check_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
       "  BEGIN RAISE 'inside'; EXCEPTION WHEN raise_exception THEN NULL; END;"
       "  IF (SELECT on_commit FROM public.strict) THEN RAISE 'refused at commit'; END IF;"
