@@ -79,8 +79,6 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
                        " WHERE oid NOT IN (SELECT oid FROM present) UNION ALL"
                        " SELECT oid, format('%I.%I', nspname, relname), false FROM"
                        " (SELECT * FROM present EXCEPT SELECT * FROM wanted) AS gone ORDER BY 2")));
-  const absl::Time end = SteadyNow();
-  next_ = end + std::clamp(kIdleShare * (end - start), kInterval, kLongestInterval);
   std::vector<Table> missing;
   std::vector<std::string> missing_names;
   std::vector<std::string> misplaced;
@@ -103,11 +101,10 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
             "INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p WHERE NOT has_table_privilege(t.oid,"
             " p)) OR EXISTS (SELECT FROM relatives f WHERE NOT has_table_privilege(f.oid,"
             " 'SELECT'))")));
-    if (lacking == "t") {
-      RETURN_IF_ERROR(connection->Exec("SELECT bdr.sync_publications()").status());
-      LogInfo("publication", {{"state", "rights_given"}});
-    }
+    if (lacking == "t") RETURN_IF_ERROR(GiveRights(connection));
   }
+  const absl::Time end = SteadyNow();
+  next_ = end + std::clamp(kIdleShare * (end - start), kInterval, kLongestInterval);
   std::vector<std::string> reasons;
   if (!misplaced.empty()) {
     reasons.push_back(absl::StrCat(
@@ -137,6 +134,32 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
   return absl::OkStatus();
 }
 
+// Fails where more would be published than was looked at, or less: rows that such a table holds
+// would not travel, and nobody would say so.
+absl::Status UnpublishedTables::Sync(postgres::Connection* connection, size_t most_added) {
+  ASSIGN_OR_RETURN(const Result done, connection->Exec("SELECT bdr.sync_publications()"));
+  size_t added = 0;
+  for (int i = 0; i < done.rows(); ++i) {
+    if (absl::StrContains(done.value(i, 0), " ADD TABLE ")) ++added;
+    // A key was dropped since we looked.
+    if (added > most_added || absl::StrContains(done.value(i, 0), " DROP TABLE ")) {
+      return absl::AbortedError("tables are being changed");
+    }
+  }
+  return connection->Exec("COMMIT").status();
+}
+
+absl::Status UnpublishedTables::GiveRights(postgres::Connection* connection) {
+  RETURN_IF_ERROR(connection->Exec("BEGIN").status());
+  const absl::Status given = Sync(connection, /*most_added=*/0);
+  if (given.ok()) {
+    LogInfo("publication", {{"state", "rights_given"}});
+    return given;
+  }
+  if (connection->broken() || !absl::IsAborted(given)) return given;
+  return connection->Exec("ROLLBACK").status();
+}
+
 absl::Status UnpublishedTables::Publish(postgres::Connection* connection,
                                         const std::vector<Table>& tables) {
   const bool keep_out = ++lock_attempts_ <= kLockAttempts;
@@ -157,14 +180,7 @@ absl::Status UnpublishedTables::Publish(postgres::Connection* connection,
                                                  table.oid, ")), 0) > 0")));
     if (rows == "t") held_rows.push_back(table.name);
   }
-  ASSIGN_OR_RETURN(const Result done, connection->Exec("SELECT bdr.sync_publications()"));
-  for (int i = 0; i < done.rows(); ++i) {
-    // A key was dropped since we looked.
-    if (absl::StrContains(done.value(i, 0), " DROP TABLE ")) {
-      return absl::AbortedError("tables are being changed");
-    }
-  }
-  RETURN_IF_ERROR(connection->Exec("COMMIT").status());
+  RETURN_IF_ERROR(Sync(connection, tables.size()));
   lock_attempts_ = 0;
   for (const Table& table : tables) {
     LogInfo("publication", {{"table", table.name}, {"state", "published"}});

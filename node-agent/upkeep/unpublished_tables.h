@@ -48,6 +48,8 @@ class UnpublishedTables {
 
   absl::Status LookNow(postgres::Connection* connection);
   absl::Status Publish(postgres::Connection* connection, const std::vector<Table>& tables);
+  absl::Status GiveRights(postgres::Connection* connection);
+  absl::Status Sync(postgres::Connection* connection, size_t most_added);
   void Tell(const std::string& reason);
 
   const bool publish_;

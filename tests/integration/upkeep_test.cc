@@ -197,6 +197,27 @@ TEST_F(UpkeepTest, NewTablesArePublishedAndForeignOriginsToldOf) {
                                    "1 8", kDeadline));
 }
 
+// Of a partition that comes later, and where somebody took them away; whether or not new tables are
+// to be published.
+TEST_F(UpkeepTest, RightsThatTheAgentLacksAreGiven) {
+  harness::ClusterOptions options = TwoNodes(
+      "CREATE TABLE t (id int PRIMARY KEY, v text);"
+      "CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id)");
+  options.agent_config = "publish_new_tables: false\n";
+  BDR_START_CLUSTER(std::move(options));
+  ASSERT_OK(cluster_->ExecEverywhere(
+      "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);"
+      "REVOKE ALL ON t FROM bdr"));
+  for (const std::string& node : cluster_->names()) {
+    ASSERT_OK(cluster_->WaitForValue(node,
+                                     "SELECT has_table_privilege('bdr', 't', 'INSERT') AND "
+                                     "has_table_privilege('bdr', 'parted_1', 'SELECT')",
+                                     "t", kDeadline));
+  }
+  BDR_EXEC("n1", "INSERT INTO t VALUES (1, 'x'); INSERT INTO parted VALUES (1)");
+  BDR_CONVERGE();
+}
+
 TEST_F(UpkeepTest, UnpublishedTablesAreNamedWhereThatIsAsked) {
   harness::ClusterOptions options = TwoNodes("CREATE TABLE t (id int PRIMARY KEY, v text)");
   options.agent_config = "publish_new_tables: false\n";
