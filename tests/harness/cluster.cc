@@ -94,21 +94,31 @@ absl::Status WaitFor(const std::string& what, absl::Duration deadline,
   }
 }
 
-// Sessions for looking again and again, one per node: a new one for each look costs the server a
-// process, more than most looks. Thread-safe for different nodes.
+// Sessions for looking again and again, one per node. Thread-safe for different nodes.
 class Cluster::Looks {
  public:
   explicit Looks(const Cluster* cluster) : cluster_(*cluster) {}
+  ~Looks() {
+    MutexLock lock(&mu_);
+    for (auto& [name, session] : sessions_) {
+      if (session == nullptr) continue;
+      const Node& node = cluster_.Find(name);
+      node.postgres->sessions().GiveBack(node.database, std::move(session), "");
+    }
+  }
+  Looks(const Looks&) = delete;
+  Looks& operator=(const Looks&) = delete;
 
   // Valid until Forget().
-  absl::StatusOr<postgres::Connection*> On(const std::string& node) {
+  absl::StatusOr<postgres::Connection*> On(const std::string& name) {
     std::unique_ptr<postgres::Connection>* session = nullptr;
     {
       MutexLock lock(&mu_);
-      session = &sessions_[node];
+      session = &sessions_[name];
     }
     if (*session == nullptr) {
-      ASSIGN_OR_RETURN(*session, cluster_.Connect(node));
+      const Node& node = cluster_.Find(name);
+      ASSIGN_OR_RETURN(*session, node.postgres->sessions().Take(node.database));
     }
     return session->get();
   }

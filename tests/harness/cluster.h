@@ -83,7 +83,7 @@ class Cluster {
   std::vector<std::string> names() const;
   const std::string& folder() const { return options_.folder; }
 
-  // SQL as superuser in the cluster's database, each call in a connection of its own.
+  // SQL as superuser in the cluster's database, each call in a session that is as good as new.
   absl::Status Exec(absl::string_view node, const std::string& sql) const;
   absl::Status ExecEverywhere(const std::string& sql) const;
   absl::StatusOr<std::string> QueryValue(absl::string_view node, const std::string& sql) const;

@@ -165,7 +165,10 @@ absl::StatusOr<std::string> DefaultPostgresBin() {
 
 PostgresServer::PostgresServer(PostgresOptions options, std::unique_ptr<TempFolder> temporary,
                                std::string user)
-    : options_(std::move(options)), temporary_(std::move(temporary)), user_(std::move(user)) {}
+    : options_(std::move(options)),
+      temporary_(std::move(temporary)),
+      user_(std::move(user)),
+      sessions_([this](const std::string& database) { return Connect("postgres", database); }) {}
 
 absl::StatusOr<std::unique_ptr<PostgresServer>> PostgresServer::Create(PostgresOptions options) {
   if (options.bin_folder.empty()) {
@@ -311,14 +314,18 @@ absl::StatusOr<std::unique_ptr<postgres::Connection>> PostgresServer::Connect(
 }
 
 absl::Status PostgresServer::Exec(const std::string& sql, absl::string_view database) const {
-  ASSIGN_OR_RETURN(const auto connection, Connect("postgres", database));
-  return connection->Exec(sql).status();
+  ASSIGN_OR_RETURN(auto session, sessions_.Take(std::string(database)));
+  RETURN_IF_ERROR(session->Exec(sql).status());
+  sessions_.GiveBack(std::string(database), std::move(session), sql);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> PostgresServer::QueryValue(const std::string& sql,
                                                        absl::string_view database) const {
-  ASSIGN_OR_RETURN(const auto connection, Connect("postgres", database));
-  return connection->QueryValue(sql);
+  ASSIGN_OR_RETURN(auto session, sessions_.Take(std::string(database)));
+  ASSIGN_OR_RETURN(std::string value, session->QueryValue(sql));
+  sessions_.GiveBack(std::string(database), std::move(session), sql);
+  return value;
 }
 
 absl::Status PostgresServer::RunScript(const std::string& sql, absl::string_view database) const {
@@ -329,6 +336,7 @@ absl::Status PostgresServer::RunScript(const std::string& sql, absl::string_view
                    RunProgram({.argv = {psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d",
                                         conninfo("postgres", database)}},
                               absl::Seconds(120), sql));
+  sessions_.Clear();  // it may have changed what sessions begin with
   if (result.exit_code == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("a script failed on \"", options_.name, "\": ", result.err));

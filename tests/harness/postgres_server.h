@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "postgres/connection.h"
 #include "tests/harness/process.h"
+#include "tests/harness/session_pool.h"
 #include "tests/harness/temp_folder.h"
 
 namespace bdr::harness {
@@ -71,10 +72,12 @@ class PostgresServer {
                        absl::string_view database = "postgres") const;
   absl::StatusOr<std::unique_ptr<postgres::Connection>> Connect(
       absl::string_view user = "postgres", absl::string_view database = "postgres") const;
-  // As superuser, in a connection of its own; many statements are one transaction.
+  // As superuser, in a session that is as good as new; many statements are one transaction.
   absl::Status Exec(const std::string& sql, absl::string_view database = "postgres") const;
   absl::StatusOr<std::string> QueryValue(const std::string& sql,
                                          absl::string_view database = "postgres") const;
+  // The superuser's sessions, for whoever asks much.
+  SessionPool& sessions() const { return sessions_; }
   // Runs a script by psql, each statement in a transaction of its own, up to the first error.
   absl::Status RunScript(const std::string& sql, absl::string_view database = "postgres") const;
 
@@ -97,6 +100,7 @@ class PostgresServer {
   const std::unique_ptr<TempFolder> temporary_;  // null if the folder was given
   const std::string user_;
   std::unique_ptr<ChildProcess> process_;
+  mutable SessionPool sessions_;
 };
 
 }  // namespace bdr::harness
