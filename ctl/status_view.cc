@@ -106,6 +106,20 @@ int64_t StableBehindUs(const v1::NodeStatus& own) {
   return own.stable_us() == 0 ? 0 : std::max<int64_t>(0, own.reported_us() - own.stable_us());
 }
 
+// Something holds back what the node may forget: the stable time is late, or there is none yet.
+bool IsHeldBack(const v1::NodeStatus& own) {
+  // Before its first pulse a node knows no clock, and waits for nobody but itself.
+  if (own.clock_us() == 0) return false;
+  return own.stable_us() == 0 || StableBehindUs(own) >= kStableIsLateUs;
+}
+
+// A node that is held back and knows of nobody waits for its own joining.
+std::string HeldBy(const v1::ReportedStatus& node) {
+  if (!IsHeldBack(node.status())) return "-";
+  const std::string& holder = node.status().stable_held_by();
+  return holder.empty() ? node.member().name() : holder;
+}
+
 Json HealthJson(const v1::Health& health) {
   return {{"level", LevelName(health.level())},
           {"state", health.state()},
@@ -191,14 +205,12 @@ Table NodeTable() {
 void AddNodeRow(Table& table, int64_t now_us, const v1::ReportedStatus& node,
                 const NodeVerdict& verdict) {
   const v1::NodeStatus& own = node.status();
-  table.AddRow({node.member().name(), absl::StrCat(node.member().node_id()),
-                LevelName(verdict.level), verdict.state, Since(now_us, verdict.since_us),
-                OrDash(own.capture().state()), HumanBytes(own.undecoded_bytes()),
-                HumanBytes(own.slot_retained_bytes()), HumanBytes(own.log_bytes()),
-                HumanBytes(own.memory_bytes()),
-                own.stable_us() == 0 ? "-" : HumanAge(StableBehindUs(own)),
-                StableBehindUs(own) >= kStableIsLateUs ? OrDash(own.stable_held_by()) : "-",
-                verdict.reason});
+  table.AddRow(
+      {node.member().name(), absl::StrCat(node.member().node_id()), LevelName(verdict.level),
+       verdict.state, Since(now_us, verdict.since_us), OrDash(own.capture().state()),
+       HumanBytes(own.undecoded_bytes()), HumanBytes(own.slot_retained_bytes()),
+       HumanBytes(own.log_bytes()), HumanBytes(own.memory_bytes()),
+       own.stable_us() == 0 ? "-" : HumanAge(StableBehindUs(own)), HeldBy(node), verdict.reason});
 }
 
 Table LinkTable() {

@@ -143,6 +143,26 @@ TEST(StatusViewTest, ShowsLagQueueAndWhatHoldsWhat) {
   EXPECT_TRUE(IsQuiet(Good(3)));
 }
 
+TEST(StatusViewTest, WhoHoldsBackForgettingIsNamed) {
+  const auto row_of_n1 = [](const v1::ClusterStatusResponse& status) {
+    const std::string text = ViewCluster(status).output.text;
+    const size_t at = text.find("\nn1 ");
+    return text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+  };
+  v1::ClusterStatusResponse status = Good(2);
+  v1::NodeStatus* own = status.mutable_nodes(0)->mutable_status();
+  own->set_reported_us(kNow);
+  own->set_clock_us(kNow);
+  own->set_stable_us(kNow - 9'999'999);
+  own->set_stable_held_by("typo");
+  EXPECT_THAT(row_of_n1(status), ::testing::Not(HasSubstr("typo")));
+  own->set_stable_us(kNow - 10'000'000);
+  EXPECT_THAT(row_of_n1(status), HasSubstr("typo"));
+  // Since a member has never been heard of there is no stable time at all.
+  own->set_stable_us(0);
+  EXPECT_THAT(row_of_n1(status), HasSubstr("typo"));
+}
+
 TEST(StatusViewTest, OneNodeIsShownWithAllThatItReported) {
   v1::ClusterStatusResponse status = Good(2);
   status.mutable_nodes(0)->mutable_status()->set_postgres_version("15.20");

@@ -35,10 +35,14 @@ void Progress::Published(Lsn published, int64_t promise_us, const std::vector<Se
   published_ = std::max(published_, published);
   promise_us_ = std::max(promise_us_, promise_us);
   int64_t settled_us = promise_us_;
+  least_seen_ = 0;
   for (const OriginId& peer : peers_) {
     const auto found = std::find_if(seen.begin(), seen.end(),
                                     [&](const SeenUntil& s) { return s.node == peer.node; });
-    settled_us = std::min(settled_us, found == seen.end() ? 0 : found->time_us);
+    const int64_t seen_us = found == seen.end() ? 0 : found->time_us;
+    if (seen_us >= settled_us) continue;
+    settled_us = seen_us;
+    least_seen_ = peer.node;
   }
   settled_us_ = std::max(settled_us_, settled_us);
   if (!promises_.empty() && promises_.back().lsn == published_) {
@@ -212,7 +216,8 @@ NodeId Progress::OwnHeldByLocked() const {
     least = durable;
     holder = peer.node;
   }
-  return own_merged_ < least ? own_.node : holder;
+  if (own_merged_ < least) return own_.node;
+  return holder != 0 ? holder : least_seen_;
 }
 
 std::optional<NodeId> Progress::StableHeldBy() const {
@@ -235,7 +240,7 @@ std::optional<NodeId> Progress::StableHeldBy() const {
     const bool silent = found == remotes_.end() || SteadyNow() - found->second.heard_at > kSilent;
     holder = silent ? origin.node : found->second.stable_held_by;
   }
-  return holder == 0 ? std::nullopt : std::optional(holder);
+  return holder == 0 ? origin.node : holder;
 }
 
 int64_t Progress::NoTruncateBefore(OriginId origin) const {

@@ -81,8 +81,9 @@ class Progress : public StreamBackend {
   // Nothing older than this can still arrive here, and whatever still arrives had seen everything
   // older than this; 0 while it is not known.
   int64_t StableTime() const;
-  // The member for which the stable time waits: it has the least of what all must have, or has not
-  // been heard of for some seconds. Unset if none lags behind.
+  // The member for which the stable time waits: it has the least of what all must have, has not
+  // been heard of for some seconds, or has joined only in part; else the one whose own promise is
+  // the oldest. Unset before the first SetPeers().
   std::optional<NodeId> StableHeldBy() const;
   // From now on the stable time stays before `from_us`: what is stamped then or later may still be
   // needed here. INT64_MAX: no longer.
@@ -133,7 +134,7 @@ class Progress : public StreamBackend {
   static void AddPromiseLocked(Remote* remote, const Promised& promise);
   void UpdateOwnStableLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Who has the least of our own origin durable (we ourselves, if we have still to merge some of it
-  // again); 0 if all have all.
+  // again), or, if all have all, of whom what is still to come has seen the least; 0 if it is us.
   NodeId OwnHeldByLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const OriginId own_;
@@ -149,6 +150,7 @@ class Progress : public StreamBackend {
   Lsn published_ ABSL_GUARDED_BY(mu_);
   int64_t promise_us_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t settled_us_ ABSL_GUARDED_BY(mu_) = 0;         // promised, and seen by all that is to come
+  NodeId least_seen_ ABSL_GUARDED_BY(mu_) = 0;          // who keeps settled_us_ from the promise
   std::deque<Promised> promises_ ABSL_GUARDED_BY(mu_);  // own, not yet stable
   Lsn own_merged_ ABSL_GUARDED_BY(mu_);
   Lsn own_stable_ ABSL_GUARDED_BY(mu_);

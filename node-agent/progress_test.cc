@@ -386,7 +386,7 @@ TEST_F(ProgressTest, TheMemberThatHoldsTheStableTimeBackIsNamed) {
   Acknowledge(kPeer.node, Lsn{100});
   Acknowledge(kOther.node, Lsn{100});
   EXPECT_EQ(progress_->StableTime(), 900);
-  EXPECT_EQ(progress_->StableHeldBy(), std::nullopt);  // nobody lags
+  EXPECT_THAT(progress_->StableHeldBy(), Optional(kPeer.node));  // its promise is the oldest
   // Of kPeer's transactions, by its own word, we have.
   progress_->OnHeartbeat(
       kPeer.node, Heartbeat({{.origin = kPeer, .stable_us = 900, .stable_held_by = kOwn.node}}));
@@ -399,6 +399,23 @@ TEST_F(ProgressTest, AMemberThatWasNeverHeardOfHoldsTheStableTimeBack) {
   Acknowledge(kPeer.node, Lsn{100});
   EXPECT_EQ(progress_->StableTime(), 0);
   EXPECT_THAT(progress_->StableHeldBy(), Optional(kPeer.node));
+}
+
+// It has said what it has, and is heard of; but what is still to come here has seen nothing of it.
+TEST_F(ProgressTest, AMemberOfWhichNothingWasSeenIsNamed) {
+  progress_->SetPeers({kPeer, kOther});
+  for (const OriginId& peer : {kPeer, kOther}) {
+    progress_->OnHeartbeat(peer.node, Heartbeat({{.origin = peer, .stable_us = 1'000'000}}));
+  }
+  progress_->Published(Lsn{100}, 5000, {{.node = kPeer.node, .time_us = 9000}});
+  Acknowledge(kPeer.node, Lsn{100});
+  Acknowledge(kOther.node, Lsn{100});
+  EXPECT_EQ(progress_->StableTime(), 0);
+  EXPECT_THAT(progress_->StableHeldBy(), Optional(kOther.node));
+  EXPECT_EQ(progress_->MakeHeartbeat().origins.at(0).stable_held_by, kOther.node);
+  progress_->Published(Lsn{100}, 5000, kAllSeen);
+  EXPECT_EQ(progress_->StableTime(), 5000);
+  EXPECT_THAT(progress_->StableHeldBy(), Optional(kOwn.node));
 }
 
 // Promises are kept in a list that is thinned when a member stays behind; and acknowledgements come
