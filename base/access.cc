@@ -27,6 +27,10 @@ constexpr AccessRule kRules[] = {
     {.method = "/bdr.v1.ControlPlane/ClusterStatus", .admin = true, .viewer = true},
     {.method = "/bdr.v1.ControlPlane/InitCluster", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/AddNode", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/RemoveNode", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/SetNodeAddress", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/RebuildCluster", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/BackUp", .admin = true},
     {.method = "/bdr.v1.ControlPlane/SetSetting", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/AcceptClock", .admin = true, .audited = true},
     // What agents ask of each other.

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/access.h"
 #include "base/log_always.h"
 #include "base/lsn.h"
@@ -110,6 +111,18 @@ std::string AuditedObject(const google::protobuf::Message& request) {
   }
   if (const auto* add = DynamicCastToGenerated<v1::AddNodeRequest>(&request)) {
     return absl::StrCat("node ", add->name(), " at ", add->agent_address());
+  }
+  if (const auto* remove = DynamicCastToGenerated<v1::RemoveNodeRequest>(&request)) {
+    return absl::StrCat("node ", remove->name());
+  }
+  if (const auto* address = DynamicCastToGenerated<v1::SetNodeAddressRequest>(&request)) {
+    return absl::StrCat("node ", address->name(), " at ", address->agent_address());
+  }
+  if (const auto* rebuild = DynamicCastToGenerated<v1::RebuildClusterRequest>(&request)) {
+    return absl::StrCat("cluster ", rebuild->name().empty() ? "as agents know it" : rebuild->name(),
+                        rebuild->nodes().empty()
+                            ? ""
+                            : absl::StrCat(" by ", absl::StrJoin(rebuild->nodes(), ", ")));
   }
   if (const auto* set = DynamicCastToGenerated<v1::SetSettingRequest>(&request)) {
     return absl::StrCat("setting ", set->key(), " to ", SettingText(set->key(), set->value()));

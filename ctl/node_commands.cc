@@ -44,6 +44,39 @@ absl::StatusOr<int> Add(const Invocation& invocation, const AddOptions& options)
   return kGood;
 }
 
+// What the agent of the node leaves behind, if there ever was one, is for whoever stops it.
+absl::StatusOr<int> Remove(const Invocation& invocation, const std::string& name) {
+  ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
+  v1::RemoveNodeRequest request;
+  request.set_name(name);
+  ASSIGN_OR_RETURN(const auto response, server.Call(&v1::ControlPlane::Stub::RemoveNode, request));
+  const v1::RemovedMember& removed = response.removed();
+  invocation.Print(
+      {.text = absl::StrCat("node \"", removed.name(), "\" (id ", removed.node_id(),
+                            ") is removed; if it has an agent, stop it, remove its data_dir, and "
+                            "drop its replication slot (pg_drop_replication_slot)\n"),
+       .document = {{"name", removed.name()},
+                    {"id", removed.node_id()},
+                    {"removed_us", removed.removed_us()},
+                    {"epoch", response.membership().epoch()}}});
+  return kGood;
+}
+
+absl::StatusOr<int> SetAddress(const Invocation& invocation, const std::string& name,
+                               const std::string& address) {
+  ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
+  v1::SetNodeAddressRequest request;
+  request.set_name(name);
+  request.set_agent_address(address);
+  ASSIGN_OR_RETURN(const auto response,
+                   server.Call(&v1::ControlPlane::Stub::SetNodeAddress, request));
+  const v1::Member& member = response.member();
+  invocation.Print({.text = absl::StrCat("the agent of node \"", member.name(), "\" is reached at ",
+                                         member.agent_address(), "\n"),
+                    .document = MemberJson(member)});
+  return kGood;
+}
+
 absl::StatusOr<int> ListNodes(const Invocation& invocation) {
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   Table table({{"NODE"},
@@ -177,6 +210,24 @@ void AddNodeCommands(CLI::App* app, Invocation* invocation) {
       ->required();
   add_verb->add_flag("--no-copy", add->no_copy,
                      "Its tables hold the same rows as those of the other nodes already");
+
+  auto removed = std::make_shared<std::string>();
+  CLI::App* remove_verb = AddVerb(
+      node, invocation, "remove",
+      "Takes back a node that has not joined yet; repeating it is harmless",
+      {"bdrctl node remove eu1"}, [invocation, removed] { return Remove(*invocation, *removed); });
+  remove_verb->add_option("NAME", *removed, "Name of the node")->required();
+
+  auto moved = std::make_shared<AddOptions>();
+  CLI::App* address_verb =
+      AddVerb(node, invocation, "set-address",
+              "Changes where a node's agent is reached; the others go there without a restart",
+              {"bdrctl node set-address eu1 --address db1.example.com:7401"},
+              [invocation, moved] { return SetAddress(*invocation, moved->name, moved->address); });
+  address_verb->add_option("NAME", moved->name, "Name of the node")->required();
+  address_verb
+      ->add_option("--address", moved->address, "host:port of its agent, as the others reach it")
+      ->required();
 
   AddVerb(node, invocation, "list", "Lists the members of the cluster",
           {"bdrctl node list", "bdrctl node list -o yaml"},

@@ -87,6 +87,7 @@ absl::Status Agent::Run() {
   if (status.ok()) status = Repeat("checking", &Agent::CheckPostgres);
   if (status.ok()) status = Repeat("fencing", &Agent::Fence);
   if (status.ok()) status = Repeat("starting", &Agent::KeepMembership);
+  if (status.ok()) status = CheckNotRemoved();
   if (status.ok()) status = StartDataPath();
   if (status.ok()) status = Serve();
   if (status.ok()) status = Repeat("joining", &Agent::Join);
@@ -122,39 +123,49 @@ absl::Status Agent::Open() {
   if (!data_dir_id.has_value()) {
     RETURN_IF_ERROR(state.Put(kStateDataDirId, data_dir_id_, /*sync=*/true));
   }
+  ASSIGN_OR_RETURN(const auto identity, state.Get(kStateIdentity));
+  if (identity.has_value()) {
+    ASSIGN_OR_RETURN(const OriginId own, DecodeOrigin(*identity));
+    reported_id_ = own.node;
+  }
   ASSIGN_OR_RETURN(const auto cached, state.Get(kStateMembership));
   if (cached.has_value()) {
     ASSIGN_OR_RETURN(const Membership known, ParseMembership(*cached));
     MutexLock lock(&mu_);
     membership_ = known;
   }
-  ASSIGN_OR_RETURN(control_,
-                   ControlClient::Start(
-                       {.node = config_.node,
-                        .servers = config_.control,
-                        .security = config_.security,
-                        .metrics = &metrics_,
-                        .wanted_schemas =
-                            [this](const v1::ReportResponse& response) {
-                              return data_path_ ? schema_->Wanted(response)
-                                                : std::vector<std::string>();
-                            },
-                        .on_schema = [this](const v1::NodeSchema& told) { schema_->Take(told); }},
-                       [this](v1::ReportRequest* report) {
-                         report->set_cluster_id(membership().cluster_id);
-                         report->set_data_dir_id(data_dir_id_);
-                         FillStatus(report->mutable_status());
-                         if (!data_path_) return;
-                         report->set_incarnation(own_.incarnation);
-                         report->set_followed_epoch(followed_epoch_);
-                         report->set_captures(joined_);
-                         if (joined_) {
-                           report->set_settings_ready(settings_->Ready(progress_->StableTime()));
-                           report->set_settings_active(settings_->active());
-                         }
-                         schema_->FillReport(report->mutable_schema());
-                       },
-                       [this](const Membership& changed) { SetMembership(changed); }));
+  ASSIGN_OR_RETURN(
+      control_,
+      ControlClient::Start(
+          {.node = config_.node,
+           .servers = config_.control,
+           .security = config_.security,
+           .metrics = &metrics_,
+           .wanted_schemas =
+               [this](const v1::ReportResponse& response) {
+                 return data_path_ ? schema_->Wanted(response) : std::vector<std::string>();
+               },
+           .on_schema = [this](const v1::NodeSchema& told) { schema_->Take(told); },
+           .fill_known =
+               [this](v1::Membership* known) { known->ParseFromString(Serialize(membership())); }},
+          [this](v1::ReportRequest* report) {
+            const Membership known = membership();
+            report->set_cluster_id(known.cluster_id);
+            report->set_known_epoch(known.epoch);
+            report->set_node_id(reported_id_);
+            report->set_data_dir_id(data_dir_id_);
+            FillStatus(report->mutable_status());
+            if (!data_path_) return;
+            report->set_incarnation(own_.incarnation);
+            report->set_followed_epoch(followed_epoch_);
+            report->set_captures(joined_);
+            if (joined_) {
+              report->set_settings_ready(settings_->Ready(progress_->StableTime()));
+              report->set_settings_active(settings_->active());
+            }
+            schema_->FillReport(report->mutable_schema());
+          },
+          [this](const Membership& changed) { SetMembership(changed); }));
   return absl::OkStatus();
 }
 
@@ -163,6 +174,12 @@ void Agent::SetMembership(const Membership& changed) {
   if (!membership_.cluster_id.empty() && membership_.cluster_id != changed.cluster_id) {
     LogError("agent", {{"cluster", changed.cluster_id}, {"expected", membership_.cluster_id}},
              "bdr-server speaks of another cluster; ignored");
+    return;
+  }
+  if (changed.epoch < membership_.epoch) {
+    // It refuses reports for that; but one from before it could.
+    LogError("agent", {{"epoch", changed.epoch}, {"known", membership_.epoch}},
+             "bdr-server has gone back in time; ignored");
     return;
   }
   membership_ = changed;
@@ -182,6 +199,13 @@ absl::Status Agent::LearnIdentity() {
           absl::StrCat("data_dir belongs to node ", own_.node, ", but \"", config_.node,
                        "\" is node ", self->id, " in the cluster; use the right data_dir"));
     }
+    const Member* joined = known.Find(own_.node);
+    if (joined == nullptr || !joined->active) {
+      // It may have been removed. Nothing is captured before bdr-server has said that it was not:
+      // for a node that will never be a member PostgreSQL would keep its WAL.
+      const absl::Status report = control_->LastReport();
+      if (!report.ok()) return absl::FailedPreconditionError(report.message());
+    }
     ASSIGN_OR_RETURN(const auto tell_nodes, state.Get(kStateServerNames));
     names_ = std::make_unique<ServerNames>(
         tell_nodes.has_value() ? ServerNames::Of(known.cluster_id, own_.node, config_.node)
@@ -191,6 +215,8 @@ absl::Status Agent::LearnIdentity() {
   if (self == nullptr) {
     const absl::Status report = control_->LastReport();
     if (absl::IsFailedPrecondition(report)) return report;
+    // It says whether the node was never added or was removed.
+    if (absl::IsNotFound(report)) return absl::FailedPreconditionError(report.message());
     return absl::FailedPreconditionError(
         absl::StrCat("node \"", config_.node, "\" is not a member yet; run \"bdrctl node add ",
                      config_.node, " --address HOST:PORT --no-copy\"",
@@ -207,7 +233,20 @@ absl::Status Agent::LearnIdentity() {
       std::make_unique<ServerNames>(ServerNames::Of(known.cluster_id, own_.node, config_.node));
   RETURN_IF_ERROR(state.Put(kStateServerNames, "", /*sync=*/false));
   RETURN_IF_ERROR(state.Put(kStateMembership, Serialize(known), /*sync=*/false));
-  return state.Put(kStateIdentity, EncodeOrigin(own_), /*sync=*/true);
+  RETURN_IF_ERROR(state.Put(kStateIdentity, EncodeOrigin(own_), /*sync=*/true));
+  reported_id_ = own_.node;
+  return absl::OkStatus();
+}
+
+absl::Status Agent::CheckNotRemoved() const {
+  const absl::Status report = control_->LastReport();
+  if (!absl::IsNotFound(report)) return absl::OkStatus();
+  const Membership known = membership();
+  const Member* self = known.Find(own_.node);
+  // One that has joined is never removed: its name was changed, and an older bdr-server only looks
+  // at that.
+  if (self != nullptr && self->active) return absl::OkStatus();
+  return absl::InvalidArgumentError(report.message());
 }
 
 absl::Status Agent::CheckPostgres() {
@@ -498,6 +537,7 @@ absl::Status Agent::Serve() {
 }
 
 absl::Status Agent::Join() {
+  RETURN_IF_ERROR(CheckNotRemoved());
   const Health capture = capture_->health();
   // Paused is as good: what makes room is that the others' acknowledgements count again.
   if (capture.state != "streaming" && capture.state != "paused") {
@@ -522,6 +562,8 @@ absl::Status Agent::Follow() {
   Membership followed;
   std::string logged;
   while (true) {
+    // Removed at the moment when it told that it had joined.
+    RETURN_IF_ERROR(CheckNotRemoved());
     absl::Status status = membership() == followed ? absl::OkStatus() : TakeChange(&followed);
     if (status.ok()) status = FollowTableChanges();
     if (status.ok()) status = FollowClock();
@@ -707,6 +749,7 @@ void Agent::FillStatus(v1::NodeStatus* status) {
   }
   status->set_log_bytes(database_->SizeOnDisk());
   status->set_versions_estimated(database_->EstimatedVersions());
+  const Membership known = membership();
   FillRunningStatus({.own = own_,
                      .health = health,
                      .capture = capture_.get(),
@@ -719,7 +762,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .peers = peers_.get(),
                      .own_changes = own_changes_.get(),
                      .gaps = gaps_.get(),
-                     .schema = schema_.get()},
+                     .schema = schema_.get(),
+                     .membership = &known},
                     status);
 }
 

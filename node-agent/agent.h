@@ -88,6 +88,9 @@ class Agent : public AgentBackend {
  private:
   absl::Status Open();
   absl::Status LearnIdentity();
+  // kInvalidArgument once bdr-server has taken this node back before it had joined: it will never
+  // be a member.
+  absl::Status CheckNotRemoved() const;
   absl::Status CheckPostgres();
   absl::Status Fence();
   absl::Status StartDataPath();
@@ -122,6 +125,9 @@ class Agent : public AgentBackend {
   std::unique_ptr<ServerPast> server_past_;
   std::unique_ptr<CaptureGaps> gaps_;
   std::unique_ptr<ControlClient> control_;
+
+  // As reports tell it: 0 until there is an identity.
+  std::atomic<uint32_t> reported_id_{0};
 
   // From the identity on.
   OriginId own_;

@@ -184,11 +184,9 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   }
 
   const std::vector<Peers::Status> peers = parts.peers->status();
-  const auto name_of = [&peers](NodeId node) -> std::string {
-    for (const Peers::Status& peer : peers) {
-      if (peer.member.id == node) return peer.member.name;
-    }
-    return absl::StrCat(node);
+  const auto name_of = [&parts](NodeId node) -> std::string {
+    const Member* member = parts.membership->Find(node);
+    return member == nullptr ? absl::StrCat(node) : member->name;
   };
   for (const Peers::Status& peer : peers) {
     const OriginId origin{.node = peer.member.id, .incarnation = peer.member.incarnation};

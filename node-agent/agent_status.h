@@ -11,6 +11,7 @@
 #include "node-agent/capture/gaps.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/health.h"
+#include "node-agent/membership.h"
 #include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
@@ -39,6 +40,7 @@ struct StatusParts {
   const OwnChanges* own_changes;
   const CaptureGaps* gaps;
   const SchemaWatch* schema;
+  const Membership* membership;
 };
 
 void FillHealth(const Health& from, v1::Health* to);

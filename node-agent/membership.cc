@@ -38,6 +38,8 @@ std::string Serialize(const Membership& membership) {
     out->set_followed_epoch(member.followed_epoch);
     out->set_since_epoch(member.since_epoch);
     out->set_data_dir_id(member.data_dir_id);
+    out->set_added_us(member.added_us);
+    out->set_settings_active(member.settings_active);
   }
   message.set_settings_version(membership.settings_version);
   message.set_settings_active(membership.settings_active);
@@ -52,6 +54,15 @@ std::string Serialize(const Membership& membership) {
     accepted->set_id(membership.accepted_clock.id);
     accepted->set_ceiling_us(membership.accepted_clock.ceiling_us);
     accepted->set_advance_us(membership.accepted_clock.advance_us);
+    accepted->set_node_id(membership.accepted_clock.node);
+    accepted->set_accepted_us(membership.accepted_clock.accepted_us);
+  }
+  message.set_last_node_id(membership.last_node_id);
+  for (const RemovedMember& removed : membership.removed) {
+    v1::RemovedMember* out = message.add_removed();
+    out->set_node_id(removed.id);
+    out->set_name(removed.name);
+    out->set_removed_us(removed.removed_us);
   }
   return message.SerializeAsString();
 }
@@ -79,7 +90,9 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
                                   .settings_ready = member.settings_ready(),
                                   .followed_epoch = member.followed_epoch(),
                                   .since_epoch = member.since_epoch(),
-                                  .data_dir_id = member.data_dir_id()});
+                                  .data_dir_id = member.data_dir_id(),
+                                  .added_us = member.added_us(),
+                                  .settings_active = member.settings_active()});
   }
   membership.settings_version = message.settings_version();
   membership.settings_active = message.settings_active();
@@ -90,7 +103,15 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
   const v1::AcceptedClock& accepted = message.accepted_clock();
   membership.accepted_clock = {.id = accepted.id(),
                                .ceiling_us = accepted.ceiling_us(),
-                               .advance_us = accepted.advance_us()};
+                               .advance_us = accepted.advance_us(),
+                               .node = static_cast<NodeId>(accepted.node_id()),
+                               .accepted_us = accepted.accepted_us()};
+  membership.last_node_id = static_cast<NodeId>(message.last_node_id());
+  for (const v1::RemovedMember& removed : message.removed()) {
+    membership.removed.push_back({.id = static_cast<NodeId>(removed.node_id()),
+                                  .name = removed.name(),
+                                  .removed_us = removed.removed_us()});
+  }
   return membership;
 }
 

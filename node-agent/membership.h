@@ -22,6 +22,8 @@ struct Member {
   uint64_t followed_epoch = 0;   // what its agent drops, no member of this epoch needs
   uint64_t since_epoch = 0;      // as of which it has an incarnation; 0: not known
   std::string data_dir_id = "";  // of its agent's data folder; empty: not known
+  int64_t added_us = 0;          // by bdr-server's clock, µs since 1970
+  uint64_t settings_active = 0;  // that its own changes go by
 
   friend bool operator==(const Member&, const Member&) = default;
 };
@@ -40,10 +42,23 @@ struct AcceptedClock {
   uint64_t id = 0;         // grows with each; 0: there is none
   int64_t ceiling_us = 0;  // the newest stamp that was known of that node, since 1970
   int64_t advance_us = 0;  // what is added to every server's clock
+  NodeId node = 0;         // whose clock had jumped
+  int64_t accepted_us = 0;
 
   friend bool operator==(const AcceptedClock&, const AcceptedClock&) = default;
 };
 
+// A node that was taken back before it had joined.
+struct RemovedMember {
+  NodeId id = 0;
+  std::string name = "";
+  int64_t removed_us = 0;
+
+  friend bool operator==(const RemovedMember&, const RemovedMember&) = default;
+};
+
+// All that bdr-server must never forget of the cluster, also what the agent itself has no use for:
+// who has lost the server's folder makes it anew from the agents.
 struct Membership {
   std::string cluster_id = "";
   std::string cluster_name = "";
@@ -53,6 +68,8 @@ struct Membership {
   uint64_t settings_active = 0;        // in force: every member is ready for it
   std::vector<Setting> settings = {};  // every value ever set, by version
   AcceptedClock accepted_clock = {};   // the last one
+  NodeId last_node_id = 0;             // the largest that was ever given out
+  std::vector<RemovedMember> removed = {};
 
   // Null if there is none.
   const Member* Find(NodeId id) const;

@@ -43,12 +43,18 @@ void Peers::Stop() {
 
 absl::Status Peers::Set(const Membership& membership) {
   std::vector<Member> wanted;
+  std::vector<OriginId> counted;
   std::vector<OriginId> origins;
   for (const Member& member : membership.members) {
-    // Before its first report a node has no history that could be fetched.
+    // Before its first report a node has no history that could be needed.
     if (member.id == options_.self || member.incarnation == 0) continue;
+    const OriginId origin{.node = member.id, .incarnation = member.incarnation};
+    counted.push_back(origin);
+    // While a node joins, what this one has is kept for it, but nothing of it is fetched: so one
+    // that has not joined can be taken back, and nobody has changes of it.
+    if (!member.active) continue;
     wanted.push_back(member);
-    origins.push_back({.node = member.id, .incarnation = member.incarnation});
+    origins.push_back(origin);
   }
   bool grown = false;
   {
@@ -61,7 +67,7 @@ absl::Status Peers::Set(const Membership& membership) {
     all.push_back(parts_.progress->own());
     RETURN_IF_ERROR(CreateOrigins(all));
   }
-  parts_.progress->SetPeers(origins);
+  parts_.progress->SetPeers(counted);
   {
     MutexLock lock(&rebuilt_mu_);
     expected_.insert(origins.begin(), origins.end());

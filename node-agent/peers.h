@@ -52,7 +52,7 @@ class Peers {
   Peers(Options options, ApplyParts parts);
   ~Peers();
 
-  // Starts streams and appliers for members that are new, and takes up new addresses. Repeating
+  // Starts streams and appliers for members that have joined, and takes up new addresses. Repeating
   // it is harmless. kUnavailable if PostgreSQL cannot be reached; then nothing has changed.
   absl::Status Set(const Membership& membership);
 

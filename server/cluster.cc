@@ -1,5 +1,6 @@
 #include "server/cluster.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -12,54 +13,14 @@
 namespace bdr::server {
 namespace {
 
-constexpr char kKey[] = "cluster";
 // Somebody else's write is the only reason to repeat, so a few are plenty.
 constexpr int kAttempts = 20;
 
-std::string Encode(const ClusterState& state) {
-  v1::ClusterState message;
-  ToProto(state, message.mutable_membership());
-  message.set_last_node_id(state.last_node_id);
-  return message.SerializeAsString();
-}
-
-absl::StatusOr<ClusterState> Decode(const std::string& bytes) {
-  v1::ClusterState message;
-  if (!message.ParseFromString(bytes) || message.last_node_id() > kMaxNodeId) {
-    return absl::InternalError(
-        "the store's entry \"cluster\" is damaged; restore the store from a backup");
-  }
-  const v1::Membership& membership = message.membership();
-  ClusterState state{.id = membership.cluster_id(),
-                     .name = membership.cluster_name(),
-                     .epoch = membership.epoch(),
-                     .last_node_id = static_cast<NodeId>(message.last_node_id()),
-                     .settings_version = membership.settings_version(),
-                     .settings_active = membership.settings_active()};
-  for (const v1::Setting& setting : membership.settings()) {
-    state.settings.push_back(
-        {.key = setting.key(), .value = setting.value(), .version = setting.version()});
-  }
-  for (const v1::Member& member : membership.members()) {
-    state.members.push_back({.id = static_cast<NodeId>(member.node_id()),
-                             .name = member.name(),
-                             .address = member.agent_address(),
-                             .active = member.state() == v1::Member::ACTIVE,
-                             .incarnation = member.incarnation(),
-                             .added_us = member.added_us(),
-                             .settings_ready = member.settings_ready(),
-                             .settings_active = member.settings_active(),
-                             .followed_epoch = member.followed_epoch(),
-                             .since_epoch = member.since_epoch(),
-                             .data_dir_id = member.data_dir_id()});
-  }
-  const v1::AcceptedClock& accepted = membership.accepted_clock();
-  state.accepted_clock = {.id = accepted.id(),
-                          .node = static_cast<NodeId>(accepted.node_id()),
-                          .ceiling_us = accepted.ceiling_us(),
-                          .advance_us = accepted.advance_us(),
-                          .accepted_us = accepted.accepted_us()};
-  return state;
+absl::Status CheckId(uint32_t id, absl::string_view of) {
+  if (id >= 1 && id <= kMaxNodeId) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the state of a cluster gives node \"", of,
+                                                 "\" the id ", id, ", which is not between 1 and ",
+                                                 kMaxNodeId));
 }
 
 struct Versioned {
@@ -68,11 +29,19 @@ struct Versioned {
 };
 
 absl::StatusOr<Versioned> ReadVersioned(Store* store) {
-  const absl::StatusOr<StoreEntry> entry = store->Get(kKey);
+  const absl::StatusOr<StoreEntry> entry = store->Get(kClusterKey);
   if (absl::IsNotFound(entry.status())) return Versioned{};
   RETURN_IF_ERROR(entry.status());
-  ASSIGN_OR_RETURN(ClusterState state, Decode(entry->value));
-  return Versioned{std::move(state), entry->revision};
+  v1::ClusterState message;
+  absl::StatusOr<ClusterState> state = absl::InternalError("");
+  if (message.ParseFromString(entry->value)) state = FromProto(message);
+  if (!state.ok()) {
+    return absl::InternalError(
+        "the store's entry \"cluster\" is damaged: move data_dir away, then restore a backup "
+        "(\"bdr-server restore\"), or start empty and rebuild it from the agents (\"bdrctl cluster "
+        "init --from-agents\")");
+  }
+  return Versioned{*std::move(state), entry->revision};
 }
 
 }  // namespace
@@ -87,7 +56,10 @@ absl::StatusOr<ClusterState> Cluster::Change(const ChangeFunction& change) {
     ASSIGN_OR_RETURN(const Versioned present, ReadVersioned(store_));
     ASSIGN_OR_RETURN(ClusterState wanted, change(present.state));
     if (wanted == present.state) return wanted;
-    const absl::StatusOr<uint64_t> written = store_->Put(kKey, Encode(wanted), present.revision);
+    v1::ClusterState bytes;
+    ToProto(wanted, &bytes);
+    const absl::StatusOr<uint64_t> written =
+        store_->Put(kClusterKey, bytes.SerializeAsString(), present.revision);
     if (written.ok()) return wanted;
     if (!absl::IsAborted(written.status())) return written.status();
   }
@@ -133,6 +105,69 @@ void ToProto(const ClusterState& state, v1::Membership* out) {
   if (state.accepted_clock.id != 0) {
     ToProto(state.accepted_clock, out->mutable_accepted_clock());
   }
+  out->set_last_node_id(state.last_node_id);
+  for (const RemovedMember& removed : state.removed) {
+    v1::RemovedMember* added = out->add_removed();
+    added->set_node_id(removed.id);
+    added->set_name(removed.name);
+    added->set_removed_us(removed.removed_us);
+  }
+}
+
+void ToProto(const ClusterState& state, v1::ClusterState* out) {
+  ToProto(state, out->mutable_membership());
+  out->set_last_node_id(state.last_node_id);
+  out->set_restored(state.restored);
+}
+
+absl::StatusOr<ClusterState> FromProto(const v1::Membership& membership) {
+  ClusterState state{.id = membership.cluster_id(),
+                     .name = membership.cluster_name(),
+                     .epoch = membership.epoch(),
+                     .last_node_id = static_cast<NodeId>(membership.last_node_id()),
+                     .settings_version = membership.settings_version(),
+                     .settings_active = membership.settings_active()};
+  if (membership.last_node_id() != 0) RETURN_IF_ERROR(CheckId(membership.last_node_id(), "last"));
+  for (const v1::Setting& setting : membership.settings()) {
+    state.settings.push_back(
+        {.key = setting.key(), .value = setting.value(), .version = setting.version()});
+  }
+  for (const v1::Member& member : membership.members()) {
+    RETURN_IF_ERROR(CheckId(member.node_id(), member.name()));
+    state.members.push_back({.id = static_cast<NodeId>(member.node_id()),
+                             .name = member.name(),
+                             .address = member.agent_address(),
+                             .active = member.state() == v1::Member::ACTIVE,
+                             .incarnation = member.incarnation(),
+                             .added_us = member.added_us(),
+                             .settings_ready = member.settings_ready(),
+                             .settings_active = member.settings_active(),
+                             .followed_epoch = member.followed_epoch(),
+                             .since_epoch = member.since_epoch(),
+                             .data_dir_id = member.data_dir_id()});
+  }
+  const v1::AcceptedClock& accepted = membership.accepted_clock();
+  state.accepted_clock = {.id = accepted.id(),
+                          .node = static_cast<NodeId>(accepted.node_id()),
+                          .ceiling_us = accepted.ceiling_us(),
+                          .advance_us = accepted.advance_us(),
+                          .accepted_us = accepted.accepted_us()};
+  for (const v1::RemovedMember& removed : membership.removed()) {
+    RETURN_IF_ERROR(CheckId(removed.node_id(), removed.name()));
+    state.removed.push_back({.id = static_cast<NodeId>(removed.node_id()),
+                             .name = removed.name(),
+                             .removed_us = removed.removed_us()});
+  }
+  return state;
+}
+
+absl::StatusOr<ClusterState> FromProto(const v1::ClusterState& message) {
+  ASSIGN_OR_RETURN(ClusterState state, FromProto(message.membership()));
+  if (message.last_node_id() != 0) RETURN_IF_ERROR(CheckId(message.last_node_id(), "last"));
+  // Before memberships told it as well, only this did.
+  state.last_node_id = std::max(state.last_node_id, static_cast<NodeId>(message.last_node_id()));
+  state.restored = message.restored();
+  return state;
 }
 
 }  // namespace bdr::server

@@ -12,11 +12,15 @@
 
 namespace bdr::v1 {
 class AcceptedClock;
+class ClusterState;
 class Member;
 class Membership;
 }  // namespace bdr::v1
 
 namespace bdr::server {
+
+// The store's key of the cluster's state, a bdr.v1.ClusterState.
+inline constexpr char kClusterKey[] = "cluster";
 
 class Cluster {
  public:
@@ -38,5 +42,9 @@ class Cluster {
 void ToProto(const ClusterMember& member, v1::Member* out);
 void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out);
 void ToProto(const ClusterState& state, v1::Membership* out);
+void ToProto(const ClusterState& state, v1::ClusterState* out);
+// kInvalidArgument for node ids that there cannot be.
+absl::StatusOr<ClusterState> FromProto(const v1::Membership& membership);
+absl::StatusOr<ClusterState> FromProto(const v1::ClusterState& message);
 
 }  // namespace bdr::server

@@ -18,16 +18,27 @@ namespace {
 constexpr uint32_t kFirstIncarnation = 1;
 
 absl::Status CheckInitialised(const ClusterState& state) {
-  if (!state.id.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      "there is no cluster yet: run \"bdrctl cluster init NAME\" first");
+  if (state.id.empty()) {
+    return absl::FailedPreconditionError(
+        "there is no cluster yet: run \"bdrctl cluster init NAME\" first");
+  }
+  if (!state.restored) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the state of cluster \"", state.name,
+      "\" was restored from a backup, and it is not certain yet that no agent knows a newer one: "
+      "start the agents of all nodes, or run \"bdrctl cluster init --from-agents\""));
 }
 
-absl::Status CheckAddressIsFree(const ClusterState& state, const NewNode& node) {
+absl::Status NoSuchNode(const ClusterState& state, absl::string_view name) {
+  return absl::NotFoundError(absl::StrCat("cluster \"", state.name, "\" has no node \"", name,
+                                          "\": see \"bdrctl node list\""));
+}
+
+absl::Status CheckAddressIsFree(const ClusterState& state, absl::string_view address) {
   for (const ClusterMember& member : state.members) {
-    if (member.address != node.address) continue;
-    return absl::AlreadyExistsError(absl::StrCat("address \"", node.address,
-                                                 "\" belongs to node \"", member.name,
+    if (member.address != address) continue;
+    return absl::AlreadyExistsError(absl::StrCat("address \"", address, "\" belongs to node \"",
+                                                 member.name,
                                                  "\": every node has an agent of its own"));
   }
   return absl::OkStatus();
@@ -43,7 +54,61 @@ void ActivateSettings(ClusterState* state) {
   state->settings_active = std::max(state->settings_active, ready);
 }
 
+const RemovedMember* FindRemoved(const ClusterState& state, NodeId id) {
+  for (const RemovedMember& removed : state.removed) {
+    if (removed.id == id) return &removed;
+  }
+  return nullptr;
+}
+
+// The last of this name.
+const RemovedMember* FindRemoved(const ClusterState& state, absl::string_view name) {
+  const auto found = std::find_if(state.removed.rbegin(), state.removed.rend(),
+                                  [&](const RemovedMember& r) { return r.name == name; });
+  return found == state.removed.rend() ? nullptr : &*found;
+}
+
+absl::Status WasRemoved(const ClusterState& state, const RemovedMember& removed) {
+  return absl::NotFoundError(absl::StrCat(
+      "node \"", removed.name, "\" (id ", removed.id, ") was removed from cluster \"", state.name,
+      "\": stop its agent, and drop its replication slot on its server, if it has made one; to "
+      "make "
+      "it a node after all, run \"bdrctl node add\" and give its agent a new data_dir"));
+}
+
+// That the report comes from the agent of the member that it names.
+absl::Status CheckSender(const ClusterState& state, const NodeReport& report) {
+  const ClusterMember* known = state.Find(report.name);
+  if (known != nullptr && (report.node_id == 0 || report.node_id == known->id)) {
+    return absl::OkStatus();
+  }
+  if (const RemovedMember* removed = report.node_id == 0 ? FindRemoved(state, report.name)
+                                                         : FindRemoved(state, report.node_id)) {
+    return WasRemoved(state, *removed);
+  }
+  if (report.node_id == 0) {
+    return absl::NotFoundError(absl::StrCat("cluster \"", state.name, "\" has no node \"",
+                                            report.name, "\": run \"bdrctl node add ", report.name,
+                                            " --address HOST:PORT --no-copy\""));
+  }
+  const ClusterMember* other = state.Find(report.node_id);
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the agent that reports as node \"", report.name, "\" has the data_dir of node ",
+      report.node_id,
+      other == nullptr ? ", which this bdr-server knows nothing of: its state is older than the "
+                         "agent's, or was rebuilt without it; if the node has joined, run \"bdrctl "
+                         "cluster init --from-agents\""
+                       : absl::StrCat(", which is \"", other->name,
+                                      "\": correct \"node\" in its configuration")));
+}
+
 }  // namespace
+
+const ClusterMember* ClusterState::Find(NodeId node) const {
+  const auto found = std::find_if(members.begin(), members.end(),
+                                  [&](const ClusterMember& m) { return m.id == node; });
+  return found == members.end() ? nullptr : &*found;
+}
 
 const ClusterMember* ClusterState::Find(absl::string_view node) const {
   const auto found = std::find_if(members.begin(), members.end(),
@@ -78,6 +143,7 @@ absl::StatusOr<ClusterState> InitCluster(ClusterState state, absl::string_view n
     ++state.epoch;
     return state;
   }
+  RETURN_IF_ERROR(CheckInitialised(state));
   if (state.name == name) return state;
   return absl::AlreadyExistsError(absl::StrCat("this server already keeps cluster \"", state.name,
                                                "\": start another bdr-server for \"", name, "\""));
@@ -91,9 +157,10 @@ absl::StatusOr<ClusterState> AddNode(ClusterState state, const NewNode& node) {
     if (member->address == node.address) return state;
     return absl::AlreadyExistsError(
         absl::StrCat("node \"", node.name, "\" was added with address \"", member->address,
-                     "\", not \"", node.address, "\": take another name"));
+                     "\", not \"", node.address, "\": take another name, or run \"bdrctl node ",
+                     "set-address ", node.name, " --address ", node.address, "\""));
   }
-  RETURN_IF_ERROR(CheckAddressIsFree(state, node));
+  RETURN_IF_ERROR(CheckAddressIsFree(state, node.address));
   if (!node.no_copy) {
     return absl::FailedPreconditionError(absl::StrCat(
         "cannot copy the data to node \"", node.name,
@@ -114,20 +181,67 @@ absl::StatusOr<ClusterState> AddNode(ClusterState state, const NewNode& node) {
   return state;
 }
 
-absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& report) {
+absl::StatusOr<ClusterState> RemoveNode(ClusterState state, absl::string_view name,
+                                        int64_t now_us) {
   RETURN_IF_ERROR(CheckInitialised(state));
-  const ClusterMember* known = state.Find(report.name);
-  if (known == nullptr) {
-    return absl::NotFoundError(absl::StrCat("cluster \"", state.name, "\" has no node \"",
-                                            report.name, "\": run \"bdrctl node add ", report.name,
-                                            " --address HOST:PORT --no-copy\""));
+  const ClusterMember* member = state.Find(name);
+  if (member == nullptr) {
+    return FindRemoved(state, name) == nullptr ? NoSuchNode(state, name)
+                                               : absl::StatusOr<ClusterState>(std::move(state));
   }
+  if (member->active) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node \"", name, "\" has joined cluster \"", state.name, "\" (incarnation ",
+                     member->incarnation,
+                     "), so other nodes may have changes of it: only a node that has not joined "
+                     "can be removed"));
+  }
+  state.removed.push_back({.id = member->id, .name = member->name, .removed_us = now_us});
+  state.members.erase(state.members.begin() + (member - state.members.data()));
+  ++state.epoch;
+  // It may have been the only one that was not ready.
+  ActivateSettings(&state);
+  return state;
+}
+
+absl::StatusOr<ClusterState> SetNodeAddress(ClusterState state, absl::string_view name,
+                                            absl::string_view address) {
+  RETURN_IF_ERROR(CheckInitialised(state));
+  RETURN_IF_ERROR(config::ParseHostPort(address).status());
+  const ClusterMember* member = state.Find(name);
+  if (member == nullptr) return NoSuchNode(state, name);
+  if (member->address == address) return state;
+  RETURN_IF_ERROR(CheckAddressIsFree(state, address));
+  state.members[member - state.members.data()].address = std::string(address);
+  ++state.epoch;
+  return state;
+}
+
+absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& report) {
+  if (state.id.empty() && !report.cluster_id.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this bdr-server keeps no cluster, and node \"", report.name, "\" belongs to ",
+                     report.cluster_id,
+                     ": if the server's data_dir was lost, run \"bdrctl cluster init "
+                     "--from-agents\"; else point "
+                     "the agent to its own bdr-server"));
+  }
+  RETURN_IF_ERROR(CheckInitialised(state));
   if (!report.cluster_id.empty() && report.cluster_id != state.id) {
     return absl::FailedPreconditionError(
         absl::StrCat("node \"", report.name, "\" belongs to cluster ", report.cluster_id,
                      ", not to \"", state.name, "\" (", state.id,
                      "): point it to its own bdr-server, or give it a new data_dir"));
   }
+  if (report.known_epoch > state.epoch) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node \"", report.name, "\" knows cluster \"", state.name, "\" as of epoch ",
+        report.known_epoch, ", and this bdr-server as of epoch ", state.epoch,
+        ": its data_dir is older than what it has told before; run \"bdrctl cluster init "
+        "--from-agents\""));
+  }
+  RETURN_IF_ERROR(CheckSender(state, report));
+  const ClusterMember* known = state.Find(report.name);
   if (!known->data_dir_id.empty() && !report.data_dir_id.empty() &&
       report.data_dir_id != known->data_dir_id) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -193,10 +307,7 @@ absl::StatusOr<ClusterState> SetSetting(ClusterState state, absl::string_view ke
 absl::StatusOr<ClusterState> AcceptClock(ClusterState state, const ClockStep& step) {
   RETURN_IF_ERROR(CheckInitialised(state));
   const ClusterMember* member = state.Find(step.node);
-  if (member == nullptr) {
-    return absl::NotFoundError(absl::StrCat("cluster \"", state.name, "\" has no node \"",
-                                            step.node, "\": see \"bdrctl node list\""));
-  }
+  if (member == nullptr) return NoSuchNode(state, step.node);
   if (step.ceiling_us <= 0 || step.advance_us <= 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("the clock of node \"", step.node,
@@ -207,7 +318,8 @@ absl::StatusOr<ClusterState> AcceptClock(ClusterState state, const ClockStep& st
       accepted.advance_us == step.advance_us) {
     return state;
   }
-  accepted = {.id = accepted.id + 1,
+  // Ids rise as epochs do, also where the state was rebuilt and a step was lost that some know.
+  accepted = {.id = state.epoch + 1,
               .node = member->id,
               .ceiling_us = step.ceiling_us,
               .advance_us = step.advance_us,

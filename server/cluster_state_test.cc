@@ -208,5 +208,100 @@ TEST(ClusterStateTest, SettingWhatIsSetChangesNothing) {
             StatusCode::kFailedPrecondition);
 }
 
+TEST(ClusterStateTest, ANodeThatHasNotJoinedIsTakenBackAndItsIdIsNotGivenAgain) {
+  ClusterState state = With(With(Initialised(), "a", "h:1"), "typo", "h:2");
+  ASSERT_OK_AND_ASSIGN(state, SetSetting(state, "policy/public.t", "x"));
+  ASSERT_OK_AND_ASSIGN(state, ApplyReport(state, {.name = "a", .settings_ready = 1}));
+  // Also one whose agent has told that it is there; it holds back what is to come into force.
+  ASSERT_OK_AND_ASSIGN(
+      state,
+      ApplyReport(state, {.name = "typo", .incarnation = 1, .data_dir_id = "d", .node_id = 2}));
+  EXPECT_EQ(state.settings_active, 0u);
+  const uint64_t epoch = state.epoch;
+  ASSERT_OK_AND_ASSIGN(state, RemoveNode(state, "typo", 7));
+  EXPECT_EQ(state.epoch, epoch + 1);
+  EXPECT_EQ(state.Find("typo"), nullptr);
+  EXPECT_EQ(state.settings_active, 1u);
+  ASSERT_OK_AND_ASSIGN(const ClusterState again, RemoveNode(state, "typo", 8));
+  EXPECT_EQ(again, state);
+  EXPECT_EQ(RemoveNode(state, "x", 8).status().code(), StatusCode::kNotFound);
+  state = With(state, "typo", "h:2");
+  EXPECT_EQ(state.Find("typo")->id, 3);
+  EXPECT_EQ(state.removed.size(), 1u);
+}
+
+TEST(ClusterStateTest, ANodeThatHasJoinedIsNotRemoved) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  ASSERT_OK_AND_ASSIGN(state,
+                       ApplyReport(state, {.name = "a", .incarnation = 1, .captures = true}));
+  const auto refused = RemoveNode(state, "a", 1);
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), HasSubstr("other nodes may have changes of it"));
+}
+
+// However late it comes: with its id, without one yet, and under a name that is another node's now.
+TEST(ClusterStateTest, TheAgentOfARemovedNodeIsTold) {
+  ClusterState state = With(Initialised(), "typo", "h:1");
+  ASSERT_OK_AND_ASSIGN(state, RemoveNode(state, "typo", 7));
+  const auto expect_told = [&state](NodeId id) {
+    const auto refused =
+        ApplyReport(state, {.name = "typo", .incarnation = 1, .node_id = id, .captures = true});
+    EXPECT_EQ(refused.status().code(), StatusCode::kNotFound);
+    EXPECT_THAT(refused.status().message(), HasSubstr("node \"typo\" (id 1) was removed"));
+  };
+  expect_told(0);
+  expect_told(1);
+  state = With(state, "typo", "h:1");
+  expect_told(1);
+  EXPECT_OK(ApplyReport(state, {.name = "typo", .incarnation = 1, .node_id = 2}));
+}
+
+TEST(ClusterStateTest, AnAgentIsTheNodeThatItsOwnIdSays) {
+  const ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
+  for (const char* name : {"b", "c"}) {
+    const auto refused = ApplyReport(state, {.name = name, .node_id = 1});
+    EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+    EXPECT_THAT(refused.status().message(), HasSubstr("which is \"a\""));
+  }
+  const auto unknown = ApplyReport(state, {.name = "c", .node_id = 3});
+  EXPECT_EQ(unknown.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(unknown.status().message(), HasSubstr("--from-agents"));
+}
+
+TEST(ClusterStateTest, AnAddressIsChangedUnlessItIsAnothers) {
+  ClusterState state = With(With(Initialised(), "a", "h:1"), "b", "h:2");
+  const uint64_t epoch = state.epoch;
+  ASSERT_OK_AND_ASSIGN(state, SetNodeAddress(state, "a", "h:3"));
+  EXPECT_EQ(state.Find("a")->address, "h:3");
+  EXPECT_EQ(state.epoch, epoch + 1);
+  ASSERT_OK_AND_ASSIGN(const ClusterState again, SetNodeAddress(state, "a", "h:3"));
+  EXPECT_EQ(again, state);
+  EXPECT_EQ(SetNodeAddress(state, "a", "h:2").status().code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(SetNodeAddress(state, "x", "h:4").status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(SetNodeAddress(state, "a", "h").status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST(ClusterStateTest, WhoKnowsANewerStateIsNotLedBack) {
+  const ClusterState state = With(Initialised(), "a", "h:1");
+  EXPECT_OK(ApplyReport(state, {.name = "a", .known_epoch = state.epoch}));
+  const auto refused = ApplyReport(state, {.name = "a", .known_epoch = state.epoch + 1});
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), HasSubstr("--from-agents"));
+  EXPECT_THAT(ApplyReport({}, {.name = "a", .cluster_id = "id-1"}).status().message(),
+              HasSubstr("--from-agents"));
+}
+
+TEST(ClusterStateTest, EachAcceptedStepOfAClockHasANewId) {
+  ClusterState state = With(Initialised(), "a", "h:1");
+  ASSERT_OK_AND_ASSIGN(state, AcceptClock(state, {.node = "a", .ceiling_us = 5, .advance_us = 1}));
+  const uint64_t first = state.accepted_clock.id;
+  EXPECT_GT(first, 0u);
+  ASSERT_OK_AND_ASSIGN(const ClusterState same,
+                       AcceptClock(state, {.node = "a", .ceiling_us = 5, .advance_us = 1}));
+  EXPECT_EQ(same, state);
+  ASSERT_OK_AND_ASSIGN(state, AcceptClock(state, {.node = "a", .ceiling_us = 6, .advance_us = 1}));
+  EXPECT_GT(state.accepted_clock.id, first);
+}
+
 }  // namespace
 }  // namespace bdr::server

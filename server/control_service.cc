@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -20,14 +21,20 @@
 #include "base/said_once.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.grpc.pb.h"
+#include "server/backup.h"
+#include "server/rebuild.h"
+#include "server/witnesses.h"
 
 namespace bdr::server {
 namespace {
 
+// An agent that no bdr-server answers tries again every five seconds, each of its servers in turn.
+constexpr absl::Duration kHeardFor = absl::Seconds(30);
+
 int64_t NowUs() { return absl::ToUnixMicros(absl::Now()); }
 
 void LogChange(const ClusterState& before, const ClusterState& after) {
-  if (before.settings_version != after.settings_version) {
+  if (before.settings.size() < after.settings.size() && before.id == after.id) {
     LogInfo("settings", {{"state", "set"},
                          {"key", after.settings.back().key},
                          {"version", after.settings_version}});
@@ -45,6 +52,13 @@ void LogChange(const ClusterState& before, const ClusterState& after) {
                        {"id", member.id},
                        {"incarnation", member.incarnation},
                        {"address", member.address},
+                       {"epoch", after.epoch}});
+  }
+  for (const ClusterMember& old : before.members) {
+    if (after.Find(old.id) != nullptr) continue;
+    LogInfo("member", {{"state", old.active ? "active->none" : "joining->none"},
+                       {"node", old.name},
+                       {"id", old.id},
                        {"epoch", after.epoch}});
   }
 }
@@ -73,13 +87,19 @@ std::string CauseOf(absl::string_view message) {
 
 class ControlService::Impl : public v1::ControlPlane::CallbackService {
  public:
-  Impl(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas, Metrics* metrics)
-      : cluster_(cluster), statuses_(statuses), schemas_(schemas), metrics_(metrics) {}
+  Impl(Store* store, Cluster* cluster, StatusCache* statuses, SchemaCache* schemas,
+       Metrics* metrics)
+      : store_(store),
+        cluster_(cluster),
+        statuses_(statuses),
+        schemas_(schemas),
+        metrics_(metrics) {}
 
   grpc::ServerUnaryReactor* InitCluster(grpc::CallbackServerContext* context,
                                         const v1::InitClusterRequest* request,
                                         v1::InitClusterResponse* response) override {
-    const auto state = Change([request](ClusterState present) {
+    const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
+      if (present.id.empty()) RETURN_IF_ERROR(CheckNoneBelongs(Heard()));
       return server::InitCluster(std::move(present), request->name(), RandomId());
     });
     if (state.ok()) ToProto(*state, response->mutable_membership());
@@ -99,6 +119,60 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     return Finish(context, "AddNode", state.status());
   }
 
+  grpc::ServerUnaryReactor* RemoveNode(grpc::CallbackServerContext* context,
+                                       const v1::RemoveNodeRequest* request,
+                                       v1::RemoveNodeResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return server::RemoveNode(std::move(present), request->name(), NowUs());
+    });
+    if (!state.ok()) return Finish(context, "RemoveNode", state.status());
+    ToProto(*state, response->mutable_membership());
+    for (const v1::RemovedMember& removed : response->membership().removed()) {
+      if (removed.name() == request->name()) *response->mutable_removed() = removed;
+    }
+    statuses_->Forget(request->name());
+    return Finish(context, "RemoveNode", schemas_->Forget(request->name()));
+  }
+
+  grpc::ServerUnaryReactor* SetNodeAddress(grpc::CallbackServerContext* context,
+                                           const v1::SetNodeAddressRequest* request,
+                                           v1::SetNodeAddressResponse* response) override {
+    const auto state = Change([request](ClusterState present) {
+      return server::SetNodeAddress(std::move(present), request->name(), request->agent_address());
+    });
+    if (state.ok()) ToProto(*state->Find(request->name()), response->mutable_member());
+    return Finish(context, "SetNodeAddress", state.status());
+  }
+
+  grpc::ServerUnaryReactor* RebuildCluster(grpc::CallbackServerContext* context,
+                                           const v1::RebuildClusterRequest* request,
+                                           v1::RebuildClusterResponse* response) override {
+    const std::vector<Witness> heard = Heard();
+    const auto state = Change([&](ClusterState present) {
+      return server::RebuildCluster(std::move(present),
+                                    {.name = request->name(),
+                                     .nodes = {request->nodes().begin(), request->nodes().end()},
+                                     .heard = heard});
+    });
+    if (state.ok()) {
+      for (const Witness& witness : heard) {
+        if (witness.cluster_id == state->id) response->add_reported(witness.node);
+      }
+      LogWarning("cluster", {{"state", "rebuilt"},
+                             {"name", state->name},
+                             {"id", state->id},
+                             {"epoch", state->epoch},
+                             {"heard", response->reported_size()}});
+      ToProto(*state, response->mutable_membership());
+    }
+    return Finish(context, "RebuildCluster", state.status());
+  }
+
+  grpc::ServerUnaryReactor* BackUp(grpc::CallbackServerContext* context, const v1::BackUpRequest*,
+                                   v1::BackUpResponse* response) override {
+    return Finish(context, "BackUp", FillBackup(response));
+  }
+
   grpc::ServerUnaryReactor* GetMembership(grpc::CallbackServerContext* context,
                                           const v1::GetMembershipRequest*,
                                           v1::GetMembershipResponse* response) override {
@@ -111,12 +185,28 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     const absl::StatusOr<PeerIdentity> caller = IdentityOf(*context->auth_context());
     const absl::Status own =
         caller.ok() ? CheckSpeaksFor(*caller, request->name()) : caller.status();
+    Witness witness{.node = request->name(),
+                    .node_id = static_cast<NodeId>(request->node_id()),
+                    .data_dir_id = request->data_dir_id(),
+                    .cluster_id = request->cluster_id(),
+                    .known_epoch = request->known_epoch()};
+    absl::StatusOr<ClusterState> known = ClusterState();
+    if (request->has_known()) known = FromProto(request->known());
     const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
       RETURN_IF_ERROR(own);
+      RETURN_IF_ERROR(known.status());
+      witness.known = *known;
+      witnesses_.Set(witness, NowUs());
+      if (present.restored && present.id == witness.cluster_id) {
+        ASSIGN_OR_RETURN(present, ConfirmRestored(std::move(present), Heard()));
+      }
+      RETURN_IF_ERROR(CheckKnown(present, witness));
       return ApplyReport(std::move(present), {.name = request->name(),
                                               .cluster_id = request->cluster_id(),
                                               .incarnation = request->incarnation(),
                                               .data_dir_id = request->data_dir_id(),
+                                              .node_id = witness.node_id,
+                                              .known_epoch = request->known_epoch(),
                                               .followed_epoch = request->followed_epoch(),
                                               .captures = request->captures(),
                                               .settings_ready = request->settings_ready(),
@@ -129,11 +219,12 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                          : nullptr,
                      NowUs());
       ToProto(*state, response->mutable_membership());
-      TakeSchema(*request, response);
+      TakeSchema(*request, *state, response);
     } else if ((absl::IsFailedPrecondition(state.status()) ||
-                absl::IsPermissionDenied(state.status())) &&
+                absl::IsPermissionDenied(state.status()) || absl::IsNotFound(state.status())) &&
                IsMember(request->name())) {
-      // Its own status can tell nobody.
+      // Its own status can tell nobody. One that is not found is that of a removed node, whose name
+      // another has now.
       statuses_->Refuse(request->name(), std::string(state.status().message()), NowUs());
       const std::string who = caller.ok() ? ToString(*caller) : "unknown";
       if (refused_.IsNews(
@@ -223,7 +314,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     return state.ok() && state->Find(name) != nullptr;
   }
   // A schema that cannot be kept is sent again with the next report.
-  void TakeSchema(const v1::ReportRequest& request, v1::ReportResponse* response) {
+  void TakeSchema(const v1::ReportRequest& request, const ClusterState& state,
+                  v1::ReportResponse* response) {
     if (request.has_schema() && !request.schema().packed().empty()) {
       v1::NodeSchema schema = request.schema();
       schema.set_node(request.name());
@@ -231,11 +323,23 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       if (!kept.ok()) LogWarning("schema", {{"node", request.name()}}, kept.message());
     }
     for (const std::shared_ptr<const v1::NodeSchema>& schema : schemas_->All()) {
+      if (state.Find(schema->node()) == nullptr) continue;
       v1::NodeSchema* told = response->add_schemas();
       told->set_node(schema->node());
       told->set_hash(schema->hash());
       told->set_received_us(schema->received_us());
     }
+  }
+
+  std::vector<Witness> Heard() const {
+    return witnesses_.Since(NowUs() - absl::ToInt64Microseconds(kHeardFor));
+  }
+
+  absl::Status FillBackup(v1::BackUpResponse* response) const {
+    ASSIGN_OR_RETURN(*response->mutable_backup(), MakeBackup(store_, NowUs()));
+    ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
+    ToProto(state, response->mutable_membership());
+    return absl::OkStatus();
   }
 
   absl::StatusOr<ClusterState> Change(const Cluster::ChangeFunction& change) {
@@ -251,9 +355,12 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   absl::Status ReadMembership(v1::Membership* out) const {
     ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
     if (state.id.empty()) {
+      RETURN_IF_ERROR(CheckNoneBelongs(Heard()));
       return absl::FailedPreconditionError(
           "there is no cluster yet: run \"bdrctl cluster init NAME\" first");
     }
+    // The next report of an agent brings it into force.
+    if (state.restored) RETURN_IF_ERROR(ConfirmRestored(state, Heard()).status());
     ToProto(state, out);
     return absl::OkStatus();
   }
@@ -269,16 +376,18 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     return reactor;
   }
 
+  Store* const store_;
   Cluster* const cluster_;
   StatusCache* const statuses_;
   SchemaCache* const schemas_;
   Metrics* const metrics_;
+  Witnesses witnesses_;
   SaidOnce refused_;  // reports
 };
 
-ControlService::ControlService(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas,
-                               Metrics* metrics)
-    : impl_(std::make_unique<Impl>(cluster, statuses, schemas, metrics)) {}
+ControlService::ControlService(Store* store, Cluster* cluster, StatusCache* statuses,
+                               SchemaCache* schemas, Metrics* metrics)
+    : impl_(std::make_unique<Impl>(store, cluster, statuses, schemas, metrics)) {}
 ControlService::~ControlService() = default;
 absl::Status ControlService::FillClusterStatus(v1::ClusterStatusResponse* response) const {
   return impl_->Fill(response);

@@ -20,13 +20,16 @@ namespace bdr::server {
 
 class ControlService {
  public:
-  // All must outlive the service; `metrics` declares ServerMetrics().
-  ControlService(Cluster* cluster, StatusCache* statuses, SchemaCache* schemas, Metrics* metrics);
+  // All must outlive the service; `metrics` declares ServerMetrics(). `store` is what the others
+  // keep their state in.
+  ControlService(Store* store, Cluster* cluster, StatusCache* statuses, SchemaCache* schemas,
+                 Metrics* metrics);
   ~ControlService();
   ControlService(const ControlService&) = delete;
   ControlService& operator=(const ControlService&) = delete;
 
-  // What ClusterStatus answers. kFailedPrecondition before InitCluster.
+  // What ClusterStatus answers. kFailedPrecondition before InitCluster, and after a restore until
+  // the state is in force again.
   absl::Status FillClusterStatus(v1::ClusterStatusResponse* response) const;
 
   // To be registered with a grpc::ServerBuilder. Owned by this object.

@@ -48,8 +48,8 @@ class ControlServiceTest : public ::testing::Test {
     metrics_ = std::make_unique<Metrics>(ServerMetrics());
     schemas_ = std::make_unique<SchemaCache>(store_.get());
     ASSERT_OK(schemas_->Load());
-    service_ = std::make_unique<ControlService>(cluster_.get(), statuses_.get(), schemas_.get(),
-                                                metrics_.get());
+    service_ = std::make_unique<ControlService>(store_.get(), cluster_.get(), statuses_.get(),
+                                                schemas_.get(), metrics_.get());
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", credentials, &port_);
     builder.RegisterService(service_->service());

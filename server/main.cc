@@ -5,7 +5,10 @@
 #include <CLI/CLI.hpp>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iostream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +26,7 @@
 #include "base/private_files.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
+#include "server/backup.h"
 #include "server/cluster.h"
 #include "server/control_service.h"
 #include "server/schema_cache.h"
@@ -57,6 +61,7 @@ void RefreshMetrics(const ControlService& service, Metrics& metrics) {
 std::vector<std::string> NotReady(const Cluster& cluster) {
   const auto state = cluster.Read();
   if (!state.ok()) return {std::string(state.status().message())};
+  if (state->restored) return {"restored from a backup: see \"bdrctl status\""};
   return {};
 }
 
@@ -103,7 +108,7 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   SchemaCache schemas(store.get());
   RETURN_IF_ERROR(schemas.Load());
   Metrics metrics(ServerMetrics());
-  ControlService service(&cluster, &statuses, &schemas, &metrics);
+  ControlService service(store.get(), &cluster, &statuses, &schemas, &metrics);
   metrics.OnScrape([&] { RefreshMetrics(service, metrics); });
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server, Listen(config, service));
 
@@ -129,6 +134,41 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> ReadBackup(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream bytes;
+  bytes << file.rdbuf();
+  if (file.good()) return bytes.str();
+  return absl::NotFoundError("it cannot be read, or is empty");
+}
+
+absl::Status Restore(const std::string& config_path, const std::string& path) {
+  ASSIGN_OR_RETURN(const ServerConfig config, LoadServerConfig(config_path));
+  RETURN_IF_ERROR(CheckPrivate(config.data_dir));
+  absl::StatusOr<RestoredBackup> restored = absl::UnknownError("");
+  if (const absl::StatusOr<std::string> bytes = ReadBackup(path); bytes.ok()) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.data_dir));
+    restored = RestoreBackup(*bytes, store.get());
+  } else {
+    restored = bytes.status();
+  }
+  if (!restored.ok()) {
+    return absl::Status(restored.status().code(),
+                        absl::StrCat("cannot restore backup \"", path, "\" to \"", config.data_dir,
+                                     "\": ", restored.status().message()));
+  }
+  std::cout
+      << "cluster \"" << restored->state.name << "\" (" << restored->state.id << ") of "
+      << restored->state.members.size() << " nodes was restored to \"" << config.data_dir
+      << "\" as of epoch " << restored->state.epoch << ", "
+      << absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMicros(restored->taken_us),
+                          absl::UTCTimeZone())
+      << "\nStart bdr-server: it answers once every node's agent has reported and none knows "
+         "anything newer. If one does, or a node is gone, it says so to \"bdrctl status\": run "
+         "\"bdrctl cluster init --from-agents\" then.\n";
+  return absl::OkStatus();
+}
+
 }  // namespace
 }  // namespace bdr::server
 
@@ -140,6 +180,12 @@ int main(int argc, char** argv) {
              bdr::server::DeclareServerConfig(&config).Help());
   std::string config_path;
   app.add_option("--config", config_path, "Configuration file (YAML)")->required();
+  std::string backup;
+  CLI::App* restore = app.add_subcommand(
+      "restore",
+      "Writes a backup (\"bdrctl cluster backup\") to a data_dir that keeps no cluster, and ends");
+  restore->fallthrough();
+  restore->add_option("FILE", backup, "The backup")->required();
   app.set_version_flag("--version", std::string("bdr-server ") + BDR_VERSION);
   CLI11_PARSE(app, argc, argv);
 
@@ -151,7 +197,8 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
 
-  const absl::Status status = bdr::server::Run(config_path, signals);
+  const absl::Status status = restore->parsed() ? bdr::server::Restore(config_path, backup)
+                                                : bdr::server::Run(config_path, signals);
   if (status.ok()) return 0;
   bdr::LogError("server", {{"state", "failed"}}, status.message());
   return 1;

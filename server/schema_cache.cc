@@ -7,17 +7,11 @@
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::server {
-namespace {
-
-constexpr absl::string_view kPrefix = "schema/";
-
-}  // namespace
-
 SchemaCache::SchemaCache(Store* store) : store_(store) {}
 SchemaCache::~SchemaCache() = default;
 
 absl::Status SchemaCache::Load() {
-  ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kPrefix));
+  ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kSchemaPrefix));
   MutexLock lock(&mu_);
   for (const StoreEntry& entry : entries) {
     auto schema = std::make_shared<v1::NodeSchema>();
@@ -43,7 +37,7 @@ absl::Status SchemaCache::Set(const v1::NodeSchema& schema, int64_t now_us) {
   auto kept = std::make_shared<v1::NodeSchema>(schema);
   kept->set_received_us(now_us);
   const absl::StatusOr<uint64_t> written =
-      store_->Put(absl::StrCat(kPrefix, schema.node()), kept->SerializeAsString(), revision);
+      store_->Put(absl::StrCat(kSchemaPrefix, schema.node()), kept->SerializeAsString(), revision);
   // Another server's write: the next try goes by it.
   if (absl::IsAborted(written.status())) RETURN_IF_ERROR(Load());
   RETURN_IF_ERROR(written.status());
@@ -53,16 +47,27 @@ absl::Status SchemaCache::Set(const v1::NodeSchema& schema, int64_t now_us) {
   return absl::OkStatus();
 }
 
+// A store has no way to remove a key.
+absl::Status SchemaCache::Forget(absl::string_view node) {
+  if (Find(node) == nullptr) return absl::OkStatus();
+  v1::NodeSchema nothing;
+  nothing.set_node(std::string(node));
+  return Set(nothing, 0);
+}
+
 std::shared_ptr<const v1::NodeSchema> SchemaCache::Find(absl::string_view node) const {
   MutexLock lock(&mu_);
   const auto found = by_node_.find(node);
-  return found == by_node_.end() ? nullptr : found->second.schema;
+  const bool told = found != by_node_.end() && !found->second.schema->hash().empty();
+  return told ? found->second.schema : nullptr;
 }
 
 std::vector<std::shared_ptr<const v1::NodeSchema>> SchemaCache::All() const {
   std::vector<std::shared_ptr<const v1::NodeSchema>> all;
   MutexLock lock(&mu_);
-  for (const auto& [node, kept] : by_node_) all.push_back(kept.schema);
+  for (const auto& [node, kept] : by_node_) {
+    if (!kept.schema->hash().empty()) all.push_back(kept.schema);
+  }
   return all;
 }
 

@@ -19,6 +19,9 @@ class NodeSchema;
 
 namespace bdr::server {
 
+// Of the store's keys, each a bdr.v1.NodeSchema.
+inline constexpr char kSchemaPrefix[] = "schema/";
+
 // Thread-safe.
 class SchemaCache {
  public:
@@ -32,6 +35,9 @@ class SchemaCache {
   // Durable once it returns. Telling the same again is harmless. kAborted if somebody else wrote
   // the node's schema at the same time: the node will tell it again.
   absl::Status Set(const v1::NodeSchema& schema, int64_t now_us);
+  // Of a node that was removed: one of its name that comes later has told nothing yet. Errors as of
+  // Set().
+  absl::Status Forget(absl::string_view node);
   // Null if the node has told nothing yet.
   std::shared_ptr<const v1::NodeSchema> Find(absl::string_view node) const;
   std::vector<std::shared_ptr<const v1::NodeSchema>> All() const;

@@ -41,6 +41,12 @@ class StatusCache {
     reported.refused_us = refused_us;
   }
 
+  // Of a node that was removed.
+  void Forget(const std::string& node) {
+    MutexLock lock(&mu_);
+    by_node_.erase(node);
+  }
+
   std::map<std::string, Reported> All() const {
     MutexLock lock(&mu_);
     return by_node_;

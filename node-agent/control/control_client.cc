@@ -83,6 +83,9 @@ struct ControlClient::Impl {
     v1::ReportRequest request;
     request.set_name(options.node);
     fill_report(&request);
+    if (options.fill_known != nullptr && !LastReport().ok()) {
+      options.fill_known(request.mutable_known());
+    }
     absl::Status last = absl::CancelledError("stopping");
     for (size_t i = 0; i < servers.size() && !Stopped(); ++i) {
       Server& server = servers[present % servers.size()];
@@ -162,6 +165,11 @@ struct ControlClient::Impl {
     }
   }
 
+  absl::Status LastReport() {
+    MutexLock lock(&mu);
+    return last_report;
+  }
+
   void HandOver(const Membership& membership) {
     if (membership == handed_over) return;
     handed_over = membership;
@@ -231,9 +239,6 @@ void ControlClient::Kick() {
   impl_->wake.NotifyAll();
 }
 
-absl::Status ControlClient::LastReport() const {
-  MutexLock lock(&impl_->mu);
-  return impl_->last_report;
-}
+absl::Status ControlClient::LastReport() const { return impl_->LastReport(); }
 
 }  // namespace bdr::agent

@@ -20,6 +20,7 @@
 #include "node-agent/membership.h"
 
 namespace bdr::v1 {
+class Membership;
 class NodeSchema;
 class ReportRequest;
 class ReportResponse;
@@ -38,6 +39,9 @@ struct ControlOptions {
   // are then given to `on_schema`. Both on the client's thread; must not block. Null: none are.
   std::function<std::vector<std::string>(const v1::ReportResponse&)> wanted_schemas = nullptr;
   std::function<void(const v1::NodeSchema&)> on_schema = nullptr;
+  // Adds all that is known of the cluster to a report. Called as FillReport is, as long as no
+  // bdr-server has answered the report before: it may have lost what it knew. Null: nobody is told.
+  std::function<void(v1::Membership*)> fill_known = nullptr;
 };
 
 class ControlClient {

@@ -63,6 +63,10 @@ class FakeServer : public v1::ControlPlane::Service {
     MutexLock lock(&mu_);
     return !reports_.empty();
   }
+  size_t Reports() {
+    MutexLock lock(&mu_);
+    return reports_.size();
+  }
   v1::ReportRequest LastReport() {
     MutexLock lock(&mu_);
     return reports_.back();
@@ -183,6 +187,34 @@ TEST(ControlClientTest, ARefusalIsKeptForWhoAsks) {
   EXPECT_TRUE(epochs.list().empty());
 }
 
+// A server that has lost its folder is to learn from the agents what it was.
+TEST(ControlClientTest, TellsWhatItKnowsUntilAServerAnswers) {
+  FakeServer server;
+  server.SetEpoch(3);
+  server.SetAnswer({grpc::StatusCode::FAILED_PRECONDITION, "there is no cluster"});
+  Epochs epochs;
+  auto client = ControlClient::Start(
+      {.node = "eu1",
+       .servers = {server.address()},
+       .security = {.insecure = true},
+       .interval = absl::Milliseconds(20),
+       .fill_known = [](v1::Membership* known) { known->set_epoch(7); }},
+      [](v1::ReportRequest*) {},
+      [&epochs](const Membership& membership) { epochs.Add(membership); });
+  ASSERT_OK(client);
+  ASSERT_TRUE(server.WaitForReports(2));
+  EXPECT_EQ(server.LastReport().known().epoch(), 7u);
+  server.SetAnswer(grpc::Status::OK);
+  ASSERT_TRUE(epochs.WaitFor(3));
+  const size_t answered = server.Reports();
+  ASSERT_TRUE(server.WaitForReports(answered + 2));
+  EXPECT_FALSE(server.LastReport().has_known());
+  server.SetAnswer({grpc::StatusCode::FAILED_PRECONDITION, "there is no cluster"});
+  const size_t refused = server.Reports();
+  ASSERT_TRUE(server.WaitForReports(refused + 3));
+  EXPECT_EQ(server.LastReport().known().epoch(), 7u);
+}
+
 // Nobody was asked then, and nobody has answered.
 TEST(ControlClientTest, MayBeStoppedWhileAReportIsFilled) {
   FakeServer server;
@@ -219,16 +251,22 @@ TEST(ControlClientTest, WithoutServersItDoesNotStart) {
 }
 
 TEST(MembershipTest, SurvivesItsBytes) {
-  const Membership membership{.cluster_id = "c",
-                              .cluster_name = "shop",
-                              .epoch = 3,
-                              .members = {{.id = 1,
-                                           .name = "eu1",
-                                           .address = "h:1",
-                                           .incarnation = 2,
-                                           .active = true,
-                                           .data_dir_id = "d"},
-                                          {.id = 1023, .name = "us2", .address = "h:2"}}};
+  const Membership membership{
+      .cluster_id = "c",
+      .cluster_name = "shop",
+      .epoch = 3,
+      .members = {{.id = 1,
+                   .name = "eu1",
+                   .address = "h:1",
+                   .incarnation = 2,
+                   .active = true,
+                   .data_dir_id = "d",
+                   .added_us = 11,
+                   .settings_active = 4},
+                  {.id = 1023, .name = "us2", .address = "h:2"}},
+      .accepted_clock = {.id = 5, .ceiling_us = 6, .advance_us = 7, .node = 1, .accepted_us = 8},
+      .last_node_id = 1023,
+      .removed = {{.id = 9, .name = "typo", .removed_us = 10}}};
   ASSERT_OK_AND_ASSIGN(const Membership parsed, ParseMembership(Serialize(membership)));
   EXPECT_EQ(parsed, membership);
   EXPECT_EQ(parsed.FindByName("us2")->id, 1023);

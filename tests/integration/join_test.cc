@@ -1,4 +1,6 @@
-// A node begins only where every member keeps what it will need.
+// A node begins only where every member keeps what it will need; and until it has begun it can be
+// taken back.
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -44,6 +46,53 @@ class JoinTest : public ClusterTest {
                      .log_file = folder_->path() + "/agent.log"}));
   }
 
+  // Another start of it, after it has ended.
+  void RestartAgent() {
+    ASSERT_OK_AND_ASSIGN(
+        agent_, harness::ChildProcess::Start(
+                    {.name = "bdr-agent of n3",
+                     .argv = {harness::ProgramFolder() + "/bdr-agent", "--config", Config()},
+                     .log_file = folder_->path() + "/agent.log"}));
+  }
+  // n2 goes to bdr-server through this.
+  void PutProxyBeforeServerOfN2() {
+    ASSERT_OK_AND_ASSIGN(const int port, harness::FreePort());
+    ASSERT_OK_AND_ASSIGN(
+        proxy_,
+        harness::TcpProxy::Start({.listen_port = port, .server_port = cluster_->server_port()}));
+    const std::string config = cluster_->folder() + "/n2/agent.yaml";
+    ASSERT_OK_AND_ASSIGN(const std::string before, harness::ReadFile(config));
+    ASSERT_OK(harness::WriteFile(
+        config, absl::StrReplaceAll(before, {{absl::StrCat(":", cluster_->server_port(), "\"]"),
+                                              absl::StrCat(":", port, "\"]")}})));
+    ASSERT_OK(cluster_->agent("n2").Terminate());
+    ASSERT_OK(cluster_->StartAgent("n2"));
+    ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  }
+  void WaitForStatus(const std::string& text) {
+    std::string last;
+    ASSERT_OK(harness::WaitFor(absl::StrCat("status says \"", text, "\""), kDeadline,
+                               [&]() -> absl::StatusOr<bool> {
+                                 ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
+                                 last = status.out + status.err;
+                                 return absl::StrContains(last, text);
+                               }))
+        << last;
+  }
+  // What n1 tells of itself.
+  absl::StatusOr<nlohmann::json> StatusOfN1() {
+    ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status", "-o", "json"}));
+    return nlohmann::json::parse(status.out).at("nodes").at(0);
+  }
+  // Exit code and all that it says.
+  std::string Bdrctl(std::vector<std::string> arguments, int exit_code) {
+    const auto result = cluster_->Bdrctl(std::move(arguments));
+    EXPECT_OK(result);
+    EXPECT_EQ(result->exit_code, exit_code) << result->out << result->err;
+    return result->out + result->err;
+  }
+
+  std::unique_ptr<harness::TcpProxy> proxy_;
   std::unique_ptr<harness::PostgresServer> server_;
   std::unique_ptr<harness::TempFolder> folder_;
   std::string address_;
@@ -55,34 +104,18 @@ TEST_F(JoinTest, ANodeWaitsUntilAllMembersKnowOfIt) {
   constexpr char kTable[] = "CREATE TABLE t (id int PRIMARY KEY)";
   BDR_START_CLUSTER(2, kTable);
   ASSERT_NO_FATAL_FAILURE(MakeServer(kTable));
-  ASSERT_OK_AND_ASSIGN(const int port, harness::FreePort());
-  auto proxy =
-      harness::TcpProxy::Start({.listen_port = port, .server_port = cluster_->server_port()});
-  ASSERT_OK(proxy.status());
-  const std::string config = cluster_->folder() + "/n2/agent.yaml";
-  ASSERT_OK_AND_ASSIGN(const std::string before, harness::ReadFile(config));
-  ASSERT_OK(harness::WriteFile(
-      config, absl::StrReplaceAll(before, {{absl::StrCat(":", cluster_->server_port(), "\"]"),
-                                            absl::StrCat(":", port, "\"]")}})));
-  ASSERT_OK(cluster_->agent("n2").Terminate());
-  ASSERT_OK(cluster_->StartAgent("n2"));
-  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
-  (*proxy)->Cut("");
+  ASSERT_NO_FATAL_FAILURE(PutProxyBeforeServerOfN2());
+  proxy_->Cut("");
 
   ASSERT_NO_FATAL_FAILURE(StartAgent());
-  std::string last;
-  ASSERT_OK(harness::WaitFor("n3 says whom it waits for", kDeadline, [&]() -> absl::StatusOr<bool> {
-    ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
-    last = status.out;
-    return absl::StrContains(last, "node \"n2\" does not know yet that this node joins");
-  })) << last;
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("node \"n2\" does not know yet that this node joins"));
   BDR_EXEC("n2", "INSERT INTO t VALUES (1)");
   BDR_EXEC("n1", "INSERT INTO t VALUES (2)");
   BDR_CONVERGE();
   EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM t", "app"), "0");
   ASSERT_OK(server_->Exec("INSERT INTO t VALUES (1), (2)", "app"));
 
-  (*proxy)->Heal();
+  proxy_->Heal();
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
   BDR_EXEC("n2", "INSERT INTO t VALUES (3)");
   BDR_EXEC("n1", "INSERT INTO t VALUES (4)");
@@ -90,6 +123,127 @@ TEST_F(JoinTest, ANodeWaitsUntilAllMembersKnowOfIt) {
     ASSIGN_OR_RETURN(const std::string count, server_->QueryValue("SELECT count(*) FROM t", "app"));
     return count == "4";
   }));
+}
+
+// Added by mistake: all others keep everything for it, it cannot join, and nobody has its changes.
+TEST_F(JoinTest, ANodeThatHasNotJoinedIsTakenBackAndNobodyWaitsForIt) {
+  constexpr char kTable[] = "CREATE TABLE t (id int PRIMARY KEY)";
+  BDR_START_CLUSTER(2, kTable);
+  ASSERT_NO_FATAL_FAILURE(MakeServer(kTable));
+  EXPECT_THAT(Bdrctl({"node", "remove", "n2"}, 4),
+              ::testing::HasSubstr("other nodes may have changes of it"));
+  ASSERT_NO_FATAL_FAILURE(PutProxyBeforeServerOfN2());
+  proxy_->Cut("");
+  ASSERT_NO_FATAL_FAILURE(StartAgent());
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("node \"n2\" does not know yet that this node joins"));
+  // Written while it joins: only its own agent has it.
+  ASSERT_OK(server_->Exec("INSERT INTO t VALUES (1)", "app"));
+  ASSERT_OK(
+      harness::WaitFor("n1 waits for n3 and says so", kDeadline, [&]() -> absl::StatusOr<bool> {
+        ASSIGN_OR_RETURN(const auto n1, StatusOfN1());
+        return n1.at("stable_held_by") == "n3";
+      }));
+  ASSERT_OK_AND_ASSIGN(const auto held, StatusOfN1());
+
+  EXPECT_THAT(Bdrctl({"node", "remove", "n3"}, 0), ::testing::HasSubstr("(id 3) is removed"));
+  Bdrctl({"node", "remove", "n3"}, 0);
+  ASSERT_OK(harness::WaitFor("n1 forgets again", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto n1, StatusOfN1());
+    return n1.at("stable_us") > held.at("clock_us");
+  }));
+  ASSERT_OK(agent_->WaitForExit(kDeadline));
+  const auto log = harness::ReadFile(folder_->path() + "/agent.log");
+  ASSERT_OK(log);
+  EXPECT_THAT(*log, ::testing::HasSubstr("node \"n3\" (id 3) was removed"));
+  proxy_->Heal();
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  ExpectEverywhere("SELECT count(*) FROM t", "0");
+
+  // Started again it captures nothing, also where its name is a node's once more.
+  ASSERT_OK(server_->Exec(
+      "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active",
+      "app"));
+  EXPECT_THAT(Bdrctl({"node", "add", "n3", "--address", address_, "--no-copy"}, 0),
+              ::testing::HasSubstr("has id 4"));
+  ASSERT_NO_FATAL_FAILURE(RestartAgent());
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("node \"n3\" (id 3) was removed"));
+  EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM pg_replication_slots", "app"), "0");
+  ASSERT_OK(agent_->Terminate());
+
+  // With a new data_dir it becomes a member.
+  ASSERT_OK(server_->Exec("DELETE FROM bdr.node; DELETE FROM t", "app"));
+  ASSERT_OK_AND_ASSIGN(const std::string config, harness::ReadFile(Config()));
+  ASSERT_OK(
+      harness::WriteFile(Config(), absl::StrReplaceAll(config, {{"/agent\n", "/agent-new\n"}})));
+  ASSERT_NO_FATAL_FAILURE(RestartAgent());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  ASSERT_OK(server_->Exec("INSERT INTO t VALUES (2)", "app"));
+  for (const char* node : {"n1", "n2"}) {
+    ASSERT_OK(
+        cluster_->WaitForValue(node, "SELECT string_agg(id::text, ' ') FROM t", "2", kDeadline));
+  }
+}
+
+// A typo in the name: no agent ever comes.
+TEST_F(JoinTest, ANameWithoutAnAgentIsTakenBack) {
+  BDR_START_CLUSTER(2, "CREATE TABLE t (id int PRIMARY KEY)");
+  EXPECT_THAT(Bdrctl({"node", "add", "typo", "--address", "127.0.0.1:1", "--no-copy"}, 0),
+              ::testing::HasSubstr("has id 3"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("its agent has not reported yet"));
+  Bdrctl({"node", "remove", "typo"}, 0);
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  EXPECT_THAT(Bdrctl({"node", "remove", "nobody"}, 4), ::testing::HasSubstr("has no node"));
+  EXPECT_THAT(Bdrctl({"node", "add", "n3", "--address", "127.0.0.1:1", "--no-copy"}, 0),
+              ::testing::HasSubstr("has id 4"));
+}
+
+TEST_F(JoinTest, AnAddressIsChangedWithoutARestart) {
+  BDR_START_CLUSTER(3, "CREATE TABLE t (id int PRIMARY KEY)");
+  ASSERT_OK_AND_ASSIGN(const int port, harness::FreePort());
+  ASSERT_OK_AND_ASSIGN(
+      proxy_,
+      harness::TcpProxy::Start({.listen_port = port, .server_port = cluster_->agent_port("n2")}));
+  const std::string address = absl::StrCat("127.0.0.1:", port);
+  EXPECT_THAT(Bdrctl({"node", "add", "n2", "--address", address, "--no-copy"}, 4),
+              ::testing::HasSubstr("bdrctl node set-address n2"));
+  const std::string of_n1 = absl::StrCat("127.0.0.1:", cluster_->agent_port("n1"));
+  EXPECT_THAT(Bdrctl({"node", "set-address", "n2", "--address", of_n1}, 4),
+              ::testing::HasSubstr("belongs to node"));
+  Bdrctl({"node", "set-address", "n2", "--address", address}, 0);
+  // Both peers come through the proxy: what it cuts neither of them gets.
+  ASSERT_OK(
+      harness::WaitFor("both peers have gone there", kDeadline, [&]() -> absl::StatusOr<bool> {
+        for (const char* node : {"n1", "n3"}) {
+          ASSIGN_OR_RETURN(const std::string log, harness::ReadFile(cluster_->agent_log(node)));
+          if (!absl::StrContains(log, absl::StrCat("->", address))) return false;
+        }
+        return true;
+      }));
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  BDR_EXEC("n2", "INSERT INTO t VALUES (1)");
+  BDR_CONVERGE();
+  proxy_->Cut("");
+  std::string last;
+  const auto links_to_n2 = [this, &last](bool streaming) {
+    return [this, &last, streaming]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status", "-o", "json"}));
+      last = status.out;
+      const auto document = nlohmann::json::parse(status.out);
+      int links = 0;
+      for (const auto& node : document.at("nodes")) {
+        for (const auto& origin : node.at("origins")) {
+          if (origin.at("name") != "n2") continue;
+          links += (origin.at("link").at("state") == "streaming") == streaming ? 1 : 0;
+        }
+      }
+      return links == 2;
+    };
+  };
+  ASSERT_OK(harness::WaitFor("neither reaches n2", kDeadline, links_to_n2(false))) << last;
+  proxy_->Heal();
+  ASSERT_OK(harness::WaitFor("both reach n2", kDeadline, links_to_n2(true))) << last;
+  BDR_EXEC("n2", "INSERT INTO t VALUES (2)");
+  BDR_CONVERGE();
 }
 
 }  // namespace
