@@ -89,6 +89,29 @@ class ControlServiceTest : public ::testing::Test {
     return status;
   }
 
+  grpc::Status Remove(const std::string& name) {
+    grpc::ClientContext context;
+    v1::RemoveNodeRequest request;
+    v1::RemoveNodeResponse response;
+    request.set_name(name);
+    return stub_->RemoveNode(&context, request, &response);
+  }
+  grpc::Status Report(const v1::ReportRequest& report, v1::ReportResponse* response = nullptr) {
+    grpc::ClientContext context;
+    v1::ReportResponse ignored;
+    return stub_->Report(&context, report, response ? response : &ignored);
+  }
+  grpc::Status Rebuild(v1::RebuildClusterResponse* response) {
+    grpc::ClientContext context;
+    return stub_->RebuildCluster(&context, {}, response);
+  }
+  v1::ClusterStatusResponse Status() {
+    grpc::ClientContext context;
+    v1::ClusterStatusResponse status;
+    EXPECT_TRUE(stub_->ClusterStatus(&context, {}, &status).ok());
+    return status;
+  }
+
   grpc::Status ReportFrom(const std::string& data_dir_id, uint32_t incarnation) {
     grpc::ClientContext context;
     v1::ReportRequest report;
@@ -244,6 +267,146 @@ TEST_F(ControlServiceTest, NodesAddedAtTheSameTimeGetDifferentIds) {
   std::vector<NodeId> ids;
   for (const ClusterMember& member : state.members) ids.push_back(member.id);
   EXPECT_THAT(ids, ::testing::UnorderedElementsAre(1, 2, 3, 4, 5, 6, 7, 8));
+}
+
+// Either it has joined, and is not removed, or it is removed, and told so.
+TEST_F(ControlServiceTest, JoiningAndRemovalAtOnceComeOneAfterTheOther) {
+  ASSERT_TRUE(Init("shop").ok());
+  int joined = 0;
+  for (int i = 0; i < 40; ++i) {
+    const std::string name = absl::StrCat("n", i);
+    v1::Member member;
+    ASSERT_TRUE(Add(name, absl::StrCat("h:", i + 1), &member).ok());
+    v1::ReportRequest report;
+    report.set_name(name);
+    report.set_node_id(member.node_id());
+    report.set_incarnation(1);
+    report.set_captures(true);
+    grpc::Status reported;
+    grpc::Status removed;
+    std::thread agent([&] { reported = Report(report); });
+    std::thread admin([&] { removed = Remove(name); });
+    agent.join();
+    admin.join();
+    ASSERT_OK_AND_ASSIGN(const ClusterState state, cluster_->Read());
+    ASSERT_EQ(state.Find(name) != nullptr, reported.ok());
+    if (reported.ok()) {
+      ++joined;
+      EXPECT_TRUE(state.Find(name)->active);
+      EXPECT_EQ(removed.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+    } else {
+      EXPECT_TRUE(removed.ok()) << removed.error_message();
+      EXPECT_EQ(reported.error_code(), grpc::StatusCode::NOT_FOUND);
+      EXPECT_THAT(reported.error_message(), ::testing::HasSubstr("was removed"));
+    }
+  }
+  RecordProperty("joined", joined);
+}
+
+TEST_F(ControlServiceTest, ARemovedNodeLeavesNothingToTheNextOfItsName) {
+  ASSERT_TRUE(Init("shop").ok());
+  v1::Member member;
+  ASSERT_TRUE(Add("typo", "h:1", &member).ok());
+  v1::ReportRequest report;
+  report.set_name("typo");
+  report.set_node_id(1);
+  report.set_incarnation(1);
+  report.mutable_status()->set_undecoded_bytes(7);
+  report.mutable_schema()->set_hash("h");
+  report.mutable_schema()->set_packed("tables");
+  ASSERT_TRUE(Report(report).ok());
+  ShowCluster(Status(), metrics_.get());
+  ASSERT_TRUE(Remove("typo").ok());
+  ASSERT_TRUE(Remove("typo").ok());
+  ShowCluster(Status(), metrics_.get());
+  EXPECT_THAT(metrics_->Text(), ::testing::HasSubstr("bdr_server_node_health{node=\"typo\"} 0"));
+
+  Stop();
+  Start();
+  ASSERT_TRUE(Add("typo", "h:1", &member).ok());
+  EXPECT_EQ(member.node_id(), 2u);
+  EXPECT_EQ(Status().nodes(0).received_us(), 0);
+  grpc::ClientContext context;
+  v1::GetSchemaRequest wanted;
+  wanted.set_node("typo");
+  v1::GetSchemaResponse schema;
+  EXPECT_EQ(stub_->GetSchema(&context, wanted, &schema).error_code(), grpc::StatusCode::NOT_FOUND);
+  // The old agent is still there.
+  EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_THAT(Status().nodes(0).refused(),
+              ::testing::HasSubstr("node \"typo\" (id 1) was removed"));
+  report.set_node_id(2);
+  v1::ReportResponse answer;
+  ASSERT_TRUE(Report(report, &answer).ok());
+  ASSERT_EQ(answer.schemas_size(), 1);
+  EXPECT_EQ(answer.schemas(0).hash(), "h");
+}
+
+TEST_F(ControlServiceTest, WhatAgentsKnowBringsALostStateBack) {
+  ASSERT_TRUE(Init("shop").ok());
+  v1::Member member;
+  ASSERT_TRUE(Add("typo", "h:1", &member).ok());
+  ASSERT_TRUE(Remove("typo").ok());
+  ASSERT_TRUE(Add("eu1", "h:1", &member).ok());
+  v1::ReportRequest report;
+  report.set_name("eu1");
+  report.set_node_id(2);
+  report.set_incarnation(1);
+  report.set_data_dir_id("d");
+  v1::ReportResponse answer;
+  ASSERT_TRUE(Report(report, &answer).ok());
+  v1::RebuildClusterResponse rebuilt;
+  ASSERT_TRUE(Rebuild(&rebuilt).ok());
+  EXPECT_EQ(rebuilt.membership().epoch(), answer.membership().epoch()) << "nothing is newer";
+
+  Stop();
+  std::filesystem::remove_all(folder_);
+  Start();
+  EXPECT_EQ(Rebuild(&rebuilt).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  report.set_cluster_id(answer.membership().cluster_id());
+  report.set_known_epoch(answer.membership().epoch());
+  EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(Init("shop").error_message(), ::testing::HasSubstr("--from-agents"));
+  EXPECT_EQ(Rebuild(&rebuilt).error_code(), grpc::StatusCode::FAILED_PRECONDITION)
+      << "it has not told what it knows";
+  *report.mutable_known() = answer.membership();
+  EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  ASSERT_TRUE(Rebuild(&rebuilt).ok());
+  EXPECT_THAT(rebuilt.reported(), ::testing::ElementsAre("eu1"));
+  ASSERT_TRUE(Report(report, &answer).ok());
+  EXPECT_EQ(answer.membership().cluster_id(), report.cluster_id());
+  EXPECT_GT(answer.membership().epoch(), report.known_epoch());
+  ASSERT_EQ(answer.membership().members_size(), 1);
+  EXPECT_EQ(answer.membership().members(0).node_id(), 2u);
+  EXPECT_EQ(answer.membership().members(0).added_us(), member.added_us());
+  EXPECT_EQ(answer.membership().removed_size(), 1);
+  // It is as durable as what was decided here.
+  Stop();
+  Start();
+  EXPECT_TRUE(Report(report).ok());
+  ASSERT_TRUE(Add("us2", "h:2", &member).ok());
+  EXPECT_EQ(member.node_id(), 3u);
+}
+
+// It could name itself a member that was never added, or change what all merge by.
+TEST_F(ControlServiceTest, WhatANodeSaysThatItKnowsChangesNothingByItself) {
+  ASSERT_TRUE(Init("shop").ok());
+  v1::Member member;
+  ASSERT_TRUE(Add("eu1", "h:1", &member).ok());
+  ASSERT_OK_AND_ASSIGN(const ClusterState before, cluster_->Read());
+  v1::ReportRequest report;
+  report.set_name("eu1");
+  report.set_cluster_id(before.id);
+  ToProto(before, report.mutable_known());
+  report.mutable_known()->set_epoch(1'000'000'000);
+  report.mutable_known()->mutable_members(0)->set_agent_address("elsewhere:1");
+  report.set_known_epoch(1'000'000'000);
+  EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(*cluster_->Read(), before);
+  EXPECT_THAT(Status().nodes(0).refused(), ::testing::HasSubstr("epoch 1000000000"));
+  report.mutable_known()->mutable_members(0)->set_node_id(70000);
+  EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(*cluster_->Read(), before);
 }
 
 }  // namespace

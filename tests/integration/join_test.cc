@@ -143,6 +143,12 @@ TEST_F(JoinTest, ANodeThatHasNotJoinedIsTakenBackAndNobodyWaitsForIt) {
         ASSIGN_OR_RETURN(const auto n1, StatusOfN1());
         return n1.at("stable_held_by") == "n3";
       }));
+  ASSERT_OK(harness::WaitFor("its row says so", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
+    const size_t row = status.out.find("\nn1 ");
+    const size_t end = status.out.find('\n', row + 1);
+    return absl::StrContains(status.out.substr(row, end - row), " n3 ");
+  }));
   ASSERT_OK_AND_ASSIGN(const auto held, StatusOfN1());
 
   EXPECT_THAT(Bdrctl({"node", "remove", "n3"}, 0), ::testing::HasSubstr("(id 3) is removed"));
