@@ -147,7 +147,7 @@ TEST_F(JoinTest, ANodeThatHasNotJoinedIsTakenBackAndNobodyWaitsForIt) {
     ASSIGN_OR_RETURN(const auto status, cluster_->Bdrctl({"status"}));
     const size_t row = status.out.find("\nn1 ");
     const size_t end = status.out.find('\n', row + 1);
-    return absl::StrContains(status.out.substr(row, end - row), " n3 ");
+    return absl::StrContains(status.out.substr(row, end - row) + " ", " n3 ");
   }));
   ASSERT_OK_AND_ASSIGN(const auto held, StatusOfN1());
 
