@@ -127,6 +127,13 @@ absl::StatusOr<ClusterState> FromProto(const v1::Membership& membership) {
                      .last_node_id = static_cast<NodeId>(membership.last_node_id()),
                      .settings_version = membership.settings_version(),
                      .settings_active = membership.settings_active()};
+  // Numbers that rise by one do not get there; what is rebuilt goes on above them.
+  constexpr uint64_t kMost = uint64_t{1} << 62;
+  if (membership.epoch() > kMost || membership.settings_version() > kMost) {
+    return absl::InvalidArgumentError(absl::StrCat("no cluster has come to epoch ",
+                                                   membership.epoch(), " or settings version ",
+                                                   membership.settings_version()));
+  }
   if (membership.last_node_id() != 0) RETURN_IF_ERROR(CheckId(membership.last_node_id(), "last"));
   for (const v1::Setting& setting : membership.settings()) {
     state.settings.push_back(

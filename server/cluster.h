@@ -43,7 +43,7 @@ void ToProto(const ClusterMember& member, v1::Member* out);
 void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out);
 void ToProto(const ClusterState& state, v1::Membership* out);
 void ToProto(const ClusterState& state, v1::ClusterState* out);
-// kInvalidArgument for node ids that there cannot be.
+// kInvalidArgument for node ids and epochs that there cannot be.
 absl::StatusOr<ClusterState> FromProto(const v1::Membership& membership);
 absl::StatusOr<ClusterState> FromProto(const v1::ClusterState& message);
 

@@ -367,7 +367,7 @@ TEST_F(ControlServiceTest, WhatAgentsKnowBringsALostStateBack) {
   report.set_known_epoch(answer.membership().epoch());
   EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_THAT(Init("shop").error_message(), ::testing::HasSubstr("--from-agents"));
-  EXPECT_EQ(Rebuild(&rebuilt).error_code(), grpc::StatusCode::FAILED_PRECONDITION)
+  EXPECT_EQ(Rebuild(&rebuilt).error_code(), grpc::StatusCode::UNAVAILABLE)
       << "it has not told what it knows";
   *report.mutable_known() = answer.membership();
   EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
@@ -405,6 +405,9 @@ TEST_F(ControlServiceTest, WhatANodeSaysThatItKnowsChangesNothingByItself) {
   EXPECT_EQ(*cluster_->Read(), before);
   EXPECT_THAT(Status().nodes(0).refused(), ::testing::HasSubstr("epoch 1000000000"));
   report.mutable_known()->mutable_members(0)->set_node_id(70000);
+  EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  report.mutable_known()->mutable_members(0)->set_node_id(1);
+  report.mutable_known()->set_epoch(UINT64_MAX);
   EXPECT_EQ(Report(report).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(*cluster_->Read(), before);
 }

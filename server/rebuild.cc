@@ -187,6 +187,16 @@ absl::StatusOr<ClusterState> RebuildCluster(ClusterState state, const RebuildReq
     told.push_back({absl::StrCat("node \"", witness.node, "\""), &witness.known});
   }
   if (told.empty()) {
+    std::vector<std::string> silent;
+    for (const Witness& witness : request.heard) {
+      if (!witness.cluster_id.empty()) silent.push_back(witness.node);
+    }
+    if (!silent.empty()) {
+      return absl::UnavailableError(absl::StrCat(
+          "the agents of ", Quoted(silent),
+          " belong to a cluster, but have not told yet what they know of it: try again in a few "
+          "seconds; agents that are older than this bdr-server never tell it, so update them"));
+    }
     return absl::FailedPreconditionError(
         "no agent that belongs to a cluster has reported to this bdr-server within half a minute: "
         "start the agents, and name this bdr-server in their \"control\"");

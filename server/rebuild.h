@@ -50,9 +50,9 @@ struct RebuildRequest {
 //
 // kFailedPrecondition if nobody was heard, if a node that must be heard was not, or if two
 // contradict each other: they belong to different clusters, or what one knows cannot be an earlier
-// state of what the other does. kUnavailable if somebody knows a newer state and has not told it
-// yet. kAlreadyExists if the cluster has another name than `name`; kNotFound if it has no node of
-// those that must be heard.
+// state of what the other does. kUnavailable if somebody has not told yet what it knows, which
+// could be newer. kAlreadyExists if the cluster has another name than `name`; kNotFound if it has
+// no node of those that must be heard.
 absl::StatusOr<ClusterState> RebuildCluster(ClusterState state, const RebuildRequest& request);
 
 // kFailedPrecondition if the witness knows an older state, or the same, which cannot have become
