@@ -28,9 +28,6 @@
 namespace bdr::server {
 namespace {
 
-// An agent that no bdr-server answers tries again every five seconds, each of its servers in turn.
-constexpr absl::Duration kHeardFor = absl::Seconds(30);
-
 int64_t NowUs() { return absl::ToUnixMicros(absl::Now()); }
 
 void LogChange(const ClusterState& before, const ClusterState& after) {
@@ -148,7 +145,9 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                            const v1::RebuildClusterRequest* request,
                                            v1::RebuildClusterResponse* response) override {
     const std::vector<Witness> heard = Heard();
+    uint64_t epoch_before = 0;
     const auto state = Change([&](ClusterState present) {
+      epoch_before = present.epoch;
       return server::RebuildCluster(std::move(present),
                                     {.name = request->name(),
                                      .nodes = {request->nodes().begin(), request->nodes().end()},
@@ -158,11 +157,13 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       for (const Witness& witness : heard) {
         if (witness.cluster_id == state->id) response->add_reported(witness.node);
       }
-      LogWarning("cluster", {{"state", "rebuilt"},
-                             {"name", state->name},
-                             {"id", state->id},
-                             {"epoch", state->epoch},
-                             {"heard", response->reported_size()}});
+      if (state->epoch != epoch_before) {
+        LogWarning("cluster", {{"state", "rebuilt"},
+                               {"name", state->name},
+                               {"id", state->id},
+                               {"epoch", absl::StrCat(epoch_before, "->", state->epoch)},
+                               {"heard", response->reported_size()}});
+      }
       ToProto(*state, response->mutable_membership());
     }
     return Finish(context, "RebuildCluster", state.status());
@@ -331,9 +332,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     }
   }
 
-  std::vector<Witness> Heard() const {
-    return witnesses_.Since(NowUs() - absl::ToInt64Microseconds(kHeardFor));
-  }
+  std::vector<Witness> Heard() const { return witnesses_.Recent(NowUs()); }
 
   absl::Status FillBackup(v1::BackUpResponse* response) const {
     ASSIGN_OR_RETURN(*response->mutable_backup(), MakeBackup(store_, NowUs()));

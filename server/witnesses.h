@@ -1,5 +1,5 @@
-// What each agent last told of the cluster that it belongs to. In memory only, as statuses: agents
-// that no bdr-server answers tell it every few seconds.
+// What each agent that has just reported told of the cluster that it belongs to. In memory only, as
+// statuses: agents that no bdr-server answers tell it every few seconds.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +13,27 @@
 
 namespace bdr::server {
 
+// An agent that no bdr-server answers tries again every five seconds, each of its servers in turn.
+inline constexpr int64_t kHeardForUs = 30'000'000;
+
 // Thread-safe.
 class Witnesses {
  public:
   void Set(Witness witness, int64_t now_us) {
     MutexLock lock(&mu_);
+    // Without TLS anybody may report under names without end.
+    std::erase_if(by_node_,
+                  [&](const auto& told) { return told.second.second < now_us - kHeardForUs; });
     std::string node = witness.node;
     by_node_[std::move(node)] = {std::move(witness), now_us};
   }
 
-  // Of those who have reported at `since_us` or later, by name.
-  std::vector<Witness> Since(int64_t since_us) const {
+  // By name.
+  std::vector<Witness> Recent(int64_t now_us) const {
     std::vector<Witness> heard;
     MutexLock lock(&mu_);
     for (const auto& [node, told] : by_node_) {
-      if (told.second >= since_us) heard.push_back(told.first);
+      if (told.second >= now_us - kHeardForUs) heard.push_back(told.first);
     }
     return heard;
   }

@@ -76,7 +76,7 @@ class RowSource {
  public:
   virtual ~RowSource() = default;
 
-  // The other members of the cluster.
+  // The other members of the cluster that have joined.
   virtual std::vector<NodeId> Members() = 0;
   virtual std::string NameOf(NodeId node) = 0;
   // Answers for the first rows, at least one. kNotFound if the node has no such table or column;

@@ -83,7 +83,8 @@ struct Call {
 std::vector<NodeId> RowClient::Members() {
   std::vector<NodeId> nodes;
   for (const Member& member : options_.membership().members) {
-    if (member.id != options_.self && member.incarnation != 0) nodes.push_back(member.id);
+    // One that has not joined has applied nothing, and must not be waited for if it is away.
+    if (member.id != options_.self && member.active) nodes.push_back(member.id);
   }
   return nodes;
 }

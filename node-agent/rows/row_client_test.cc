@@ -3,6 +3,8 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/testing.h"
@@ -51,6 +53,19 @@ TEST(RowClientTest, ACallThatWasTooSlowIsGivenMoreTimeTheNextTime) {
   EXPECT_EQ(client.Fetch(2, wanted, never).status().code(), absl::StatusCode::kDeadlineExceeded);
   int attempts = 1;
   while (!client.Fetch(2, wanted, never).ok()) ASSERT_LT(++attempts, 20);
+}
+
+// One that was added by mistake is away for good, and apply must not wait for what it could know.
+TEST(RowClientTest, OnlyMembersThatHaveJoinedAreAsked) {
+  const Membership membership{.members = {{.id = 1, .name = "n1", .incarnation = 1, .active = true},
+                                          {.id = 2, .name = "n2", .incarnation = 1, .active = true},
+                                          {.id = 3, .name = "joining", .incarnation = 1},
+                                          {.id = 4, .name = "typo"}}};
+  RowClient client(
+      {.self = 1, .cluster_id = "c", .security = {.insecure = true}, .membership = [&] {
+         return membership;
+       }});
+  EXPECT_EQ(client.Members(), std::vector<NodeId>{2});
 }
 
 }  // namespace

@@ -98,6 +98,8 @@ TEST_F(ServerLossTest, AnEmptyServerBringsBackTheClusterOfItsAgents) {
               HasSubstr("not to \"other\""));
   EXPECT_THAT(Bdrctl({"cluster", "init", "test", "--from-agents", "--nodes", "n1,n2"}, 0),
               HasSubstr("has 3 nodes"));
+  cluster_->server().Kill9();
+  ASSERT_OK(cluster_->StartServer());
   const Json after = Nodes();
   EXPECT_EQ(after.at("cluster_id"), before.at("cluster_id"));
   EXPECT_EQ(after.at("nodes"), before.at("nodes"));
@@ -120,6 +122,10 @@ TEST_F(ServerLossTest, ABackupComesBackWithoutTakingAgentsBack) {
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
   EXPECT_THAT(Bdrctl({"cluster", "backup", file}, 0), HasSubstr(file));
   EXPECT_THAT(Restore(file).err + Restore(file).out, HasSubstr("no other bdr-server uses"));
+  // What cannot be written leaves the one before.
+  std::filesystem::create_directory(file + ".part");
+  EXPECT_THAT(Bdrctl({"cluster", "backup", file}, 4), HasSubstr("cannot write"));
+  std::filesystem::remove(file + ".part");
   Bdrctl({"node", "add", "typo", "--address", "127.0.0.1:1", "--no-copy"}, 0);
   Bdrctl({"node", "remove", "typo"}, 0);
   EXPECT_THAT(Bdrctl({"table", "set-policy", "public.t", "first_update_wins"}, 0),
@@ -128,6 +134,10 @@ TEST_F(ServerLossTest, ABackupComesBackWithoutTakingAgentsBack) {
 
   // An older one than the agents know: nothing is decided by it.
   LoseServer();
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, harness::ReadFile(file));
+  ASSERT_OK(harness::WriteFile(file + ".cut", bytes.substr(0, bytes.size() - 1)));
+  EXPECT_THAT(Restore(file + ".cut").err, HasSubstr("its checksum is wrong"));
+  EXPECT_THAT(Restore(file + ".none").err, HasSubstr("cannot be read"));
   const harness::ProgramResult restored = Restore(file);
   ASSERT_EQ(restored.exit_code, 0) << restored.err;
   EXPECT_THAT(restored.out, HasSubstr("of 2 nodes was restored"));
