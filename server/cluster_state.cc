@@ -72,8 +72,7 @@ absl::Status WasRemoved(const ClusterState& state, const RemovedMember& removed)
   return absl::NotFoundError(absl::StrCat(
       "node \"", removed.name, "\" (id ", removed.id, ") was removed from cluster \"", state.name,
       "\": stop its agent, and drop its replication slot on its server, if it has made one; to "
-      "make "
-      "it a node after all, run \"bdrctl node add\" and give its agent a new data_dir"));
+      "make it a node after all, run \"bdrctl node add\" and give its agent a new data_dir"));
 }
 
 // That the report comes from the agent of the member that it names.
@@ -223,8 +222,7 @@ absl::StatusOr<ClusterState> ApplyReport(ClusterState state, const NodeReport& r
         absl::StrCat("this bdr-server keeps no cluster, and node \"", report.name, "\" belongs to ",
                      report.cluster_id,
                      ": if the server's data_dir was lost, run \"bdrctl cluster init "
-                     "--from-agents\"; else point "
-                     "the agent to its own bdr-server"));
+                     "--from-agents\"; else point the agent to its own bdr-server"));
   }
   RETURN_IF_ERROR(CheckInitialised(state));
   if (!report.cluster_id.empty() && report.cluster_id != state.id) {
