@@ -1,10 +1,5 @@
 // bdrctl cert ...: certificates for a cluster, without a PKI around. It needs no cluster.
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -18,35 +13,11 @@
 #include "base/status_macros.h"
 #include "ctl/certificates.h"
 #include "ctl/command.h"
+#include "ctl/files.h"
 #include "ctl/format.h"
 
 namespace bdr::ctl {
 namespace {
-
-absl::Status CannotWrite(const std::string& path, int error) {
-  if (error == EEXIST) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        "\"", path, "\" is there already, and may be in use: move it away, or take another --out"));
-  }
-  return absl::FailedPreconditionError(
-      absl::StrCat("cannot write \"", path, "\": ", std::strerror(error)));
-}
-
-// Never over a file: a key that is lost cannot be made again.
-absl::Status WriteNew(const std::string& path, const std::string& text, mode_t mode) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) return CannotWrite(path, errno);
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t n = write(fd, text.data() + done, text.size() - done);
-    if (n < 0) break;
-    done += static_cast<size_t>(n);
-  }
-  const bool written = done == text.size() && fsync(fd) == 0;
-  const int error = errno;
-  close(fd);
-  return written ? absl::OkStatus() : CannotWrite(path, error);
-}
 
 absl::StatusOr<std::string> ReadAll(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

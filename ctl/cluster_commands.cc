@@ -1,11 +1,4 @@
 // bdrctl cluster ...
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "ctl/command.h"
+#include "ctl/files.h"
 #include "ctl/rpc.h"
 
 namespace bdr::ctl {
@@ -70,48 +64,11 @@ absl::StatusOr<int> Init(const Invocation& invocation, const InitOptions& option
   return absl::InvalidArgumentError("a new cluster needs a name: \"bdrctl cluster init NAME\"");
 }
 
-absl::Status CannotWrite(const std::string& path) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("cannot write \"", path, "\": ", std::strerror(errno)));
-}
-
-absl::Status WriteSynced(const std::string& path, const std::string& bytes) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return CannotWrite(path);
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = write(fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0) break;
-    done += static_cast<size_t>(n);
-  }
-  absl::Status status;
-  if (done < bytes.size() || fsync(fd) != 0) status = CannotWrite(path);
-  close(fd);
-  return status;
-}
-
-// Whole or not at all: the backup of yesterday stays until that of today is on the disk.
-absl::Status WriteWhole(const std::string& path, const std::string& bytes) {
-  const std::string part = path + ".part";
-  absl::Status status = WriteSynced(part, bytes);
-  if (status.ok() && std::rename(part.c_str(), path.c_str()) != 0) status = CannotWrite(path);
-  if (!status.ok()) {
-    unlink(part.c_str());
-    return status;
-  }
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return CannotWrite(path);
-  if (fsync(fd) != 0) status = CannotWrite(path);
-  close(fd);
-  return status;
-}
-
 absl::StatusOr<int> BackUp(const Invocation& invocation, const std::string& path) {
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
   ASSIGN_OR_RETURN(const auto response,
                    server.Call(&v1::ControlPlane::Stub::BackUp, v1::BackUpRequest()));
-  RETURN_IF_ERROR(WriteWhole(path, response.backup()));
+  RETURN_IF_ERROR(Replace(path, response.backup()));
   const v1::Membership& membership = response.membership();
   Output output{.text = absl::StrCat("cluster \"", membership.cluster_name(), "\" as of epoch ",
                                      membership.epoch(), " is in \"", path, "\"\n"),
