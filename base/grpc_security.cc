@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -187,6 +188,26 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   options.pem_private_key = std::move(files.key);
   options.pem_cert_chain = std::move(files.certificate);
   return grpc::SslCredentials(options);
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> CertificateExpiries(
+    const SecurityOptions& security) {
+  std::vector<std::pair<std::string, absl::Time>> expiries;
+  if (security.insecure) return expiries;
+  ASSIGN_OR_RETURN(const Files files, Load(security, Use::kClient));
+  for (const auto& [path, pem] :
+       {std::pair(&security.certificate, &files.certificate), std::pair(&security.ca, &files.ca)}) {
+    absl::Time first = absl::InfiniteFuture();
+    for (const OwnedX509& certificate : ParseCertificates(*pem)) {
+      tm expires{};
+      if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &expires) != 1) {
+        return Wrong("certificate", *path, "does not say when it expires");
+      }
+      first = std::min(first, absl::FromTM(expires, absl::UTCTimeZone()));
+    }
+    expiries.emplace_back(*path, first);
+  }
+  return expiries;
 }
 
 absl::Status CheckSecurityFiles(const SecurityOptions& security) {

@@ -8,10 +8,13 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/peer_identity.h"
 #include "base/security_options.h"
 
@@ -34,6 +37,11 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(
 // The same errors.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const SecurityOptions& security, const std::string& address);
+
+// When the first certificate of each file expires that takes part: ours and the CA. Empty without
+// TLS. The same errors as above.
+absl::StatusOr<std::vector<std::pair<std::string, absl::Time>>> CertificateExpiries(
+    const SecurityOptions& security);
 
 // The checks of a server without making anything: to fail at start if no peer is known yet. The
 // same errors, but for addresses.

@@ -195,6 +195,22 @@ TEST_F(GrpcSecurityTest, PlaintextWorksOnThisMachineAlone) {
   }
 }
 
+TEST_F(GrpcSecurityTest, EachFileSaysWhenItExpires) {
+  const auto read = CertificateExpiries(Identity("ours", "ours"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  const auto& expiries = *read;
+  ASSERT_EQ(expiries.size(), 2u);
+  for (const auto& [file, expires] : expiries) {
+    EXPECT_GT(expires, absl::Now() + absl::Hours(47)) << file;
+    EXPECT_LT(expires, absl::Now() + absl::Hours(49)) << file;
+  }
+  SecurityOptions insecure;
+  insecure.insecure = true;
+  const auto none = CertificateExpiries(insecure);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_TRUE(none->empty());
+}
+
 TEST_F(GrpcSecurityTest, NothingSetIsRefused) {
   EXPECT_EQ(CheckSecurityFiles({}).code(), absl::StatusCode::kInvalidArgument);
 }

@@ -172,6 +172,8 @@ Json NodeJson(const v1::ClusterStatusResponse& status, const v1::ReportedStatus&
           {"undecoded_bytes", own.undecoded_bytes()},
           {"slot_retained_bytes", own.slot_retained_bytes()},
           {"log_bytes", own.log_bytes()},
+          {"log_retained_bytes", own.log_retained_bytes()},
+          {"log_cap_bytes", own.log_cap_bytes()},
           {"memory_bytes", own.memory_bytes()},
           {"stable_us", own.stable_us()},
           {"dead_letters", own.dead_letters()},

@@ -11,6 +11,7 @@
 #include "base/audit.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
+#include "base/process_metrics.h"
 #include "base/random_id.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
@@ -102,6 +103,9 @@ absl::Status Agent::Run() {
 
 absl::Status Agent::Open() {
   RETURN_IF_ERROR(CheckOwnIdentity(config_.security, Role::kNode, config_.node));
+  ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config_.security));
+  ShowCertificates(expiries, &metrics_);
+  stable_known_us_ = absl::ToUnixMicros(absl::Now());
   metrics_.OnScrape([this] { RefreshMetrics(); });
   if (!config_.metrics_listen.empty()) {
     ASSIGN_OR_RETURN(const auto address, config::ParseHostPort(config_.metrics_listen));
@@ -696,7 +700,9 @@ void Agent::RefreshMetrics() {
   v1::NodeStatus status;
   FillStatus(&status);
   ShowStatus(status, &metrics_);
+  ShowProcess("bdr-agent", BDR_VERSION, &metrics_);
   if (!data_path_) return;
+  metrics_.GetGauge("bdr_postgres_up").Set(watcher_->seen().reachable ? 1 : 0);
   std::map<conflict::ConflictKind, uint64_t> conflicts;
   std::map<std::pair<std::string, std::string>, uint64_t> table_conflicts;
   uint64_t errors = 0;
@@ -743,11 +749,14 @@ void Agent::FillStatus(v1::NodeStatus* status) {
   status->set_agent_version(BDR_VERSION);
   status->set_reported_us(absl::ToUnixMicros(absl::Now()));
   status->set_memory_bytes(ResidentBytes());
+  status->set_stable_known_us(stable_known_us_);
   if (!data_path_) {
     FillHealth(health, status->mutable_node());
     return;
   }
   status->set_log_bytes(database_->SizeOnDisk());
+  status->set_log_retained_bytes(database_->LogBytes());
+  status->set_log_cap_bytes(static_cast<uint64_t>(config_.log_retention_bytes));
   status->set_versions_estimated(database_->EstimatedVersions());
   const Membership known = membership();
   FillRunningStatus({.own = own_,
@@ -765,6 +774,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .schema = schema_.get(),
                      .membership = &known},
                     status);
+  if (status->stable_us() != 0) stable_known_us_ = status->stable_us();
+  status->set_stable_known_us(stable_known_us_);
 }
 
 absl::Status Agent::FillPosition(absl::Time deadline, v1::GetPositionResponse* position) {

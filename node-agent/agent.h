@@ -164,6 +164,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<grpc::Server> server_;
 
   // The parts above may be used by other threads (status, admin) from here on.
+  std::atomic<int64_t> stable_known_us_{0};  // see bdr.v1.NodeStatus
   std::atomic<bool> data_path_{false};
   std::atomic<bool> joined_{false};
 

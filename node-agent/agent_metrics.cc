@@ -1,7 +1,9 @@
 #include "node-agent/agent_metrics.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/process_metrics.h"
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::agent {
@@ -9,7 +11,7 @@ namespace bdr::agent {
 std::vector<MetricInfo> AgentMetrics() {
   using enum MetricType;
   const std::vector<std::string> origin = {"origin"};
-  return {
+  std::vector<MetricInfo> metrics = {
       // The node as a whole.
       {.name = "bdr_node_health",
        .help = "worst state of this node: 0 good, 1 warning, 2 critical"},
@@ -18,7 +20,13 @@ std::vector<MetricInfo> AgentMetrics() {
        .help = "position in the node's own WAL up to which changes are durable in the change log"},
       {.name = "bdr_undecoded_bytes", .help = "WAL of this node that is not decoded yet"},
       {.name = "bdr_slot_retained_bytes", .help = "WAL that PostgreSQL keeps for the slot"},
-      {.name = "bdr_log_bytes", .help = "size of the change log on disk"},
+      {.name = "bdr_log_bytes",
+       .help = "size on disk of all that the agent keeps: changes, versions, RocksDB's own log"},
+      {.name = "bdr_log_retained_bytes",
+       .help = "changes that are kept until every member has them"},
+      {.name = "bdr_log_cap_bytes",
+       .help = "what those may come to before capture pauses: log_retention_bytes"},
+      {.name = "bdr_postgres_up", .help = "1 while the node's PostgreSQL answers, else 0"},
       {.name = "bdr_memory_bytes", .help = "resident memory of the agent"},
       {.name = "bdr_stable_timestamp_seconds",
        .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
@@ -32,7 +40,8 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_clock_advance_seconds",
        .help = "what the clock rules add to the clock since \"bdrctl clock accept\"; else 0"},
       {.name = "bdr_stable_behind_seconds",
-       .help = "how far that time is behind the agent's clock; 0 while it is unknown"},
+       .help = "how far that time is behind the agent's clock; while it is unknown: since it was "
+               "last known, or the agent began to ask"},
       {.name = "bdr_stable_held_by",
        .help = "1 for the member for which the stable time waits, 0 for the others",
        .labels = {"member"}},
@@ -135,6 +144,8 @@ std::vector<MetricInfo> AgentMetrics() {
            "errors that stopped a part for a while or for good: capture, stream, apply, control",
        .labels = {"part"}},
   };
+  for (MetricInfo& metric : ProcessMetrics()) metrics.push_back(std::move(metric));
+  return metrics;
 }
 
 void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
@@ -145,6 +156,8 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
   metrics->GetGauge("bdr_slot_retained_bytes")
       .Set(static_cast<double>(status.slot_retained_bytes()));
   metrics->GetGauge("bdr_log_bytes").Set(static_cast<double>(status.log_bytes()));
+  metrics->GetGauge("bdr_log_retained_bytes").Set(static_cast<double>(status.log_retained_bytes()));
+  metrics->GetGauge("bdr_log_cap_bytes").Set(static_cast<double>(status.log_cap_bytes()));
   metrics->GetGauge("bdr_memory_bytes").Set(static_cast<double>(status.memory_bytes()));
   metrics->GetGauge("bdr_stable_timestamp_seconds")
       .Set(static_cast<double>(status.stable_us()) / 1e6);
@@ -156,10 +169,11 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
   metrics->GetGauge("bdr_clock_advance_seconds")
       .Set(static_cast<double>(status.clock_advance_us()) / 1e6);
   metrics->GetGauge("bdr_stable_behind_seconds")
-      .Set(status.stable_us() == 0 ? 0
-                                   : std::max<double>(0, static_cast<double>(status.reported_us() -
-                                                                             status.stable_us())) /
-                                         1e6);
+      .Set(status.stable_known_us() == 0
+               ? 0
+               : std::max<double>(
+                     0, static_cast<double>(status.reported_us() - status.stable_known_us())) /
+                     1e6);
   metrics->GetGauge("bdr_versions_estimated_keys")
       .Set(static_cast<double>(status.versions_estimated()));
   const auto held_by = [&](const std::string& member) {

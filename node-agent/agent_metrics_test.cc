@@ -45,5 +45,21 @@ TEST(AgentMetricsTest, LagIsZeroWhileTheHeartbeatIsOlderThanTheApply) {
   EXPECT_THAT(metrics.Text(), HasSubstr("bdr_lag_bytes{origin=\"us2\"} 0"));
 }
 
+// An alert on it would be silent when it matters most.
+TEST(AgentMetricsTest, WhatIsStableIsBehindSinceItWasLastKnown) {
+  v1::NodeStatus status;
+  status.set_reported_us(90'000'000);
+  status.set_stable_us(89'500'000);
+  status.set_stable_known_us(89'500'000);
+  Metrics metrics(AgentMetrics());
+  ShowStatus(status, &metrics);
+  EXPECT_THAT(metrics.Text(), HasSubstr("bdr_stable_behind_seconds 0.5"));
+  status.set_stable_us(0);
+  status.set_reported_us(100'500'000);
+  ShowStatus(status, &metrics);
+  EXPECT_THAT(metrics.Text(), HasSubstr("bdr_stable_behind_seconds 11"));
+  EXPECT_THAT(metrics.Text(), HasSubstr("bdr_stable_timestamp_seconds 0"));
+}
+
 }  // namespace
 }  // namespace bdr::agent

@@ -1,9 +1,6 @@
 #include "node-agent/agent_status.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -63,15 +60,6 @@ void FillGap(const CaptureGap& from, v1::CaptureGap* to) {
   to->set_transactions(from.transactions);
   to->set_skipped_us(from.skipped_us);
   to->set_cause(from.cause);
-}
-
-uint64_t ResidentBytes() {
-  // Second field of /proc/self/statm, in pages (proc(5)).
-  std::ifstream statm("/proc/self/statm");
-  uint64_t size = 0;
-  uint64_t resident = 0;
-  statm >> size >> resident;
-  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
 void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
@@ -200,12 +188,14 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
     take(link, absl::StrCat("stream from ", peer.member.name));
     take(peer.apply.health, absl::StrCat("apply of ", peer.member.name));
     const Lsn received = parts.log->End(origin).end_lsn;
-    const Lsn applied = parts.progress->CommittedLsn(origin).value_or(Lsn{0});
+    // What was never needed here counts as applied: bdr.progress says nothing of it.
+    const Lsn applied = std::max(parts.progress->CommittedLsn(origin).value_or(Lsn{0}),
+                                 parts.log->TrimmedThrough(origin).end_lsn);
     out->set_published_lsn(parts.progress->PublishedLsn(origin).value);
     out->set_received_lsn(received.value);
     out->set_applied_lsn(applied.value);
     out->set_durable_lsn(parts.progress->DurableLsn(origin).value);
-    out->set_queued_bytes(received > applied ? received.value - applied.value : 0);
+    out->set_queued_bytes(parts.log->BytesBetween(origin, applied, received));
     if (peer.apply.oldest_stamp_us != 0) {
       const int64_t age_us = parts.progress->ServerClock() - peer.apply.oldest_stamp_us;
       out->set_lag_ms(std::max<int64_t>(age_us, 0) / 1000);

@@ -47,7 +47,4 @@ void FillHealth(const Health& from, v1::Health* to);
 void FillGap(const CaptureGap& from, v1::CaptureGap* to);
 void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status);
 
-// Resident memory of this process.
-uint64_t ResidentBytes();
-
 }  // namespace bdr::agent

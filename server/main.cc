@@ -24,6 +24,7 @@
 #include "base/logging.h"
 #include "base/metrics.h"
 #include "base/private_files.h"
+#include "base/process_metrics.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 #include "server/backup.h"
@@ -109,7 +110,12 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   RETURN_IF_ERROR(schemas.Load());
   Metrics metrics(ServerMetrics());
   ControlService service(store.get(), &cluster, &statuses, &schemas, &metrics);
-  metrics.OnScrape([&] { RefreshMetrics(service, metrics); });
+  ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config.security));
+  ShowCertificates(expiries, &metrics);
+  metrics.OnScrape([&] {
+    ShowProcess("bdr-server", BDR_VERSION, &metrics);
+    RefreshMetrics(service, metrics);
+  });
   ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server, Listen(config, service));
 
   std::unique_ptr<HttpServer> http;

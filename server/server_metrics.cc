@@ -1,11 +1,14 @@
 #include "server/server_metrics.h"
 
+#include <utility>
+
+#include "base/process_metrics.h"
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::server {
 
 std::vector<MetricInfo> ServerMetrics() {
-  return {
+  std::vector<MetricInfo> metrics = {
       {.name = "bdr_server_members", .help = "nodes that were added to the cluster"},
       {.name = "bdr_server_membership_epoch",
        .help = "number of the membership, which grows with every change of it"},
@@ -22,6 +25,8 @@ std::vector<MetricInfo> ServerMetrics() {
        .help = "requests answered, by call and status code (OK, NOT_FOUND, ...)",
        .labels = {"call", "code"}},
   };
+  for (MetricInfo& metric : ProcessMetrics()) metrics.push_back(std::move(metric));
+  return metrics;
 }
 
 void ShowCluster(const v1::ClusterStatusResponse& cluster, Metrics* metrics) {

@@ -214,6 +214,20 @@ Lsn ChangeLog::TruncatesThrough(OriginId origin) const { return Find(origin).tru
 
 Cursor ChangeLog::TrimmedThrough(OriginId origin) const { return Find(origin).trimmed; }
 
+uint64_t ChangeLog::BytesBetween(OriginId origin, Lsn after, Lsn through) const {
+  if (through <= after) return 0;
+  const std::string from = BlockKey(origin, after, UINT32_MAX);
+  const std::string to = BlockKey(origin, through, UINT32_MAX);
+  const rocksdb::Range range(from, to);
+  rocksdb::SizeApproximationOptions options;
+  options.include_memtables = true;
+  options.include_files = true;
+  uint64_t bytes = 0;
+  const rocksdb::Status status =
+      database_->db()->GetApproximateSizes(options, database_->log(), &range, 1, &bytes);
+  return status.ok() ? bytes : 0;
+}
+
 std::vector<OriginId> ChangeLog::Origins() const {
   MutexLock lock(&mu_);
   std::vector<OriginId> origins;
@@ -333,16 +347,25 @@ absl::Status ChangeLog::Trim(OriginId origin, Lsn stable) {
 
 absl::Status ChangeLog::TrimLocked(OriginId origin, Lsn stable) {
   const OriginLog log = Find(origin);
+  // Most calls find nothing new.
+  const Lsn through = std::min(stable, log.complete);
+  if (through <= log.trim_seen) return absl::OkStatus();
   // The last block that ends at or before `stable`, all its parts included.
   const std::unique_ptr<rocksdb::Iterator> it(
       database_->db()->NewIterator(rocksdb::ReadOptions(), database_->log()));
-  it->SeekForPrev(BlockKey(origin, std::min(stable, log.end.end_lsn), UINT32_MAX));
+  it->SeekForPrev(BlockKey(origin, through, UINT32_MAX));
+  const auto seen = [&] {
+    MutexLock lock(&mu_);
+    logs_[origin].trim_seen = through;
+    return absl::OkStatus();
+  };
   if (!it->Valid() || !it->key().starts_with(EncodeOrigin(origin))) {
-    return FromRocksDb(it->status(), "cannot read the change log");
+    RETURN_IF_ERROR(FromRocksDb(it->status(), "cannot read the change log"));
+    return seen();
   }
   ASSIGN_OR_RETURN(const BlockInfo info, ParseBlock({it->value().data(), it->value().size()}));
   const Cursor cursor = info.cursor();
-  if (info.more_parts || !Before(log.trimmed, cursor)) return absl::OkStatus();
+  if (info.more_parts || !Before(log.trimmed, cursor)) return seen();
 
   rocksdb::WriteBatch batch;
   State(database_).Put(&batch, StateName(kStateTrimmed, origin), EncodeCursor(cursor));
@@ -355,6 +378,7 @@ absl::Status ChangeLog::TrimLocked(OriginId origin, Lsn stable) {
   RETURN_IF_ERROR(database_->WriteFromReserve(&batch, /*sync=*/false));
   MutexLock lock(&mu_);
   logs_[origin].trimmed = cursor;
+  logs_[origin].trim_seen = through;
   ++trims_;
   ++all_trims_;
   return absl::OkStatus();

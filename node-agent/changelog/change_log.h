@@ -90,6 +90,8 @@ class ChangeLog {
   absl::Status Trim(OriginId origin, Lsn stable);
   // How often anything was, since it was opened.
   uint64_t trims() const { return all_trims_; }
+  // About how many bytes of blocks end beyond `after` and at or before `through`; 0 if none does.
+  uint64_t BytesBetween(OriginId origin, Lsn after, Lsn through) const;
   // The last block that was trimmed; at_beginning() if none was.
   Cursor TrimmedThrough(OriginId origin) const;
 
@@ -99,6 +101,7 @@ class ChangeLog {
     Cursor trimmed;
     Lsn complete;   // end_lsn of the last block that no further part follows
     Lsn truncates;  // of the last received block that may hold a TRUNCATE
+    Lsn trim_seen = {};  // nothing more is to be trimmed that ends at or before
   };
   explicit ChangeLog(Database* database) : database_(database) {}
   absl::Status Load();

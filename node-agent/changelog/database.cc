@@ -99,7 +99,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   // After a machine crash the write-ahead log is cut at its first damaged record: what remains is
   // everything up to some moment, which is what the agent's recovery builds on.
   db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  db_options.max_total_wal_size = 256 << 20;
+  // Families that are seldom written keep old write-ahead logs: no more of them than is in memory.
+  db_options.max_total_wal_size = options.memory_bytes;
   db_options.write_buffer_manager =
       std::make_shared<rocksdb::WriteBufferManager>(options.memory_bytes * 3 / 4);
 
@@ -164,12 +165,23 @@ absl::Status Database::WriteFromReserve(rocksdb::WriteBatch* batch, bool sync) {
   RETURN_IF_ERROR(CheckRoom(directory_, *batch, /*from_reserve=*/true));
   rocksdb::WriteOptions options;
   options.sync = sync;
-  return FromRocksDb(db_->Write(options, batch), "cannot write to the change log");
+  const uint64_t before = unsynced_;
+  RETURN_IF_ERROR(FromRocksDb(db_->Write(options, batch), "cannot write to the change log"));
+  // Counted once it has returned: a synced write beside it may have come before or after it.
+  if (!sync) {
+    ++unsynced_;
+    return absl::OkStatus();
+  }
+  uint64_t known = synced_;
+  while (known < before && !synced_.compare_exchange_weak(known, before)) {
+  }
+  return absl::OkStatus();
 }
 
 // Not SyncWAL(): after a write that failed it ends the process, where a write reports the error.
 // A synced write syncs everything before it; an empty one would not reach the file.
 absl::Status Database::Sync() {
+  if (synced_ >= unsynced_) return absl::OkStatus();
   rocksdb::WriteBatch batch;
   (void)batch.PutLogData("sync");
   return WriteFromReserve(&batch, /*sync=*/true);
@@ -245,8 +257,13 @@ absl::Status Database::Compact(absl::string_view family) {
 
 uint64_t Database::SizeOnDisk() const {
   uint64_t total = 0;
-  for (rocksdb::ColumnFamilyHandle* handle : {log_, versions_, claims_, history_, state_}) {
-    total += BytesOf(handle);
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(directory_, error), end; !error && file != end;
+       file.increment(error)) {
+    // It may be gone by now.
+    std::error_code gone;
+    const uintmax_t bytes = file->file_size(gone);
+    if (!gone) total += bytes;
   }
   return total;
 }

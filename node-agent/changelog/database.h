@@ -41,14 +41,15 @@ class Database {
   // others have filled the disk to its end.
   absl::Status WriteFromReserve(rocksdb::WriteBatch* batch, bool sync);
 
-  // Everything written before the call survives a machine crash once it returns.
+  // Everything written before the call survives a machine crash once it returns. Costs nothing
+  // where nothing was written since the last synced write.
   absl::Status Sync();
 
   // Row versions and claims older than this may go when RocksDB compacts (µs since 1970).
   void SetStableTime(int64_t stable_us) { stable_us_ = stable_us; }
   int64_t stable_time() const { return stable_us_; }
 
-  // Of everything that is kept; not of transactions that are still in progress.
+  // Of the folder, with RocksDB's own write-ahead log. Asks the file system; 0 if it does not tell.
   uint64_t SizeOnDisk() const;
   // Of the family `log` alone, spool not included: what trimming gives back.
   uint64_t LogBytes() const;
@@ -94,6 +95,8 @@ class Database {
   uint64_t BytesOf(rocksdb::ColumnFamilyHandle* handle) const;
 
   std::string directory_;
+  std::atomic<uint64_t> unsynced_{0};  // writes that have returned, and did not wait for the disk
+  std::atomic<uint64_t> synced_{0};    // as many of them survive
   std::atomic<int64_t> stable_us_{0};
   std::atomic<bool> stop_compacting_{false};
   std::unique_ptr<const rocksdb::CompactionFilter> stable_filter_;        // outlives db_
