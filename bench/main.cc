@@ -3,6 +3,7 @@
 //   catch-up    transactions a second at which a receiver that was away applies what it missed
 //   users kept  the receiver's own pgbench while changes arrive, against the same without: what
 //               apply leaves to the users of the node
+//   idle        (by name) what an agent takes and writes while nothing happens
 //
 // Absolute numbers say something about the machine; the ratios are what to compare.
 #include <CLI/CLI.hpp>
@@ -21,6 +22,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "bench/idle.h"
 #include "bench/system.h"
 #include "tests/harness/cluster.h"
 #include "tests/harness/process.h"
@@ -160,8 +162,13 @@ int main(int argc, char** argv) {
   app.add_option("--transactions", settings.transactions, "What a receiver catches up with");
   app.add_option("--seconds", settings.seconds, "How long each pgbench of users runs");
   app.add_option("--arriving", settings.arriving, "Transactions a second that arrive meanwhile");
+  bdr::bench::IdleSettings idle;
+  CLI::App* const idle_app = app.add_subcommand("idle", "What an agent costs on an idle node");
+  idle_app->add_option("--seconds", idle.seconds, "How long is measured, fresh and after a load");
+  idle_app->add_option("--transactions", idle.transactions, "Of the load between the two");
   CLI11_PARSE(app, argc, argv);
-  const absl::Status status = bdr::bench::Run(settings);
+  const absl::Status status =
+      idle_app->parsed() ? bdr::bench::MeasureIdle(idle) : bdr::bench::Run(settings);
   if (status.ok()) return 0;
   std::fprintf(stderr, "bdr-bench: %s\n", std::string(status.message()).c_str());
   return 1;

@@ -63,13 +63,14 @@ config::Declaration DeclareAgentConfig(AgentConfig* config) {
                 "how far a peer's clock may be ahead before its changes are held, with an alarm",
                 {.default_value = "500ms", .min = "1ms"});
   keys.ByteSize("log_retention_bytes", &config->log_retention_bytes,
-                "size on disk at which the change log stops growing",
+                "changes that are kept for members who have not got them, at which capture pauses",
                 {.default_value = "10GiB", .min = "64MiB"});
   keys.ByteSize("block_max_bytes", &config->block_max_bytes,
                 "changes that are compressed, stored and shipped as one block, before compression",
                 {.default_value = "1MiB", .min = "16KiB", .max = "16MiB"});
   keys.Duration("heartbeat_interval", &config->heartbeat_interval,
-                "how often peers hear of this node while it is idle",
+                "how often peers hear of this node; half a second where nothing was written for a "
+                "while",
                 {.default_value = "100ms", .min = "5ms", .max = "100ms"});
   keys.Integer("apply.group_max_transactions", &config->apply_group_max_transactions,
                "remote transactions that are applied as one local transaction at most",

@@ -4,6 +4,7 @@
 
 #include "base/logging.h"
 #include "base/steady_clock.h"
+#include "base/thread_name.h"
 
 namespace bdr::agent {
 namespace {
@@ -27,7 +28,10 @@ bool WorthCompacting(const FamilyGrowth& growth) {
 }
 
 Compactor::Compactor(Database* database) : database_(database) {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    NameThread("bdr-compactor");
+    Run();
+  });
 }
 
 Compactor::~Compactor() {

@@ -17,12 +17,18 @@ constexpr size_t kTableKeyBytes = 4;  // a version key without a key: the table'
 }  // namespace
 
 absl::Status HistorySweeper::Sweep(int64_t stable_us, Lsn merged, Lsn captured, size_t most) {
+  // Where nothing is kept, there is nothing to look through but what was deleted, until something
+  // is written: that can be much, and is looked through several times a second.
+  const uint64_t written = database_->db()->GetLatestSequenceNumber();
+  if (empty_as_of_ == written) return absl::OkStatus();
+  const bool from_first = at_.empty();
   ASSIGN_OR_RETURN(const std::vector<std::string> keys, history_->Keys(at_, 0, most));
   for (const std::string& key : keys) {
     RETURN_IF_ERROR(key.size() == kTableKeyBytes ? SweepTruncates(key, stable_us)
                                                  : SweepKey(key, stable_us, merged, captured));
   }
   at_ = keys.size() < most ? "" : keys.back();
+  if (from_first && keys.empty()) empty_as_of_ = written;
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -35,6 +36,8 @@ class HistorySweeper {
   const conflict::HistoryStore* const history_;
   KeyTable* const keys_;
   std::string at_;  // the last key that was looked at
+  // RocksDB's number of the last write before which there was no history at all.
+  std::optional<uint64_t> empty_as_of_;
 };
 
 }  // namespace bdr::agent

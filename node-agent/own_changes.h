@@ -90,7 +90,8 @@ class OwnChanges {
   std::vector<OwnChange> Take(size_t most, absl::Duration timeout) {
     const absl::Time deadline = SteadyNow() + timeout;
     MutexLock lock(&mu_);
-    while (waiting_.empty() && SteadyNow() < deadline) {
+    const uint64_t wakeups = wakeups_;
+    while (waiting_.empty() && wakeups == wakeups_ && SteadyNow() < deadline) {
       added_.WaitFor(&mu_, deadline - SteadyNow());
     }
     std::vector<OwnChange> taken;
@@ -103,6 +104,12 @@ class OwnChanges {
     }
     waiting_bytes_ -= bytes;
     return taken;
+  }
+  // Ends a Take() that waits (shutdown).
+  void Wake() {
+    MutexLock lock(&mu_);
+    ++wakeups_;
+    added_.NotifyAll();
   }
   void Done() {
     MutexLock lock(&mu_);
@@ -155,6 +162,7 @@ class OwnChanges {
   const size_t most_bytes_;
   mutable Mutex mu_;
   CondVar added_;
+  uint64_t wakeups_ ABSL_GUARDED_BY(mu_) = 0;
   std::deque<OwnChange> waiting_ ABSL_GUARDED_BY(mu_);
   size_t waiting_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   bool dropped_ ABSL_GUARDED_BY(mu_) = false;

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
+#include "base/thread_name.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 #include "postgres/setup/published_tables_sql.h"
@@ -18,6 +19,9 @@ namespace bdr::agent {
 namespace {
 
 constexpr absl::Duration kPulse = absl::Milliseconds(50);
+// Where the server has written nothing for a while.
+constexpr absl::Duration kIdlePulse = absl::Milliseconds(250);
+constexpr absl::Duration kIdleAfter = absl::Seconds(2);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kTablesInterval = absl::Seconds(30);
@@ -38,7 +42,10 @@ Watcher::Watcher(Options options, Parts parts)
       conflict_log_(
           {.max_age = options_.conflict_log_max_age, .max_rows = options_.conflict_log_max_rows}),
       sweeper_(parts.database, parts.fold_history, parts.keys) {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    NameThread("bdr-watcher");
+    Run();
+  });
 }
 
 Watcher::~Watcher() {
@@ -66,7 +73,9 @@ void Watcher::Run() {
     seen_.reachable = status.ok();
     seen_.error = std::string(status.message());
     if (!status.ok()) connection_.reset();
-    const absl::Time until = SteadyNow() + (status.ok() ? kPulse : kRetry);
+    const absl::Time now = SteadyNow();
+    const absl::Duration pulse = now - moved_ < kIdleAfter ? kPulse : kIdlePulse;
+    const absl::Time until = now + (status.ok() ? pulse : kRetry);
     while (!stopping_ && SteadyNow() < until) woken_.WaitFor(&mu_, until - SteadyNow());
     if (stopping_) return;
   }
@@ -108,11 +117,11 @@ absl::Status Watcher::Look() {
   parts_.stable_xid->Seen(static_cast<uint32_t>(xid), pulse.insert_lsn, pulse.clock_us);
   parts_.progress->SetServerClock(pulse.clock_us);
   parts_.capture->SetPulse(pulse);
+  const absl::Time now = SteadyNow();
   {
     MutexLock lock(&mu_);
-    seen_.insert_lsn = pulse.insert_lsn;
+    if (std::exchange(seen_.insert_lsn, pulse.insert_lsn) != pulse.insert_lsn) moved_ = now;
   }
-  const absl::Time now = SteadyNow();
   if (now - last_durable_ > kDurableInterval) {
     last_durable_ = now;
     const std::vector<OriginLsn> flushed = parts_.progress->FlushedThrough(pulse.flush_lsn);

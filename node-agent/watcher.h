@@ -83,6 +83,7 @@ class Watcher {
   const Options options_;
   const Parts parts_;
   std::unique_ptr<postgres::Connection> connection_;  // the thread's
+  absl::Time moved_;                                  // when the server's WAL last did
   absl::Time last_durable_;
   absl::Time last_slot_;
   absl::Time last_tables_;

@@ -82,11 +82,13 @@ absl::StatusOr<StreamItem> ParseItem(absl::string_view message) {
 }
 
 // False if `deadline` passed first.
-bool WaitReadable(PGconn* conn, absl::Time deadline) {
+bool WaitReadable(PGconn* conn, int wake_fd, absl::Time deadline, bool* woken) {
   const absl::Duration left = std::max(deadline - absl::Now(), absl::ZeroDuration());
   const int64_t ms = absl::ToInt64Milliseconds(absl::Ceil(left, absl::Milliseconds(1)));
-  pollfd fd{.fd = PQsocket(conn), .events = POLLIN, .revents = 0};
-  const int ready = poll(&fd, 1, static_cast<int>(std::min<int64_t>(ms, 1000 * 1000)));
+  pollfd fds[] = {{.fd = PQsocket(conn), .events = POLLIN, .revents = 0},
+                  {.fd = wake_fd, .events = POLLIN, .revents = 0}};
+  const int ready = poll(fds, 2, static_cast<int>(std::min<int64_t>(ms, 1000 * 1000)));
+  *woken = fds[1].revents != 0;
   return ready != 0;  // an error of poll() shows in the next read
 }
 
@@ -154,7 +156,8 @@ absl::Status ReplicationConnection::Start(const StartOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<StreamItem>> ReplicationConnection::Receive(absl::Duration timeout) {
+absl::StatusOr<std::optional<StreamItem>> ReplicationConnection::Receive(absl::Duration timeout,
+                                                                         int wake_fd) {
   PQfreemem(copy_buffer_);
   copy_buffer_ = nullptr;
   PGconn* conn = connection_->raw();
@@ -178,7 +181,8 @@ absl::StatusOr<std::optional<StreamItem>> ReplicationConnection::Receive(absl::D
     }
     if (expired) return std::optional<StreamItem>();
     // Reading what has arrived comes before giving up, also with no time left.
-    expired = !WaitReadable(conn, deadline) && absl::Now() >= deadline;
+    bool woken = false;
+    expired = (!WaitReadable(conn, wake_fd, deadline, &woken) && absl::Now() >= deadline) || woken;
     if (PQconsumeInput(conn) != 1) {
       return ErrorStatus("the replication stream was lost", nullptr, conn);
     }

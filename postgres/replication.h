@@ -91,9 +91,10 @@ class ReplicationConnection {
   // the stream with SQLSTATE 42883, and each later one that comes to it.
   absl::Status Start(const StartOptions& options);
 
-  // The next item; nullopt if none came within `timeout` (zero: only what is already here).
+  // The next item; nullopt if none came within `timeout` (zero: only what is already here), or
+  // before `wake_fd` became readable, if that is not negative.
   // kUnavailable when the stream has ended.
-  absl::StatusOr<std::optional<StreamItem>> Receive(absl::Duration timeout);
+  absl::StatusOr<std::optional<StreamItem>> Receive(absl::Duration timeout, int wake_fd = -1);
 
   absl::Status SendStatus(const StandbyStatus& status);
 

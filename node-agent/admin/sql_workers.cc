@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "base/thread_name.h"
 
 namespace bdr::agent {
 namespace {
@@ -20,7 +21,10 @@ constexpr char kSessionSql[] =
 SqlWorkers::SqlWorkers(std::string conninfo, int threads) : conninfo_(std::move(conninfo)) {
   for (int i = 0; i < threads; ++i) workers_.push_back(std::make_unique<Worker>());
   for (const auto& worker : workers_) {
-    worker->thread = std::thread([this, raw = worker.get()] { Work(raw); });
+    worker->thread = std::thread([this, raw = worker.get()] {
+      NameThread("bdr-sql");
+      Work(raw);
+    });
   }
 }
 

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
+#include "base/thread_name.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/apply/gone_log.h"
 #include "node-agent/apply/left_out.h"
@@ -22,7 +23,7 @@ namespace {
 
 using postgres::Result;
 
-constexpr absl::Duration kIdleWait = absl::Milliseconds(100);
+constexpr absl::Duration kIdleWait = absl::Milliseconds(500);
 constexpr absl::Duration kPingInterval = absl::Seconds(1);
 constexpr absl::Duration kRetryInterval = absl::Seconds(30);
 constexpr absl::Duration kSoonAgain = absl::Seconds(1);
@@ -111,6 +112,7 @@ void Applier::Start() {
     reader_.Seek(options_.replay_after);
   }
   thread_ = std::thread([this] {
+    NameThread(merges_own() ? "bdr-apply-own" : absl::StrCat("bdr-apply-", origin_.node));
     absl::Duration backoff = absl::Milliseconds(50);
     while (!stopping_) {
       const absl::Time begun = SteadyNow();
@@ -140,6 +142,7 @@ void Applier::Stop() {
     woken_.NotifyAll();
     while (!ended_) {
       parts_.log->WakeAll();
+      if (merges_own()) options_.own_changes->Wake();
       if (connection_ != nullptr) connection_->Cancel();
       woken_.WaitFor(&mu_, absl::Milliseconds(100));
     }
@@ -158,7 +161,10 @@ void Applier::Retry() {
   woken_.NotifyAll();
 }
 
-void Applier::Rewind() { rewind_ = true; }
+void Applier::Rewind() {
+  rewind_ = true;
+  parts_.log->WakeAll();
+}
 
 ApplierStatus Applier::status() const {
   ApplierStatus status;

@@ -8,6 +8,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "base/thread_name.h"
 #include "node-agent/apply/foreign_keys.h"
 #include "postgres/owners_code.h"
 
@@ -82,7 +83,10 @@ std::string StillOrphanedSql(const ForeignKey& key, ForeignKeyPolicy policy,
 }  // namespace
 
 ForeignKeyActions::ForeignKeyActions(std::string conninfo) : conninfo_(std::move(conninfo)) {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    NameThread("bdr-fk-actions");
+    Run();
+  });
 }
 
 ForeignKeyActions::~ForeignKeyActions() {

@@ -12,6 +12,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
+#include "base/thread_name.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/upkeep/foreign_origins.h"
@@ -23,7 +24,9 @@ namespace {
 
 // A block waits at most this long for more transactions while the stream does not pause.
 constexpr absl::Duration kMaxBlockAge = absl::Milliseconds(10);
-constexpr absl::Duration kIdleWait = absl::Milliseconds(10);
+// While something is awaited that the server tells only when asked.
+constexpr absl::Duration kShortWait = absl::Milliseconds(10);
+constexpr absl::Duration kIdleWait = absl::Seconds(1);
 constexpr absl::Duration kFeedbackInterval = absl::Seconds(1);
 constexpr absl::Duration kPersistInterval = absl::Milliseconds(250);
 constexpr absl::Duration kPingInterval = absl::Milliseconds(20);
@@ -31,8 +34,12 @@ constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 // A promise stays this far behind the clock, so that commits under way at that moment rarely have
 // their stamps raised by it.
 constexpr int64_t kPromiseSlackUs = 10'000;
-// Promises are written ahead in steps, so that not each costs a sync.
+// Promises are written ahead in steps, so that not each costs a sync. A restart goes on from there,
+// so it is less than what peers take for a wrong clock.
 constexpr int64_t kCeilingStepUs = 250'000;
+// Where the server has written nothing for a while, promises come the more seldom the longer that
+// is: a tenth of it, and at most this.
+constexpr int64_t kLongestBetweenPromisesUs = 4'000'000;
 constexpr size_t kFlushBytes = 4 << 20;
 constexpr size_t kMaxRelations = 10'000;  // that a session keeps in mind
 constexpr absl::Duration kRoomInterval = absl::Milliseconds(200);
@@ -169,6 +176,7 @@ class Capture::Session {
   absl::Status AfterTransaction(Lsn end_lsn);
   absl::Status Publish();
   absl::Status Idle();
+  absl::Status Promise(const Pulse& pulse);
   absl::Status SendFeedback(bool request_reply);
 
   Capture* const capture_;
@@ -188,6 +196,10 @@ class Capture::Session {
   absl::Time last_ping_;
   absl::Time last_room_check_;
   int64_t ceiling_us_ = 0;
+  int64_t promised_us_ = 0;
+  Lsn insert_lsn_;  // of the last pulse, and since when it is that
+  int64_t unmoved_since_us_ = 0;
+  bool awaits_ = false;  // that the server tells how far it has decoded
   uint64_t counted_transactions_ = 0;
   uint64_t counted_changes_ = 0;
 
@@ -458,7 +470,10 @@ absl::Status Capture::Session::Stream() {
       return absl::OkStatus();
     }
     const absl::StatusOr<std::optional<postgres::StreamItem>> received =
-        connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration() : kIdleWait);
+        connection_->Receive(unpublished && !in_transaction_ ? absl::ZeroDuration()
+                             : awaits_                       ? kShortWait
+                                                             : kIdleWait,
+                             capture_->woken_.fd());
     receive_failed_ = !received.ok();
     if (!received.ok()) {
       needs_text_ = !as_text() && postgres::Sqlstate(received.status()) == kNoSuchFunction;
@@ -959,7 +974,9 @@ absl::Status Capture::Session::Publish() {
 
 // Nothing is left to read and nothing unpublished: move positions and promise.
 absl::Status Capture::Session::Idle() {
-  if (in_transaction_ || stream_xid_ != 0) return absl::OkStatus();
+  capture_->woken_.Clear();
+  awaits_ = in_transaction_ || stream_xid_ != 0;
+  if (awaits_) return absl::OkStatus();
   const absl::Time now = SteadyNow();
   Pulse pulse;
   Lsn wanted;
@@ -971,26 +988,12 @@ absl::Status Capture::Session::Idle() {
   capture_->PublishThrough(decoded_);
   const bool behind = decoded_ < BeforePageHeader(pulse.insert_lsn);
   NoteStreaming(/*proven=*/!behind && pulse.insert_lsn.valid());
-  if ((behind || wanted > decoded_) && now - last_ping_ > kPingInterval) {
+  awaits_ = behind || wanted > decoded_;
+  if (awaits_ && now - last_ping_ > kPingInterval) {
     last_ping_ = now;
     RETURN_IF_ERROR(SendFeedback(/*request_reply=*/true));
   }
-  if (!behind && pulse.clock_us != 0) {
-    // While the clock is behind what was applied here, stamps go on from there and not from the
-    // clock. A promise by the clock would hold back the stable time everywhere until it caught up.
-    const int64_t newest_us = parts_.history->NewestStamp();
-    const int64_t promise = parts_.clock->Promise(
-        newest_us > pulse.clock_us ? newest_us : pulse.clock_us - kPromiseSlackUs);
-    if (promise > ceiling_us_ && !BDR_RULE_BROKEN("promise_durable")) {
-      RETURN_IF_ERROR(State(parts_.database)
-                          .Put(kStateCeiling,
-                               EncodeU64(static_cast<uint64_t>(promise + kCeilingStepUs)),
-                               /*sync=*/true));
-      ceiling_us_ = promise + kCeilingStepUs;
-    }
-    parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise,
-                               parts_.history->At(decoded_).seen);
-  }
+  if (!behind && pulse.clock_us != 0) RETURN_IF_ERROR(Promise(pulse));
   if (decoded_ > confirmed_ && now - last_persist_ > kPersistInterval) {
     RETURN_IF_ERROR(writer_->Flush(decoded_));
     last_persist_ = now;
@@ -998,6 +1001,33 @@ absl::Status Capture::Session::Idle() {
     MutexLock lock(&capture_->mu_);
     capture_->counters_.confirmed = confirmed_;
   }
+  return absl::OkStatus();
+}
+
+absl::Status Capture::Session::Promise(const Pulse& pulse) {
+  if (std::exchange(insert_lsn_, pulse.insert_lsn) != pulse.insert_lsn) {
+    unmoved_since_us_ = pulse.clock_us;
+  }
+  // While the clock is behind what was applied here, stamps go on from there and not from the
+  // clock. A promise by the clock would hold back the stable time everywhere until it caught up.
+  const int64_t newest_us = parts_.history->NewestStamp();
+  const int64_t wanted_us =
+      newest_us > pulse.clock_us ? newest_us : pulse.clock_us - kPromiseSlackUs;
+  const int64_t between_us =
+      std::min((pulse.clock_us - unmoved_since_us_) / 10, kLongestBetweenPromisesUs);
+  const bool busy = between_us < kCeilingStepUs;
+  if (!busy && wanted_us < promised_us_ + between_us) return absl::OkStatus();
+  const int64_t promise = parts_.clock->Promise(wanted_us);
+  if (promise > ceiling_us_ && !BDR_RULE_BROKEN("promise_durable")) {
+    const int64_t ceiling = busy ? promise + kCeilingStepUs : promise;
+    RETURN_IF_ERROR(
+        State(parts_.database)
+            .Put(kStateCeiling, EncodeU64(static_cast<uint64_t>(ceiling)), /*sync=*/true));
+    ceiling_us_ = ceiling;
+  }
+  promised_us_ = promise;
+  parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise,
+                             parts_.history->At(decoded_).seen);
   return absl::OkStatus();
 }
 
@@ -1020,11 +1050,15 @@ Capture::Capture(Options options, Parts parts)
 Capture::~Capture() { Stop(); }
 
 void Capture::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    NameThread("bdr-capture");
+    Run();
+  });
 }
 
 void Capture::Stop() {
   stopping_ = true;
+  woken_.Wake();
   {
     MutexLock lock(&mu_);
     moved_.NotifyAll();
@@ -1317,8 +1351,11 @@ void Capture::SetWaiting(postgres::ReplicationConnection* connection) {
 }
 
 void Capture::SetPulse(const Pulse& pulse) {
-  MutexLock lock(&mu_);
-  pulse_ = pulse;
+  {
+    MutexLock lock(&mu_);
+    pulse_ = pulse;
+  }
+  woken_.Wake();
 }
 
 void Capture::PublishThrough(Lsn through) {
@@ -1337,6 +1374,7 @@ absl::Status Capture::WaitThrough(Lsn local_lsn, absl::Duration timeout) {
   if (target > wanted_) {
     wanted_ = target;
     moved_.NotifyAll();
+    woken_.Wake();
   }
   while (through_ < target) {
     const absl::Duration left = deadline - SteadyNow();

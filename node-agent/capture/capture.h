@@ -28,6 +28,7 @@
 #include "absl/time/time.h"
 #include "base/lsn.h"
 #include "base/mutex.h"
+#include "base/wake_fd.h"
 #include "conflict/version_store.h"
 #include "node-agent/applied_history.h"
 #include "node-agent/capture/block_writer.h"
@@ -164,6 +165,7 @@ class Capture {
   const Parts parts_;
   HealthCell health_;
 
+  WakeFd woken_;  // the thread, which waits for the server
   mutable Mutex mu_;
   mutable CondVar moved_;
   Pulse pulse_ ABSL_GUARDED_BY(mu_);

@@ -96,6 +96,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& 
   db_options.max_background_jobs = 2;
   db_options.keep_log_file_num = 4;
   db_options.max_log_file_size = 4 << 20;
+  db_options.stats_dump_period_sec = 0;  // nobody reads them there
+  db_options.stats_persist_period_sec = 0;
   // After a machine crash the write-ahead log is cut at its first damaged record: what remains is
   // everything up to some moment, which is what the agent's recovery builds on.
   db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;

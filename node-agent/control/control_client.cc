@@ -19,6 +19,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "base/thread_name.h"
 #include "bdr/v1/control.grpc.pb.h"
 
 namespace bdr::agent {
@@ -217,7 +218,10 @@ absl::StatusOr<std::unique_ptr<ControlClient>> ControlClient::Start(ControlOptio
   ASSIGN_OR_RETURN(std::vector<Server> servers, MakeStubs(options));
   auto impl = std::make_unique<Impl>(std::move(options), std::move(servers), std::move(fill_report),
                                      std::move(on_membership));
-  impl->thread = std::thread([raw = impl.get()] { raw->Run(); });
+  impl->thread = std::thread([raw = impl.get()] {
+    NameThread("bdr-control");
+    raw->Run();
+  });
   return std::unique_ptr<ControlClient>(new ControlClient(std::move(impl)));
 }
 

@@ -11,6 +11,7 @@
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "base/thread_name.h"
 #include "bdr/v1/control.pb.h"
 #include "bdr/v1/schema.pb.h"
 #include "node-agent/changelog/state.h"
@@ -50,7 +51,10 @@ absl::StatusOr<std::unique_ptr<SchemaWatch>> SchemaWatch::Start(Options options)
     MutexLock lock(&watch->mu_);
     watch->counted_ = std::move(schema);
   }
-  watch->thread_ = std::thread([raw = watch.get()] { raw->Run(); });
+  watch->thread_ = std::thread([raw = watch.get()] {
+    NameThread("bdr-schema");
+    raw->Run();
+  });
   return watch;
 }
 

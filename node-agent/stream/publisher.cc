@@ -18,6 +18,7 @@
 #include "base/peer_identity.h"
 #include "base/said_once.h"
 #include "base/status_macros.h"
+#include "base/thread_name.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/outgoing.h"
 #include "node-agent/stream/steady_time.h"
@@ -30,6 +31,7 @@ constexpr uint64_t kMaxWindowBytes = 1 << 30;
 constexpr size_t kMaxStreams = 2 * kMaxNodeId;
 constexpr int kMaxWanted = 1 << 16;
 constexpr size_t kPartBytes = 128 << 10;  // a line that takes seconds for it is a slow one
+constexpr absl::Duration kIdleAfter = absl::Seconds(2);
 constexpr absl::Duration kSubscriptionTimeout = absl::Seconds(10);
 constexpr int kKeepaliveMs = 5000;
 constexpr int kKeepaliveTimeoutMs = 20000;
@@ -48,8 +50,16 @@ struct Shared {
   PublisherOptions options;
   ChangeLog* log;
   StreamBackend* backend;
-  std::function<void()> wake;  // the publisher's thread
+  std::function<void()> wake;         // the publisher's thread
+  std::atomic<int64_t> grown_ms = 0;  // when the log last grew, by SteadyNow()
   mutable SaidOnce refused = {};
+
+  absl::Duration HeartbeatInterval() const {
+    const absl::Duration busy = options.heartbeat_interval;
+    return SteadyNow() - absl::Milliseconds(grown_ms.load()) < kIdleAfter
+               ? busy
+               : std::max(busy, options.idle_heartbeat_interval);
+  }
 };
 
 // One subscriber.
@@ -98,6 +108,8 @@ class Stream final : public Reactor {
   absl::StatusOr<bool> SendBlock();
   bool SendPart();
   void Send();
+  // A little early, so that a busy machine still keeps the interval.
+  absl::Duration NextHeartbeat() const { return heartbeat_ + shared_->HeartbeatInterval() * 0.8; }
   void End(const absl::Status& why);
 
   const Shared* const shared_;
@@ -115,9 +127,9 @@ class Stream final : public Reactor {
   std::optional<Outgoing> outgoing_;
   v1::PublisherMessage message_;  // until the write is done
   bool takes_parts_ = false;
-  std::string block_;      // being sent
-  size_t block_sent_ = 0;  // how much of it is
-  absl::Duration next_heartbeat_;
+  std::string block_;                                     // being sent
+  size_t block_sent_ = 0;                                 // how much of it is
+  absl::Duration heartbeat_ = -absl::InfiniteDuration();  // when the last went out
   bool ended_ = false;
 
   mutable Mutex mu_;
@@ -275,13 +287,13 @@ absl::StatusOr<absl::Duration> Stream::Work() {
     }
     RETURN_IF_ERROR(Accept(*subscription));
   }
-  if (SteadyNow() >= next_heartbeat_) {
+  if (SteadyNow() >= NextHeartbeat()) {
     RETURN_IF_ERROR(SendHeartbeat());
     return absl::InfiniteDuration();
   }
   if (SendPart()) return absl::InfiniteDuration();
   ASSIGN_OR_RETURN(const bool sent, SendBlock());
-  return sent ? absl::InfiniteDuration() : next_heartbeat_;
+  return sent ? absl::InfiniteDuration() : NextHeartbeat();
 }
 
 absl::Status Stream::Accept(const v1::Subscription& subscription) {
@@ -328,7 +340,6 @@ absl::Status Stream::Accept(const v1::Subscription& subscription) {
   outgoing_.emplace(std::move(outgoing));
   takes_parts_ = subscription.takes_parts();
   subscriber_ = static_cast<NodeId>(node);
-  next_heartbeat_ = SteadyNow();  // the subscriber's sign that it was accepted
   {
     MutexLock lock(&mu_);
     summary_.node = subscriber_;
@@ -355,8 +366,7 @@ absl::Status Stream::SendHeartbeat() {
           static_cast<uint64_t>(absl::ToInt64Microseconds(SteadyNow() - acknowledged_at_)));
     }
   }
-  // A little early, so that a busy machine still keeps the interval.
-  next_heartbeat_ = SteadyNow() + shared_->options.heartbeat_interval * 0.8;
+  heartbeat_ = SteadyNow();
   Send();
   return absl::OkStatus();
 }
@@ -452,8 +462,14 @@ class Publisher::Impl final : public v1::Replication::CallbackService {
                   MutexLock lock(&mu_);
                   WakeLocked();
                 }} {
-    listener_ = log->AddListener([this](OriginId) { shared_.wake(); });
-    thread_ = std::thread([this] { Run(); });
+    listener_ = log->AddListener([this](OriginId) {
+      shared_.grown_ms = absl::ToInt64Milliseconds(SteadyNow());
+      shared_.wake();
+    });
+    thread_ = std::thread([this] {
+      NameThread("bdr-publisher");
+      Run();
+    });
   }
 
   grpc::ServerBidiReactor<v1::SubscriberMessage, v1::PublisherMessage>* Subscribe(

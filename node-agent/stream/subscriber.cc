@@ -16,6 +16,7 @@
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/status_macros.h"
+#include "base/thread_name.h"
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/backoff.h"
 #include "node-agent/stream/clock_skew.h"
@@ -33,6 +34,9 @@ constexpr absl::Duration kLongestStallTimeout = absl::Minutes(5);
 constexpr absl::Duration kSettled = absl::Minutes(1);  // a stream that stood so long is a good one
 // Acknowledgements are repeated that often though nothing has changed.
 constexpr absl::Duration kAckRepeat = absl::Seconds(1);
+// Where nothing has come and nothing changed for a while, it is looked at less often.
+constexpr absl::Duration kIdleAfter = absl::Seconds(2);
+constexpr absl::Duration kIdleAckInterval = absl::Milliseconds(500);
 constexpr absl::Duration kPeersStatusTimeout = absl::Seconds(2);
 
 // What gRPC's threads and ours tell each other.
@@ -178,7 +182,10 @@ class Subscriber::Impl {
         backoff_(options_.shortest_backoff, options_.longest_backoff),
         origins_(options_.origins) {
     link_.since_us = absl::ToUnixMicros(absl::Now());
-    thread_ = std::thread([this] { Run(); });
+    thread_ = std::thread([this] {
+      NameThread(absl::StrCat("bdr-receive-", options_.peer));
+      Run();
+    });
   }
 
   void SetOrigins(std::vector<OriginId> origins) {
@@ -218,6 +225,7 @@ class Subscriber::Impl {
     uint64_t acknowledged_bytes = 0;
     absl::Duration ack_due = absl::InfiniteDuration();  // set by the first message
     absl::Duration ack_sent = absl::ZeroDuration();
+    absl::Duration changed = SteadyNow();  // what is acknowledged, or a block came
     std::vector<AckInfo> acks = {};
   };
   enum class Event { kMessage, kAckDue, kBroken, kStalled, kUnwanted };
@@ -398,6 +406,8 @@ absl::Status Subscriber::Impl::HandleBlock(Attempt* attempt, std::string bytes) 
   block.bytes = std::move(bytes);
   RETURN_IF_ERROR(log_->AppendReceived(block));
   attempt->consumed_bytes += size;
+  attempt->changed = SteadyNow();
+  attempt->ack_due = std::min(attempt->ack_due, attempt->changed + options_.heartbeat_interval);
   MutexLock lock(&mailbox_.mu);
   link_.received_bytes += size;
   ++link_.received_blocks;
@@ -440,9 +450,12 @@ void Subscriber::Impl::Acknowledge(Attempt* attempt, Call* call) {
     MutexLock lock(&mailbox_.mu);
     if (call->writing()) return;
   }
-  attempt->ack_due = now + options_.heartbeat_interval;
   std::vector<AckInfo> acks = backend_->MakeAcks();
   const bool changed = unacknowledged > 0 || !Equal(acks, attempt->acks);
+  if (changed) attempt->changed = now;
+  attempt->ack_due = now + (now - attempt->changed < kIdleAfter
+                                ? options_.heartbeat_interval
+                                : std::max(options_.heartbeat_interval, kIdleAckInterval));
   if (!changed && now < attempt->ack_sent + kAckRepeat) return;
 
   v1::Ack message;
