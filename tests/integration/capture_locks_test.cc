@@ -37,5 +37,33 @@ TEST_F(CaptureLocksTest, WhatCaptureWaitsForIsNamedAndPlainTablesAreNotWaitedFor
   ExpectEverywhere("SELECT count(*) FROM partly", "1");
 }
 
+// A look-up that failed is made again: else nothing would be known of the rows that were written
+// meanwhile, and what others had written earlier would bring back what was deleted.
+TEST_F(CaptureLocksTest, RowsAreJudgedThatWereWrittenWhileALookUpFailed) {
+  harness::ClusterOptions options;
+  options.proxies = true;
+  options.schema_sql =
+      "CREATE TABLE partly (id int PRIMARY KEY, u int);"
+      "CREATE UNIQUE INDEX ON partly (u) WHERE u > 0;";
+  BDR_START_CLUSTER(std::move(options));
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n2", "INSERT INTO partly VALUES (5, 1)");
+  ASSERT_OK(cluster_->agent("n1").Pause());
+  BDR_EXEC("n1", "INSERT INTO partly VALUES (5, 2)");
+  BDR_EXEC("n1", "DELETE FROM partly");
+  ASSERT_OK_AND_ASSIGN(const auto user, cluster_->Connect("n1"));
+  ASSERT_OK(user->Exec("BEGIN; LOCK TABLE partly IN ACCESS EXCLUSIVE MODE"));
+  ASSERT_OK(cluster_->agent("n1").Resume());
+  ASSERT_OK(harness::WaitFor("the look-up to fail", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const harness::ProgramResult status,
+                     cluster_->Bdrctl({"status", "-o", "json"}));
+    return absl::StrContains(status.out, "public.partly");
+  }));
+  ASSERT_OK(user->Exec("COMMIT"));
+  cluster_->Heal();
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM partly", "0");
+}
+
 }  // namespace
 }  // namespace bdr::integration

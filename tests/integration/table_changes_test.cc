@@ -223,6 +223,37 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
   ExpectEverywhere("SELECT v FROM u", "new");
 }
 
+// What apply has prepared for a table must not meet the one that has its name next.
+TEST_F(TableChangesTest, AnOlderDeleteSparesRowsOfATableThatWasMadeAnew) {
+  harness::ClusterOptions options;
+  options.proxies = true;
+  options.schema_sql =
+      "CREATE TABLE t (id int PRIMARY KEY, v text);"
+      "INSERT INTO t SELECT i, 'old' FROM generate_series(1, 9) i";
+  BDR_START_CLUSTER(std::move(options));
+  // Deletes are prepared there, and updates.
+  BDR_EXEC("n1", "DELETE FROM t WHERE id = 8; UPDATE t SET v = 'older' WHERE id = 9");
+  BDR_EXEC("n1", "DELETE FROM t WHERE id = 7");
+  BDR_CONVERGE();
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n1", "DELETE FROM t WHERE id = 1");
+  BDR_EXEC("n1", "UPDATE t SET v = 'older' WHERE id = 2");
+  ASSERT_OK(cluster_->WaitForValue(
+      "n1",
+      absl::StrCat("SELECT confirmed_flush_lsn >= '", Value("n1", "SELECT pg_current_wal_lsn()"),
+                   "' FROM pg_replication_slots"),
+      "t", kDeadline));
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node,
+             "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text);"
+             "SELECT bdr.sync_publications()");
+  }
+  BDR_EXEC("n2", "INSERT INTO t VALUES (1, 'new'), (2, 'new')");
+  cluster_->Heal();
+  ASSERT_OK(cluster_->WaitUntilConverged(kDeadline));
+  ExpectEverywhere("SELECT string_agg(id || v, ' ' ORDER BY id) FROM t", "1new 2new");
+}
+
 // An agent that was away while its table was renamed decodes what was written before under the old
 // names. What it holds of those rows decides about what others send all the same.
 TEST_F(TableChangesTest, OwnChangesFromBeforeARenameCountWhenTheyAreDecodedAfterIt) {
