@@ -7,17 +7,14 @@
 #include "absl/strings/numbers.h"
 #include "ctl/rpc.h"
 #include "postgres/connection.h"
+#include "postgres/setup/findings_text.h"
 #include "postgres/setup/node_check.h"
 
 namespace bdr::ctl {
 namespace {
 
+using pg_setup::Checked;
 using pg_setup::Finding;
-
-struct Checked {
-  std::string what;  // "node eu1", or "database"
-  std::vector<Finding> findings;
-};
 
 absl::StatusOr<std::unique_ptr<postgres::Connection>> Open(const std::string& database) {
   return postgres::Connection::Connect(
@@ -65,49 +62,20 @@ absl::StatusOr<std::vector<Checked>> CheckAll(const Invocation& invocation,
   return all;
 }
 
-const char* LevelName(Finding::Level level) {
-  switch (level) {
-    case Finding::Level::kOk:
-      return "ok";
-    case Finding::Level::kWarning:
-      return "warning";
-    case Finding::Level::kError:
-      return "error";
-  }
-  return "error";
-}
-
-// "1 error, 3 warnings, 41 good".
-std::string Summary(const std::vector<Finding>& findings) {
-  const auto count = [&](Finding::Level level) {
-    return std::count_if(findings.begin(), findings.end(),
-                         [&](const Finding& f) { return f.level == level; });
-  };
-  const auto errors = count(Finding::Level::kError), warnings = count(Finding::Level::kWarning);
-  return absl::StrCat(errors, errors == 1 ? " error, " : " errors, ", warnings,
-                      warnings == 1 ? " warning, " : " warnings, ", count(Finding::Level::kOk),
-                      " good");
-}
-
 Output Render(const std::vector<Checked>& all, bool with_good) {
   Output output{.text = "", .document = Json::array()};
   for (const Checked& checked : all) {
-    absl::StrAppend(&output.text, checked.what, ": ", Summary(checked.findings), "\n");
+    absl::StrAppend(&output.text, pg_setup::FindingsText(checked, with_good));
     Json findings = Json::array();
     for (const Finding& finding : checked.findings) {
-      findings.push_back({{"level", LevelName(finding.level)},
+      findings.push_back({{"level", pg_setup::LevelName(finding.level)},
                           {"what", finding.what},
                           {"remedy", finding.remedy}});
-      if (finding.level == Finding::Level::kOk && !with_good) continue;
-      absl::StrAppend(&output.text, "  ", LevelName(finding.level), ": ", finding.what, "\n");
-      if (!finding.remedy.empty()) {
-        absl::StrAppend(&output.text, "      ", finding.remedy, finding.remedy[0] == '-' ? "" : ";",
-                        "\n");
-      }
     }
-    output.document.push_back({{"checked", checked.what},
-                               {"level", LevelName(pg_setup::WorstLevel(checked.findings))},
-                               {"findings", std::move(findings)}});
+    output.document.push_back(
+        {{"checked", checked.what},
+         {"level", pg_setup::LevelName(pg_setup::WorstLevel(checked.findings))},
+         {"findings", std::move(findings)}});
   }
   return output;
 }

@@ -24,6 +24,7 @@
 #include "node-agent/apply/local_relation.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/database_claim.h"
+#include "node-agent/first_start.h"
 #include "node-agent/join.h"
 #include "postgres/connection.h"
 #include "postgres/schema_version.h"
@@ -226,12 +227,7 @@ absl::Status Agent::LearnIdentity() {
                      config_.node, " --address HOST:PORT --no-copy\"",
                      report.ok() ? "" : absl::StrCat(" (", report.message(), ")")));
   }
-  if (self->incarnation != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("data_dir is empty, but node \"", config_.node,
-                     "\" has been a member with one: bring it back, as with a new one the node "
-                     "would skip what it has missed"));
-  }
+  RETURN_IF_ERROR(CheckNoPastOf(*self));
   own_ = {.node = self->id, .incarnation = kFirstIncarnation};
   names_ =
       std::make_unique<ServerNames>(ServerNames::Of(known.cluster_id, own_.node, config_.node));

@@ -15,6 +15,7 @@
 #include "bdr/v1/admin.grpc.pb.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
+#include "node-agent/first_start.h"
 
 namespace bdr::agent {
 namespace {
@@ -59,16 +60,7 @@ absl::Status CheckNeverJoined(postgres::Connection& connection, Database* databa
   for (const AppliedPosition& position : applied) {
     // What StartAtPresent() had begun to write down is in the log first.
     if (position.lsn == Lsn{} || !log.End(position.origin).at_beginning()) continue;
-    return absl::FailedPreconditionError(absl::StrCat(
-        "bdr.progress says that this database has applied transactions of node ",
-        position.origin.node, " up to ", ToString(position.lsn),
-        ", and data_dir is empty: the database was a node before, here or where it was copied "
-        "from, "
-        "and would skip what it has missed. Bring the data_dir back; for a new node whose tables "
-        "are equal to the others', first remove what that life has left: DROP SCHEMA bdr CASCADE, "
-        "pg_drop_replication_slot() of its slot and pg_replication_origin_drop() of its "
-        "replication origins, whose names begin as the slot's does (bdr_CLUSTER_NUMBER_; other "
-        "nodes on this server need theirs), then \"bdrctl node setup-sql\""));
+    return DatabaseHasAPast(position);
   }
   return absl::OkStatus();
 }

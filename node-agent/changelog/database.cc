@@ -23,14 +23,9 @@ namespace {
 
 // RocksDB may end the process once a write has found the disk full. So writes are refused while
 // there is still room for what makes room (trimming, and the sync of what was accepted), and its
-// table files, which it writes by itself, leave a half of that. Of a small disk the reserve is an
-// eighth. Below the floor, which only others can reach, nothing is tried any more.
-constexpr uint64_t kDiskReserve = 64 << 20;
+// table files, which it writes by itself, leave a half of that reserve. Below the floor, which only
+// others can reach, nothing is tried any more.
 constexpr uint64_t kDiskFloor = 256 << 10;
-
-uint64_t DiskReserve(const std::filesystem::space_info& space) {
-  return std::min<uint64_t>(kDiskReserve, space.capacity / 8);
-}
 
 absl::Status CheckRoom(const std::string& directory, const rocksdb::WriteBatch& batch,
                        bool from_reserve) {

@@ -10,6 +10,13 @@
 #include "absl/strings/match.h"
 
 namespace bdr::agent {
+
+// Of a small disk an eighth.
+uint64_t DiskReserve(const std::filesystem::space_info& space) {
+  constexpr uint64_t kMost = 64 << 20;
+  return std::min<uint64_t>(kMost, space.capacity / 8);
+}
+
 namespace {
 
 using rocksdb::IODebugContext;

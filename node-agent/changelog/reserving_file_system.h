@@ -9,9 +9,13 @@
 #include <rocksdb/file_system.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 
 namespace bdr::agent {
+
+// What is left free of the disk of `space` for what makes room; below it nothing else is written.
+uint64_t DiskReserve(const std::filesystem::space_info& space);
 
 // Table files (*.sst) are written only while `reserve_bytes` of the disk stay available, as the
 // user of the process sees it; else with IOStatus::NoSpace(). The reserve counts as used in
