@@ -1,14 +1,11 @@
 #include "node-agent/agent.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "base/audit.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/process_metrics.h"
@@ -84,6 +81,7 @@ absl::Status Agent::Repeat(absl::string_view state, absl::Status (Agent::*step)(
 }
 
 absl::Status Agent::Run() {
+  RETURN_IF_ERROR(Listen());
   RETURN_IF_ERROR(Open());
   absl::Status status = Repeat("waiting_for_identity", &Agent::LearnIdentity);
   if (status.ok()) status = Repeat("checking", &Agent::CheckPostgres);
@@ -91,7 +89,7 @@ absl::Status Agent::Run() {
   if (status.ok()) status = Repeat("starting", &Agent::KeepMembership);
   if (status.ok()) status = CheckNotRemoved();
   if (status.ok()) status = StartDataPath();
-  if (status.ok()) status = Serve();
+  if (status.ok()) Serve();
   if (status.ok()) status = Repeat("joining", &Agent::Join);
   if (status.ok()) {
     health_.Set(Health::Level::kOk, "running");
@@ -102,7 +100,11 @@ absl::Status Agent::Run() {
   return absl::IsCancelled(status) ? absl::OkStatus() : status;
 }
 
-absl::Status Agent::Open() {
+// Before anything is made, on disk or in the database: what is wrong here would be found too late
+// else.
+absl::Status Agent::Listen() {
+  // Probes are answered from here on.
+  health_.Set(Health::Level::kCritical, "starting", "the agent has not joined its peers yet");
   RETURN_IF_ERROR(CheckOwnIdentity(config_.security, Role::kNode, config_.node));
   ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config_.security));
   ShowCertificates(expiries, &metrics_);
@@ -115,6 +117,14 @@ absl::Status Agent::Open() {
                                     return NotReady();
                                   }}));
   }
+  admin_ = std::make_unique<AdminService>(this, AdminOptions{.database = config_.database});
+  ASSIGN_OR_RETURN(listener_, Listener::Start({.address = config_.listen,
+                                               .security = config_.security,
+                                               .admin = admin_->service()}));
+  return absl::OkStatus();
+}
+
+absl::Status Agent::Open() {
   ASSIGN_OR_RETURN(
       database_, Database::Open({.directory = config_.data_dir + "/log",
                                  .memory_bytes = static_cast<uint64_t>(config_.memory_limit) / 4}));
@@ -490,7 +500,7 @@ absl::Status Agent::StartDataPath() {
   return absl::OkStatus();
 }
 
-absl::Status Agent::Serve() {
+void Agent::Serve() {
   const auto name_of = [this](NodeId node) {
     const Membership known = membership();
     const Member* member = known.Find(node);
@@ -510,7 +520,6 @@ absl::Status Agent::Serve() {
                 return member == nullptr ? std::string() : member->data_dir_id;
               }},
       log_.get(), progress_.get());
-  admin_ = std::make_unique<AdminService>(this, AdminOptions{.database = config_.database});
   row_service_ = std::make_unique<RowService>(
       RowService::Options{
           .database = config_.database, .cluster_id = membership().cluster_id, .name_of = name_of},
@@ -518,22 +527,7 @@ absl::Status Agent::Serve() {
                         .tables = tables_.get(),
                         .barrier = barrier_.get(),
                         .names = names_.get()});
-  ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(config_.security, config_.listen));
-  grpc::ServerBuilder builder;
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  int port = 0;
-  builder.AddListeningPort(config_.listen, credentials, &port);
-  publisher_->AddTo(&builder);
-  builder.RegisterService(admin_->service());
-  builder.RegisterService(row_service_->service());
-  AddAudit(&builder);
-  server_ = builder.BuildAndStart();
-  if (server_ == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on \"", config_.listen,
-                                               "\": is the port in use, or the address not of "
-                                               "this machine? Change \"listen\""));
-  }
-  return absl::OkStatus();
+  listener_->Open(publisher_->service(), row_service_->service());
 }
 
 absl::Status Agent::Join() {
@@ -666,11 +660,7 @@ void Agent::ShutDown() {
   if (admin_ != nullptr) admin_->Stop();
   if (row_service_ != nullptr) row_service_->Stop();
   if (publisher_ != nullptr) publisher_->Shutdown();
-  if (server_ != nullptr) {
-    server_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainTime));
-    server_->Wait();
-    server_.reset();
-  }
+  if (listener_ != nullptr) listener_->Shutdown(kDrainTime);
   if (peers_ != nullptr) peers_->Stop();
   foreign_key_actions_.reset();
   schema_.reset();

@@ -1,11 +1,13 @@
 // bdr-agent: everything it consists of, in the order in which it comes to life.
 //
+//   starting                  its ports are taken, then its data folder is opened
 //   waiting for an identity   bdr-server does not know this node yet
 //   checking                  PostgreSQL is not reachable, or not fit to be a node
 //   joining                   capture begins; it learns from where it needs each member's changes
 //   running
 //
-// Each step is repeated until it succeeds; what is missing stands in /readyz and in the log.
+// Each step but the first is repeated until it succeeds; what is missing stands in /readyz and in
+// the log.
 #pragma once
 
 #include <atomic>
@@ -35,6 +37,7 @@
 #include "node-agent/control/control_client.h"
 #include "node-agent/health.h"
 #include "node-agent/key_table.h"
+#include "node-agent/listener.h"
 #include "node-agent/membership.h"
 #include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
@@ -50,10 +53,6 @@
 #include "node-agent/table_cache.h"
 #include "node-agent/upkeep/foreign_origins.h"
 #include "node-agent/watcher.h"
-
-namespace grpc {
-class Server;
-}
 
 namespace bdr::agent {
 
@@ -86,6 +85,7 @@ class Agent : public AgentBackend {
   std::vector<pg_setup::Finding> SchemaFindings() override;
 
  private:
+  absl::Status Listen();
   absl::Status Open();
   absl::Status LearnIdentity();
   // kInvalidArgument once bdr-server has taken this node back before it had joined: it will never
@@ -94,7 +94,7 @@ class Agent : public AgentBackend {
   absl::Status CheckPostgres();
   absl::Status Fence();
   absl::Status StartDataPath();
-  absl::Status Serve();
+  void Serve();
   absl::Status Join();
   absl::Status KeepMembership();
   absl::Status Follow();
@@ -116,6 +116,7 @@ class Agent : public AgentBackend {
   HealthCell health_{"starting"};
   Metrics metrics_;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<AdminService> admin_;
 
   std::unique_ptr<Database> database_;
   std::unique_ptr<ChangeLog> log_;
@@ -160,8 +161,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<RowRepair> repair_;
   std::unique_ptr<Publisher> publisher_;
   std::unique_ptr<RowService> row_service_;
-  std::unique_ptr<AdminService> admin_;
-  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Listener> listener_;  // last: serves the above
 
   // The parts above may be used by other threads (status, admin) from here on.
   std::atomic<int64_t> stable_known_us_{0};  // see bdr.v1.NodeStatus

@@ -606,8 +606,9 @@ Publisher::Publisher(PublisherOptions options, ChangeLog* log, StreamBackend* ba
 
 Publisher::~Publisher() { Shutdown(); }
 
-void Publisher::AddTo(grpc::ServerBuilder* builder) {
-  builder->RegisterService(impl_.get());
+grpc::Service* Publisher::service() { return impl_.get(); }
+
+void Publisher::KeepStreamsAlive(grpc::ServerBuilder* builder) {
   // A subscriber whose machine vanished is noticed, and may itself ask that often.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);

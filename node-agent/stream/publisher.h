@@ -20,7 +20,8 @@
 
 namespace grpc {
 class ServerBuilder;
-}
+class Service;
+}  // namespace grpc
 
 namespace bdr::agent {
 
@@ -60,8 +61,11 @@ class Publisher {
   // Shuts down. The server that it was added to must be gone before.
   ~Publisher();
 
-  // Registers the service and the keepalive settings that streams need.
-  void AddTo(grpc::ServerBuilder* builder);
+  // The v1::Replication::CallbackService, to be registered with a server that keeps streams alive.
+  // Owned by this object.
+  grpc::Service* service();
+  // The keepalive settings that streams need.
+  static void KeepStreamsAlive(grpc::ServerBuilder* builder);
 
   std::vector<SubscriberStatus> Subscribers() const;
 

@@ -182,7 +182,8 @@ class TestNode {
     // The port may need a moment to be free again after a restart.
     Eventually([&] {
       grpc::ServerBuilder builder;
-      publisher_->AddTo(&builder);
+      builder.RegisterService(publisher_->service());
+      Publisher::KeepStreamsAlive(&builder);
       builder.AddListeningPort(listen, credentials_, &port_);
       server_ = builder.BuildAndStart();
       return server_ != nullptr;

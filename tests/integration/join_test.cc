@@ -1,11 +1,19 @@
 // A node begins only where every member keeps what it will need; and until it has begun it can be
 // taken back.
+#include <grpcpp/grpcpp.h>
+
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "bdr/v1/rows.grpc.pb.h"
+#include "bdr/v1/stream.grpc.pb.h"
+#include "tests/harness/http.h"
 #include "tests/harness/ports.h"
 #include "tests/harness/temp_folder.h"
 #include "tests/integration/cluster_fixture.h"
@@ -201,6 +209,78 @@ TEST_F(JoinTest, ANameWithoutAnAgentIsTakenBack) {
   EXPECT_THAT(Bdrctl({"node", "remove", "nobody"}, 4), ::testing::HasSubstr("has no node"));
   EXPECT_THAT(Bdrctl({"node", "add", "n3", "--address", "127.0.0.1:1", "--no-copy"}, 0),
               ::testing::HasSubstr("has id 4"));
+}
+
+// Found later it would have left a slot behind, for which the server keeps WAL, and a database that
+// is this node's.
+TEST_F(JoinTest, APortInUseEndsTheStartBeforeAnythingIsMade) {
+  constexpr char kTable[] = "CREATE TABLE t (id int PRIMARY KEY)";
+  BDR_START_CLUSTER(2, kTable);
+  ASSERT_NO_FATAL_FAILURE(MakeServer(kTable));
+  ASSERT_OK_AND_ASSIGN(const int metrics_port, harness::FreePort());
+  const std::string metrics_address = absl::StrCat("127.0.0.1:", metrics_port);
+  ASSERT_OK_AND_ASSIGN(const std::string config, harness::ReadFile(Config()));
+  ASSERT_OK(harness::WriteFile(Config(),
+                               absl::StrCat(config, "metrics_listen: ", metrics_address, "\n")));
+  Bdrctl({"node", "add", "n3", "--address", address_, "--no-copy"}, 0);
+
+  for (const auto& [key, address] :
+       {std::pair("listen", address_), std::pair("metrics_listen", metrics_address)}) {
+    SCOPED_TRACE(key);
+    int port = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(address.substr(address.find(':') + 1), &port));
+    ASSERT_OK_AND_ASSIGN(const auto other,
+                         harness::TcpProxy::Start({.listen_port = port, .server_port = port}));
+    ASSERT_OK_AND_ASSIGN(const harness::ProgramResult started,
+                         harness::RunProgram({.argv = {harness::ProgramFolder() + "/bdr-agent",
+                                                       "--config", Config()}}));
+    EXPECT_EQ(started.exit_code, 1);
+    EXPECT_THAT(started.err, ::testing::HasSubstr(address));
+    EXPECT_THAT(started.err, ::testing::HasSubstr(key));
+    EXPECT_THAT(started.err, ::testing::HasSubstr("already in use"));
+    EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM pg_replication_slots", "app"), "0");
+    EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM pg_replication_origin", "app"), "0");
+    EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM bdr.node", "app"), "0");
+    EXPECT_FALSE(std::filesystem::exists(folder_->path() + "/agent"));
+  }
+
+  // Both are free again.
+  ASSERT_NO_FATAL_FAILURE(RestartAgent());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
+// It listens long before it can serve: who asks must not take it for ready.
+TEST_F(JoinTest, AnAgentThatWaitsIsNotReadyAndSaysWhy) {
+  constexpr char kTable[] = "CREATE TABLE t (id int PRIMARY KEY)";
+  BDR_START_CLUSTER(2, kTable);
+  ASSERT_NO_FATAL_FAILURE(MakeServer(kTable));
+  ASSERT_OK_AND_ASSIGN(const int metrics_port, harness::FreePort());
+  ASSERT_OK_AND_ASSIGN(const std::string config, harness::ReadFile(Config()));
+  ASSERT_OK(harness::WriteFile(
+      Config(), absl::StrCat(config, "metrics_listen: 127.0.0.1:", metrics_port, "\n")));
+  ASSERT_NO_FATAL_FAILURE(RestartAgent());  // before it is added
+  ASSERT_OK(harness::WaitFor("/readyz says why", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto ready, harness::HttpGet(metrics_port, "/readyz"));
+    EXPECT_EQ(ready.code, 503) << ready.body;
+    return absl::StrContains(ready.body, "bdrctl node add n3");
+  }));
+
+  const auto replication =
+      v1::Replication::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext subscribing;
+  const auto stream = replication->Subscribe(&subscribing);
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  const auto rows =
+      v1::Rows::NewStub(grpc::CreateChannel(address_, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext fetching;
+  v1::FetchRowsResponse fetched;
+  EXPECT_EQ(rows->FetchRows(&fetching, {}, &fetched).error_code(), grpc::StatusCode::UNAVAILABLE);
+
+  Bdrctl({"node", "add", "n3", "--address", address_, "--no-copy"}, 0);
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  BDR_EXEC("n1", "INSERT INTO t VALUES (1)");
+  ASSERT_OK(server_->Exec("INSERT INTO t VALUES (2)", "app"));
+  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT count(*) FROM t", "2", kDeadline));
 }
 
 TEST_F(JoinTest, AnAddressIsChangedWithoutARestart) {
