@@ -24,7 +24,8 @@ constexpr AccessRule kRules[] = {
     {.method = "/bdr.v1.ControlPlane/GetSchema", .node = true, .admin = true, .viewer = true},
     // What people ask of it.
     {.method = "/bdr.v1.ControlPlane/GetMembership", .admin = true, .viewer = true},
-    {.method = "/bdr.v1.ControlPlane/ClusterStatus", .admin = true, .viewer = true},
+    // Agents that are only to check what they would meet ("bdr-agent --check").
+    {.method = "/bdr.v1.ControlPlane/ClusterStatus", .node = true, .admin = true, .viewer = true},
     {.method = "/bdr.v1.ControlPlane/InitCluster", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/AddNode", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/RemoveNode", .admin = true, .audited = true},

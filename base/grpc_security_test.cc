@@ -23,8 +23,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "base/access.h"
 #include "base/audit.h"
+#include "base/certificate_hosts.h"
 #include "base/logging.h"
 #include "bdr/v1/admin.pb.h"
 #include "bdr/v1/control.grpc.pb.h"
@@ -242,6 +244,24 @@ TEST_F(GrpcSecurityTest, WrongFilesAreNamed) {
 
   EXPECT_THAT(ErrorOf(Identity("ours", "theirs")), HasSubstr("would be refused by peers"));
   EXPECT_THAT(ErrorOf(Identity("serveronly", "serveronly")), HasSubstr("as that of a client"));
+}
+
+TEST_F(GrpcSecurityTest, ACertificateSaysForWhichHostsAndUntilWhen) {
+  const std::string path = Path("ours.crt");
+  EXPECT_TRUE(CheckCertificateHost(path, "localhost").ok());
+  EXPECT_TRUE(CheckCertificateHost(path, "127.0.0.1").ok());
+  for (const char* other : {"eu1.example.org", "10.0.0.5", "fd00::5", "ours"}) {
+    const absl::Status status = CheckCertificateHost(path, other);
+    EXPECT_THAT(status.message(), HasSubstr(absl::StrCat("does not name host \"", other, "\"")));
+    EXPECT_THAT(status.message(), HasSubstr("(subjectAltName: localhost, 127.0.0.1)"));
+    EXPECT_THAT(status.message(), HasSubstr(absl::StrCat("--host ", other)));
+  }
+  const absl::StatusOr<absl::Time> ends = CertificateEnds(path);
+  ASSERT_TRUE(ends.ok()) << ends.status();
+  EXPECT_GT(*ends, absl::Now() + absl::Hours(47));
+  EXPECT_LT(*ends, absl::Now() + absl::Hours(49));
+  EXPECT_THAT(CheckCertificateHost(Path("none.crt"), "x").message(), HasSubstr("cannot be read"));
+  EXPECT_THAT(CertificateEnds(Path("ours.key")).status().message(), HasSubstr("no PEM"));
 }
 
 TEST_F(GrpcSecurityTest, AnEncryptedKeyIsRefusedWithoutAsking) {

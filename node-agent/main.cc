@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstring>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -20,6 +21,7 @@
 #include "base/test_hooks.h"
 #include "node-agent/agent.h"
 #include "node-agent/agent_config.h"
+#include "node-agent/check/check.h"
 
 namespace bdr::agent {
 namespace {
@@ -76,21 +78,30 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
 
 int main(int argc, char** argv) {
   bdr::KeepFilesPrivate();
-  // Before any thread: all inherit the mask, so that only the waiting one gets them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
-
   CLI::App app("bdr-agent: captures one PostgreSQL database's changes and applies its peers'.");
   bdr::agent::AgentConfig keys;
   app.footer("\nKeys of the configuration file:\n" + bdr::agent::DeclareAgentConfig(&keys).Help());
   std::string config_path;
   app.add_option("--config", config_path, "Configuration file (YAML)")->required();
+  bool check = false;
+  app.add_flag("--check", check,
+               "Looks whether the agent could do its work, changes nothing, and ends: 0 good, 1 "
+               "warnings, 2 something does not work");
   app.set_version_flag("--version", std::string("bdr-agent ") + BDR_VERSION);
   CLI11_PARSE(app, argc, argv);
 
+  if (check) {
+    // What gRPC tries in vain is told by what was looked at.
+    bdr::SetLogLevel(bdr::LogLevel::kError);
+    bdr::TakeGrpcLog();
+    return bdr::agent::RunCheck(config_path, std::cout);
+  }
+  // Before any thread: all inherit the mask, so that only the waiting one gets them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   const absl::Status status = bdr::agent::Run(config_path, signals);
   if (!status.ok()) {
     bdr::LogError("agent", {{"state", "failed"}}, status.message());

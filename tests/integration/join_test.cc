@@ -249,6 +249,30 @@ TEST_F(JoinTest, APortInUseEndsTheStartBeforeAnythingIsMade) {
   ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
+// What "bdr-agent --check" is for above all: nothing is there yet, and nothing is made.
+TEST_F(JoinTest, ANewNodeIsCheckedBeforeItIsAdded) {
+  constexpr char kTable[] = "CREATE TABLE t (id int PRIMARY KEY)";
+  BDR_START_CLUSTER(2, kTable);
+  ASSERT_NO_FATAL_FAILURE(MakeServer(kTable));
+  const auto check = [this] {
+    const auto checked = harness::RunProgram(
+        {.argv = {harness::ProgramFolder() + "/bdr-agent", "--check", "--config", Config()}});
+    EXPECT_OK(checked);
+    EXPECT_LE(checked->exit_code, 1) << checked->out;
+    EXPECT_THAT(checked->out, ::testing::HasSubstr("/agent\" is not there yet and can be made"));
+    EXPECT_THAT(checked->out, ::testing::HasSubstr("the database is no node's yet"));
+    EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM pg_replication_slots", "app"), "0");
+    EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM bdr.node", "app"), "0");
+    EXPECT_FALSE(std::filesystem::exists(folder_->path() + "/agent"));
+    return checked->out;
+  };
+  EXPECT_THAT(check(), ::testing::HasSubstr("node \"n3\" is not a member of cluster \"test\""));
+  Bdrctl({"node", "add", "n3", "--address", address_, "--no-copy"}, 0);
+  EXPECT_THAT(check(), ::testing::HasSubstr("knows node \"n3\" (id 3) at " + address_));
+  ASSERT_NO_FATAL_FAILURE(RestartAgent());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+}
+
 // It listens long before it can serve: who asks must not take it for ready.
 TEST_F(JoinTest, AnAgentThatWaitsIsNotReadyAndSaysWhy) {
   constexpr char kTable[] = "CREATE TABLE t (id int PRIMARY KEY)";
