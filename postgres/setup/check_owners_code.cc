@@ -25,12 +25,8 @@ constexpr char kTrusted[] = R"sql(
 }  // namespace
 
 absl::Status CheckOwnersCode(postgres::Connection& connection, Findings& findings) {
-  ASSIGN_OR_RETURN(
-      const std::string known,
-      connection.QueryValue("SELECT to_regprocedure('bdr.untrusted_code(oid,bool)') IS NOT NULL "
-                            "AND has_schema_privilege(to_regnamespace('bdr'), 'USAGE') "
-                            "AND has_table_privilege(to_regclass('bdr.trusted_owner'), 'SELECT')"));
-  if (known != "t") return absl::OkStatus();  // CheckRights() says so
+  ASSIGN_OR_RETURN(const bool known, MayAskForOwners(connection));
+  if (!known) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::string ctes, TablesCtes(connection));
   ASSIGN_OR_RETURN(const postgres::Result published,
                    connection.Exec(absl::StrCat("WITH ", ctes, kPublished)));

@@ -80,6 +80,8 @@ absl::StatusOr<std::vector<std::string>> Tables(postgres::Connection& connection
   return names;
 }
 
+}  // namespace
+
 absl::Status CheckPlaces(postgres::Connection& connection, const std::string& role,
                          Findings& findings) {
   ASSIGN_OR_RETURN(const auto missing,
@@ -116,14 +118,30 @@ absl::Status CheckPlaces(postgres::Connection& connection, const std::string& ro
   return absl::OkStatus();
 }
 
-}  // namespace
-
 absl::Status CheckPublications(postgres::Connection& connection, const std::string& role,
                                Findings& findings) {
   RETURN_IF_ERROR(CheckPublication(connection, kKeyedPublication, false, findings));
   RETURN_IF_ERROR(CheckPublication(connection, kInsertOnlyPublication, true, findings));
-  RETURN_IF_ERROR(CheckSyncFunction(connection, role, findings));
-  return CheckPlaces(connection, role, findings);
+  return CheckSyncFunction(connection, role, findings);
+}
+
+absl::Status CheckRowSecurity(postgres::Connection& connection, const std::string& role,
+                              Findings& findings) {
+  const postgres::Param params[] = {{.data = role}};
+  // As row_security_active() has it, which asks for who is connected alone.
+  ASSIGN_OR_RETURN(
+      const auto hidden,
+      Tables(connection,
+             "SELECT w.oid::regclass FROM wanted w JOIN pg_class c ON c.oid = w.oid, pg_roles r "
+             "WHERE r.rolname = $1 AND c.relrowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper "
+             "AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE')) "
+             "ORDER BY 1",
+             params));
+  if (hidden.empty()) return absl::OkStatus();
+  findings.TableError(absl::StrCat("row security hides rows from role \"", role,
+                                   "\", so that changes are not applied to: ", NameSome(hidden)),
+                      absl::StrCat("ALTER ROLE ", postgres::QuoteIdentifier(role), " BYPASSRLS"));
+  return absl::OkStatus();
 }
 
 }  // namespace bdr::pg_setup

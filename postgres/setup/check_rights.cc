@@ -94,6 +94,24 @@ constexpr char kDatabase[] = R"sql(
            format('GRANT %s ON DATABASE %I TO %I', p, current_database(), $1::name)
     FROM unnest(ARRAY['CONNECT', 'TEMPORARY']) AS p)sql";
 
+// What setup_sql.cc gives on the agent's own tables. A table that is missing is told of by the
+// schema's version.
+constexpr char kOwnTables[] = R"sql(
+    SELECT has_table_privilege($1::name, c.oid, 'SELECT')
+           AND (t.more IS NULL OR NOT EXISTS
+                (SELECT FROM unnest(string_to_array(t.more, ', ')) AS p
+                  WHERE NOT has_table_privilege($1::name, c.oid, p))),
+           format('SELECT%s on table bdr.%I', ', ' || t.more, c.relname),
+           format('GRANT SELECT%s ON bdr.%I TO %I', ', ' || t.more, c.relname, $1::name)
+    FROM (VALUES ('schema_version', NULL), ('trusted_owner', NULL), ('node', 'INSERT'),
+                 ('progress', 'INSERT, UPDATE, DELETE'), ('conflict_log', 'INSERT, UPDATE, DELETE'),
+                 ('dead_letter', 'INSERT, UPDATE, DELETE'),
+                 ('dead_letter_part', 'INSERT, UPDATE, DELETE'),
+                 ('fk_action', 'INSERT, UPDATE, DELETE')) AS t(name, more)
+    JOIN pg_class c ON c.relname = t.name
+    JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'bdr'
+    ORDER BY c.relname)sql";
+
 // What a superuser calls lies there, so nobody else may change it.
 constexpr char kSchema[] = R"sql(
     SELECT o.rolsuper AND NOT has_schema_privilege($1::name, n.oid, 'CREATE')
@@ -121,7 +139,7 @@ absl::Status CheckSchema(postgres::Connection& connection, const std::string& ro
   findings.Require(row.value(0, 1) == "t",
                    absl::StrCat("role \"", role, "\" has USAGE on schema bdr"),
                    absl::StrCat("role \"", role, "\" lacks USAGE on schema bdr"), setup);
-  return absl::OkStatus();
+  return CheckRows(connection, kOwnTables, role, findings);
 }
 
 }  // namespace

@@ -18,6 +18,10 @@ namespace bdr::pg_setup {
 // "a, b, c and 7 more".
 std::string NameSome(const std::vector<std::string>& names);
 
+// Whether this database and session can tell whose code is trusted. If not, CheckRights() or the
+// schema's version says why.
+absl::StatusOr<bool> MayAskForOwners(postgres::Connection& connection);
+
 // PublishedTablesCtes() as far as this database can tell.
 absl::StatusOr<std::string> TablesCtes(postgres::Connection& connection);
 
@@ -26,9 +30,15 @@ absl::Status CheckServer(postgres::Connection& connection, Findings& findings);
 // What `role` is and may do; schema bdr.
 absl::Status CheckRights(postgres::Connection& connection, const std::string& role,
                          Findings& findings);
-// The two publications, and whether every table is where it belongs.
+// The two publications, and what puts tables into them.
 absl::Status CheckPublications(postgres::Connection& connection, const std::string& role,
                                Findings& findings);
+// Whether every table is published where it belongs, and the role has its rights on it.
+absl::Status CheckPlaces(postgres::Connection& connection, const std::string& role,
+                         Findings& findings);
+// Tables of which row security hides rows from the role.
+absl::Status CheckRowSecurity(postgres::Connection& connection, const std::string& role,
+                              Findings& findings);
 // Tables and other objects that do not replicate, or not as their owner may expect.
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings);
 // Code of owners that runs with the agent's rights.

@@ -28,6 +28,9 @@ struct Finding {
 struct CheckOptions {
   // The agent's role. Empty: the one that is connected.
   std::string role = "";
+  // Only what somebody can take from under a running agent and what would keep changes from
+  // travelling. Not whether tables are published: the agent sees to that by itself, all the time.
+  bool running = false;
 };
 
 // Every finding, good ones included. Leaves the session as it was; kFailedPrecondition if the

@@ -21,6 +21,7 @@ namespace {
 
 using Level = Finding::Level;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class NodeCheckTest : public ::testing::Test {
  protected:
@@ -109,6 +110,59 @@ TEST_F(NodeCheckTest, EachMissingRightNamesTheStatementThatGivesIt) {
   }
   ExpectMended("REVOKE EXECUTE ON FUNCTION bdr.sync_publications() FROM bdr", Level::kError,
                "GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO \"bdr\"");
+  ExpectMended("REVOKE UPDATE ON bdr.progress FROM bdr", Level::kError,
+               "GRANT SELECT, INSERT, UPDATE, DELETE ON bdr.progress TO bdr");
+  ExpectMended("REVOKE SELECT ON bdr.trusted_owner FROM bdr", Level::kError,
+               "GRANT SELECT ON bdr.trusted_owner TO bdr");
+}
+
+// Row security is no matter as long as the role passes it.
+TEST_F(NodeCheckTest, TablesWhoseRowsAreHiddenAreNamed) {
+  Start();
+  ASSERT_OK(
+      server_->Exec("CREATE TABLE free (id int PRIMARY KEY); SELECT bdr.sync_publications();"
+                    "ALTER TABLE item ENABLE ROW LEVEL SECURITY"));
+  EXPECT_THAT(Text(Bad()), HasSubstr("public.item has row security: it does not restrict"));
+  ASSERT_OK(server_->Exec("ALTER ROLE bdr NOBYPASSRLS"));
+  EXPECT_THAT(Text(Bad()),
+              HasSubstr("row security hides rows from role \"bdr\", so that changes are not "
+                        "applied to: public.item -> ALTER ROLE \"bdr\" BYPASSRLS"));
+  // Its owner passes it, unless that is forced on him.
+  ASSERT_OK(server_->Exec("ALTER TABLE item OWNER TO bdr"));
+  EXPECT_THAT(Text(Bad()), Not(HasSubstr("row security hides")));
+  ASSERT_OK(server_->Exec("ALTER TABLE item FORCE ROW LEVEL SECURITY"));
+  EXPECT_THAT(Text(Bad()), HasSubstr("applied to: public.item ->"));
+}
+
+// Asked as the role itself, which may not even look into the schema.
+TEST_F(NodeCheckTest, ARoleThatMayNotLookIntoTheSchemaIsToldThat) {
+  Start();
+  ASSERT_OK(server_->Exec("REVOKE USAGE ON SCHEMA bdr FROM bdr"));
+  ASSERT_OK_AND_ASSIGN(const auto agent, server_->Connect("bdr"));
+  const auto findings = CheckNode(*agent);
+  ASSERT_OK(findings);
+  EXPECT_THAT(Text(*findings), HasSubstr("lacks USAGE on schema bdr"));
+}
+
+// What upkeep does by itself would come and go.
+TEST_F(NodeCheckTest, OfARunningNodeOnlyWhatItDoesNotMendItselfCounts) {
+  Start();
+  const auto errors = [this] {
+    const auto connection = server_->Connect("bdr");
+    EXPECT_OK(connection);
+    const auto findings = CheckNode(**connection, {.running = true});
+    EXPECT_OK(findings);
+    std::vector<Finding> found;
+    for (const Finding& finding : *findings) {
+      if (finding.level == Level::kError) found.push_back(finding);
+    }
+    return Text(found);
+  };
+  ASSERT_OK(server_->Exec("CREATE TABLE made (id int PRIMARY KEY)"));
+  EXPECT_EQ(errors(), "");
+  EXPECT_THAT(Text(Bad()), HasSubstr("public.made"));
+  ASSERT_OK(server_->Exec("ALTER PUBLICATION bdr_keyed SET (publish = 'insert')"));
+  EXPECT_THAT(errors(), HasSubstr("bdr_keyed has other options"));
 }
 
 // Done on each node, no value is handed out twice.
