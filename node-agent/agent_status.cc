@@ -148,6 +148,7 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   if (const auto own = parts.peers->own_health(); own.has_value()) {
     take(*own, "merging own changes again");
   }
+  take(parts.watcher->fitness(), "database");
   take(parts.watcher->unpublished(), "publications");
   take(parts.watcher->foreign_origins(), "other tools");
 

@@ -39,6 +39,7 @@ Watcher::Watcher(Options options, Parts parts)
     : options_(std::move(options)),
       parts_(parts),
       unpublished_(options_.publish_new_tables),
+      fitness_({.conninfo = options_.conninfo}),
       conflict_log_(
           {.max_age = options_.conflict_log_max_age, .max_rows = options_.conflict_log_max_rows}),
       sweeper_(parts.database, parts.fold_history, parts.keys) {
@@ -91,6 +92,7 @@ absl::Status Watcher::Look() {
                                "lock_timeout = '200ms'")
                         .status());
     RETURN_IF_ERROR(RestartFlushing());
+    fitness_.Reconnected();
     ASSIGN_OR_RETURN(const std::string version, connection_->QueryValue("SHOW server_version"));
     MutexLock lock(&mu_);
     seen_.server_version = version;

@@ -23,6 +23,7 @@
 #include "node-agent/server_past.h"
 #include "node-agent/stable_xid.h"
 #include "node-agent/upkeep/conflict_log_bound.h"
+#include "node-agent/upkeep/fitness.h"
 #include "node-agent/upkeep/foreign_origins.h"
 #include "node-agent/upkeep/unpublished_tables.h"
 #include "postgres/connection.h"
@@ -70,6 +71,7 @@ class Watcher {
   // What does not travel: tables that are not published, what other tools write.
   Health unpublished() const { return unpublished_.health(); }
   Health foreign_origins() const { return parts_.foreign_origins->health(); }
+  Health fitness() const { return fitness_.health(); }
 
  private:
   void Run();
@@ -92,6 +94,7 @@ class Watcher {
   Lsn unflushed_;          // what had been written at `unflushed_since_` and is not flushed yet
   absl::Time unflushed_since_;
   UnpublishedTables unpublished_;
+  Fitness fitness_;
   ConflictLogBound conflict_log_;
   HistorySweeper sweeper_;
   Lsn merged_;  // own changes merged again, as written down

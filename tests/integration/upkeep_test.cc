@@ -5,6 +5,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tests/harness/temp_folder.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -55,6 +57,22 @@ class UpkeepTest : public ClusterTest {
     const std::string value = Value(node, sql);
     EXPECT_TRUE(absl::SimpleAtoi(value, &number)) << value;
     return number;
+  }
+
+  // As after a restart of the server: its settings may be others now.
+  void EndWatchersSession(const std::string& node) {
+    BDR_EXEC(node,
+             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+             " WHERE application_name = 'bdr watcher'");
+  }
+  int LogLines(const std::string& node, const std::string& text) {
+    const auto log = harness::ReadFile(cluster_->agent_log(node));
+    EXPECT_OK(log);
+    int lines = 0;
+    for (absl::string_view line : absl::StrSplit(log.value_or(""), '\n')) {
+      lines += absl::StrContains(line, text) ? 1 : 0;
+    }
+    return lines;
   }
 
   static constexpr char kNow[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
@@ -247,6 +265,55 @@ TEST_F(UpkeepTest, UnpublishedTablesAreNamedWhereThatIsAsked) {
     return Value("n2", "SELECT count(*) FROM t") == "1";
   }));
   BDR_CONVERGE();
+}
+
+// Nobody writes a row from beginning to end: the first one that needs what is gone may come months
+// later.
+TEST_F(UpkeepTest, WhatIsTakenFromUnderARunningAgentIsTold) {
+  BDR_START_CLUSTER(TwoNodes("CREATE TABLE t (id int PRIMARY KEY, v text)"));
+  struct Case {
+    std::string damage, mend, said;
+  };
+  int told = 0;
+  for (const Case& each : std::vector<Case>{
+           {"REVOKE EXECUTE ON FUNCTION pg_replication_origin_session_setup(text) FROM bdr",
+            "GRANT EXECUTE ON FUNCTION pg_replication_origin_session_setup(text) TO bdr",
+            "lacks EXECUTE on pg_replication_origin_session_setup(text)"},
+           {"ALTER PUBLICATION bdr_keyed SET (publish = 'insert')",
+            "ALTER PUBLICATION bdr_keyed SET (publish = 'insert, update, delete, truncate')",
+            "publication bdr_keyed has other options"},
+           {"ALTER TABLE t ENABLE ROW LEVEL SECURITY; ALTER TABLE t FORCE ROW LEVEL SECURITY;"
+            "ALTER ROLE bdr NOBYPASSRLS",
+            "ALTER ROLE bdr BYPASSRLS", "changes are not applied to: public.t"},
+       }) {
+    SCOPED_TRACE(each.damage);
+    BDR_EXEC("n2", each.damage);
+    ASSERT_NO_FATAL_FAILURE(EndWatchersSession("n2"));
+    ASSERT_NO_FATAL_FAILURE(WaitForStatus(each.said));
+    // Once for each change, however often it is looked at.
+    EXPECT_EQ(LogLines("n2", "fitness state=unfit: "), ++told);
+    BDR_EXEC("n2", each.mend);
+    ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  }
+
+  BDR_EXEC("n2", "ALTER SYSTEM SET track_commit_timestamp = off");
+  ASSERT_OK(cluster_->postgres("n2").Restart());
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("track_commit_timestamp is off, must be on"));
+  BDR_EXEC("n2", "ALTER SYSTEM RESET track_commit_timestamp");
+  ASSERT_OK(cluster_->postgres("n2").Restart());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  EXPECT_EQ(LogLines("n2", "fitness state=unfit: "), ++told);
+  EXPECT_EQ(LogLines("n2", "fitness state=unfit->fit"), told);
+  EXPECT_EQ(LogLines("n1", "fitness"), 0);
+
+  // Where no session ends it is told within a minute.
+  BDR_EXEC("n1", "REVOKE SET ON PARAMETER session_replication_role FROM bdr");
+  ASSERT_OK(harness::WaitFor(
+      "status says so", absl::Minutes(1) + kDeadline, [&]() -> absl::StatusOr<bool> {
+        return absl::StrContains(Status(), "lacks SET on parameter session_replication_role");
+      }));
+  BDR_EXEC("n1", "GRANT SET ON PARAMETER session_replication_role TO bdr");
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
 }
 
 }  // namespace
