@@ -40,7 +40,8 @@ constexpr int kMinServerVersion = 150000;
 Agent::Agent(AgentConfig config)
     : config_(std::move(config)),
       metrics_(AgentMetrics()),
-      foreign_origins_(config_.forward_foreign_origins) {}
+      foreign_origins_(config_.forward_foreign_origins),
+      clock_skews_(config_.max_clock_skew) {}
 
 Agent::~Agent() { ShutDown(); }
 
@@ -570,6 +571,7 @@ absl::Status Agent::Follow() {
       }
     }
     peers_->Relay();
+    LookAtClocks();
     Wait(kRepeat);
     MutexLock lock(&mu_);
     if (stopping_) return absl::OkStatus();
@@ -649,6 +651,15 @@ absl::Status Agent::FollowClock() {
       State(database_.get()).Put(kStateClockRetired, EncodeU64(clock_retired_), /*sync=*/true));
   clock_retired_ = 0;
   return absl::OkStatus();
+}
+
+void Agent::LookAtClocks() {
+  std::vector<ClockSkews::Skew> skews;
+  for (const Peers::Status& peer : peers_->status()) {
+    if (peer.link.state != LinkState::kStreaming) continue;
+    skews.push_back({.peer = peer.member.name, .ahead_us = peer.link.clock_skew_us});
+  }
+  clock_skews_.Look(SteadyNow(), skews);
 }
 
 // In the order opposite to coming to life: first nobody asks any more, then nothing comes in, then
@@ -752,6 +763,7 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .progress = progress_.get(),
                      .log = log_.get(),
                      .clock_gate = clock_gate_.get(),
+                     .clock_skews = &clock_skews_,
                      .dead_letters = dead_letters_.get(),
                      .foreign_key_actions = foreign_key_actions_.get(),
                      .peers = peers_.get(),

@@ -51,6 +51,7 @@
 #include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
 #include "node-agent/table_cache.h"
+#include "node-agent/upkeep/clock_skews.h"
 #include "node-agent/upkeep/foreign_origins.h"
 #include "node-agent/watcher.h"
 
@@ -102,6 +103,7 @@ class Agent : public AgentBackend {
   absl::Status TakeSettings();
   absl::Status FollowTableChanges();
   absl::Status FollowClock();
+  void LookAtClocks();
   void ShutDown();
   // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).
   absl::Status Repeat(absl::string_view state, absl::Status (Agent::*step)());
@@ -149,6 +151,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<KeyTable> keys_;
   StableXid stable_xid_;
   ForeignOrigins foreign_origins_;
+  ClockSkews clock_skews_;
   std::unique_ptr<OwnChanges> own_changes_;
   int64_t newest_applied_us_ = 0;  // before this agent began: no stamp applied was later
   Lsn fenced_at_;                  // local WAL when no earlier session could commit any more

@@ -149,6 +149,7 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
     take(*own, "merging own changes again");
   }
   take(parts.watcher->fitness(), "database");
+  take(parts.clock_skews->health(), "clocks");
   take(parts.watcher->unpublished(), "publications");
   take(parts.watcher->foreign_origins(), "other tools");
 

@@ -16,6 +16,7 @@
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
 #include "node-agent/schema/schema_watch.h"
+#include "node-agent/upkeep/clock_skews.h"
 #include "node-agent/watcher.h"
 
 namespace bdr::v1 {
@@ -34,6 +35,7 @@ struct StatusParts {
   const Progress* progress;
   const ChangeLog* log;
   const ClockGate* clock_gate;
+  const ClockSkews* clock_skews;
   const DeadLetters* dead_letters;
   const ForeignKeyActions* foreign_key_actions;
   const Peers* peers;

@@ -1,11 +1,14 @@
 // Clocks that are wrong, in every way in which clocks are: a little ahead, far ahead, by years, set
 // back. Apply must wait, say why, and in the end every node must hold the same rows.
 #include <nlohmann/json.hpp>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "tests/harness/temp_folder.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -121,6 +124,35 @@ TEST_F(ClockTest, StepsAreWaitedForNamedAndHealed) {
   BDR_CONVERGE();
   ExpectEverywhere("SELECT unit FROM price WHERE id = 5", "after");
   ExpectEverywhere("SELECT unit FROM price WHERE id = 6", "own");
+}
+
+// Its next change would stand still on every other node, and nobody had been told.
+TEST_F(ClockTest, AClockThatIsAheadIsToldBeforeAChangeIsHeld) {
+  ASSERT_NO_FATAL_FAILURE(Start(2));
+  cluster_->clock("n2").Set(absl::Seconds(10));
+  const auto says = [this](const std::string& node, const std::string& of,
+                           const std::string& text) {
+    ASSERT_OK(harness::WaitFor(
+        absl::StrCat(node, " says ", text), kDeadline, [&]() -> absl::StatusOr<bool> {
+          const Json apply = Apply(node, of);
+          if (!apply.is_object()) return false;
+          EXPECT_NE(apply["state"], "held");
+          EXPECT_NE(apply["level_of_node"], "critical");
+          return apply["level_of_node"] == "warning" &&
+                 absl::StrContains(apply["reason_of_node"].get<std::string>(), text);
+        }));
+  };
+  ASSERT_NO_FATAL_FAILURE(says("n1", "n2", "ahead of this server's, which will hold its changes"));
+  ASSERT_NO_FATAL_FAILURE(says("n2", "n1", "ahead of that of \"n1\", which will hold"));
+  for (const auto& [node, line] : {std::pair("n1", "clock state=right->out peer=n2"),
+                                   std::pair("n2", "clock state=right->out peer=n1")}) {
+    ASSERT_OK_AND_ASSIGN(const std::string log, harness::ReadFile(cluster_->agent_log(node)));
+    EXPECT_THAT(log, HasSubstr(line));
+  }
+  cluster_->clock("n2").Set(absl::ZeroDuration());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  BDR_EXEC("n2", "UPDATE price SET unit = 'right' WHERE id = 1");
+  BDR_CONVERGE();
 }
 
 TEST_F(ClockTest, AClockThatJumpedByYearsIsAccepted) {
