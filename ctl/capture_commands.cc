@@ -38,7 +38,7 @@ Output ShowGaps(const std::vector<std::pair<std::string, v1::CaptureGap>>& gaps)
   Json document = Json::array();
   for (const auto& [node, gap] : gaps) {
     table.AddRow({node, ToString(Lsn{gap.first_lsn()}), ToString(Lsn{gap.last_lsn()}),
-                  absl::StrCat(gap.transactions()), TimeText(gap.skipped_us()), gap.cause()});
+                  absl::StrCat(gap.transactions()), LocalTime(gap.skipped_us()), gap.cause()});
     document.push_back(GapJson(node, gap));
   }
   return {.text = gaps.empty() ? "no gaps\n" : table.Render(), .document = std::move(document)};

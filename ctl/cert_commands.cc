@@ -99,7 +99,7 @@ absl::StatusOr<int> Issue(const Invocation& invocation, const IssueOptions& opti
   document["key"] = files.key;
   invocation.Print(
       {.text = absl::StrCat("wrote ", files.certificate, " and ", files.key, ": ", options.role,
-                            " \"", options.name, "\" until ", TimeText(info.ends_us), "\n"),
+                            " \"", options.name, "\" until ", LocalTime(info.ends_us), "\n"),
        .document = std::move(document)});
   return kGood;
 }
@@ -127,7 +127,7 @@ absl::StatusOr<int> Show(const Invocation& invocation, const std::string& file) 
   invocation.Print(
       {.text = absl::StrCat("of       ", who, "\nsubject  ", info->subject, "\nhosts    ",
                             OrDash(absl::StrJoin(info->hosts, ", ")), "\nbegins   ",
-                            TimeText(info->begins_us), "\nends     ", TimeText(info->ends_us),
+                            LocalTime(info->begins_us), "\nends     ", LocalTime(info->ends_us),
                             "\nvalid    ", state, "\nissuer   ", info->issuer, "\nserial   ",
                             info->serial, "\n"),
        .document = std::move(document)});

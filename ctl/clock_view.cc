@@ -75,8 +75,8 @@ Output ViewClocks(const v1::ClusterStatusResponse& status) {
     const int64_t clock_us = ClockNow(status, node);
     const int64_t behind_us =
         clock_us == 0 ? 0 : own.newest_stamp_us() - clock_us - own.clock_advance_us();
-    table.AddRow({node.member().name(), clock_us == 0 ? "unknown" : TimeText(clock_us),
-                  TimeText(own.newest_stamp_us()), OrDash(absl::StrJoin(skews, ", ")),
+    table.AddRow({node.member().name(), clock_us == 0 ? "unknown" : LocalTime(clock_us),
+                  LocalTime(own.newest_stamp_us()), OrDash(absl::StrJoin(skews, ", ")),
                   OrDash(Held(own)), behind_us > 0 ? SignedDuration(behind_us).substr(1) : "-",
                   own.clock_advance_us() == 0 ? "-" : SignedDuration(own.clock_advance_us())});
     nodes.push_back({{"name", node.member().name()},
@@ -146,7 +146,7 @@ absl::StatusOr<ClockStep> PlanClockStep(const v1::ClusterStatusResponse& status,
 std::string ClockStepCosts(const ClockStep& step) {
   std::string text =
       absl::StrCat("The newest change of node \"", step.node, "\" is stamped ",
-                   TimeText(step.ceiling_us), ", ", SignedDuration(step.ahead_us).substr(1),
+                   LocalTime(step.ceiling_us), ", ", SignedDuration(step.ahead_us).substr(1),
                    " ahead of the other nodes' clocks. To accept it means, on every node:\n"
                    "  - its changes from the future are applied now, and win against everything "
                    "that was written\n"
@@ -154,7 +154,7 @@ std::string ClockStepCosts(const ClockStep& step) {
                    "  - every later change gets a stamp above them, so all nodes' stamps run ahead "
                    "of their clocks\n"
                    "    until the clocks have passed ",
-                   TimeText(step.ceiling_us),
+                   LocalTime(step.ceiling_us),
                    ";\n"
                    "  - until then apply cannot tell by commit times which row is older, and looks "
                    "at every row\n"

@@ -183,7 +183,7 @@ std::string SeenText(const v1::Membership& membership, const v1::Conflict& c) {
   }
   const bool seen = c.remote_seen_us() >= c.local_stamp_us();
   return absl::StrCat(
-      remote, " had seen what ", local, " committed up to ", TimeText(c.remote_seen_us()), ", ",
+      remote, " had seen what ", local, " committed up to ", LocalStamp(c.remote_seen_us()), ", ",
       seen ? "and so the local version"
            : absl::StrCat("and not the local version, which is ",
                           Difference(c.local_stamp_us() - c.remote_seen_us()), " later"));
@@ -211,7 +211,7 @@ Output ViewConflicts(const v1::Membership& membership, const std::vector<FoundCo
   Json document = Json::array();
   for (const FoundConflict& found : all) {
     const v1::Conflict& c = found.conflict;
-    table.AddRow({absl::StrCat(found.node, "/", c.id()), TimeText(c.detected_us()), c.table(),
+    table.AddRow({absl::StrCat(found.node, "/", c.id()), LocalTime(c.detected_us()), c.table(),
                   c.kind(), OrDash(c.key()), WinnerText(membership, c),
                   c.undone_us() == 0 ? "" : "yes"});
     document.push_back(ConflictJson(membership, found));
@@ -224,11 +224,11 @@ Output ViewConflict(const v1::Membership& membership, const FoundConflict& found
   Output output{.text = "", .document = ConflictJson(membership, found)};
   output.text =
       absl::StrCat("conflict ", found.node, "/", c.id(), ": ", c.kind(), " in ", c.table(),
-                   ", key ", OrDash(c.key()), "\ndetected ", TimeText(c.detected_us()), ", winner ",
-                   WinnerText(membership, c),
-                   c.undone_us() == 0 ? "" : absl::StrCat(", undone ", TimeText(c.undone_us())),
-                   "\nlocal stamp ", TimeText(c.local_stamp_us()), ", remote stamp ",
-                   TimeText(c.remote_stamp_us()), "\n\n", RowsText(membership, c));
+                   ", key ", OrDash(c.key()), "\ndetected ", LocalTime(c.detected_us()),
+                   ", winner ", WinnerText(membership, c),
+                   c.undone_us() == 0 ? "" : absl::StrCat(", undone ", LocalTime(c.undone_us())),
+                   "\nlocal stamp ", LocalStamp(c.local_stamp_us()), ", remote stamp ",
+                   LocalStamp(c.remote_stamp_us()), "\n\n", RowsText(membership, c));
   return output;
 }
 
@@ -239,7 +239,7 @@ Output ExplainConflict(const v1::Membership& membership, const FoundConflict& fo
   std::vector<std::string> lines;
   lines.push_back(absl::StrCat(
       "remote: ", remote, c.remote_row().empty() ? " deleted" : " wrote", " the row at ",
-      TimeText(c.remote_stamp_us()), " by its clock",
+      LocalStamp(c.remote_stamp_us()), " by its clock",
       c.remote_lsn() == 0 ? ""
                           : absl::StrCat(", in its transaction at ", LsnText(c.remote_lsn()))));
   if (c.local_stamp_us() == 0) {
@@ -250,7 +250,7 @@ Output ExplainConflict(const v1::Membership& membership, const FoundConflict& fo
   } else {
     lines.push_back(absl::StrCat(
         "local:  ", local, c.local_row().empty() ? " had deleted" : " had written", " the row at ",
-        TimeText(c.local_stamp_us()), " by its clock",
+        LocalStamp(c.local_stamp_us()), " by its clock",
         c.local_lsn() == 0 ? ""
                            : absl::StrCat(", in its transaction at ", LsnText(c.local_lsn()))));
     const int64_t later = c.remote_stamp_us() - c.local_stamp_us();
@@ -260,13 +260,13 @@ Output ExplainConflict(const v1::Membership& membership, const FoundConflict& fo
                                              : " away: alike, so the larger node id wins"));
   }
   lines.push_back(absl::StrCat("seen:   ", SeenText(membership, c)));
-  lines.push_back(absl::StrCat("here:   ", found.node, " decided at ", TimeText(c.detected_us()),
+  lines.push_back(absl::StrCat("here:   ", found.node, " decided at ", LocalStamp(c.detected_us()),
                                " by its clock, ", Difference(c.detected_us() - c.remote_stamp_us()),
                                " after the remote stamp"));
   lines.push_back(absl::StrCat("rule:   ", RuleText(c, found.node)));
   lines.push_back(absl::StrCat(
       "result: the ", c.winner(), " version stays",
-      c.undone_us() == 0 ? "" : absl::StrCat("; undone at ", TimeText(c.undone_us()))));
+      c.undone_us() == 0 ? "" : absl::StrCat("; undone at ", LocalTime(c.undone_us()))));
   Output output{.text = absl::StrCat("conflict ", found.node, "/", c.id(), ": ", c.kind(), " in ",
                                      c.table(), ", key ", OrDash(c.key()), "\n\n"),
                 .document = ConflictJson(membership, found)};

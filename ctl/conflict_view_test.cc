@@ -61,6 +61,16 @@ TEST(ConflictViewTest, AnExplanationTellsStampsWhatWasSeenAndTheRule) {
   EXPECT_THAT(text, HasSubstr("250.000 ms after the remote stamp"));
 }
 
+// A list is read for when something was; what decided is told as exactly as it decided.
+TEST(ConflictViewTest, TimesAreLocalAndToTheSecondButForStamps) {
+  const FoundConflict found = Update();
+  const Output list = ViewConflicts(TwoNodes(), {found});
+  EXPECT_THAT(list.text, HasSubstr(LocalTime(1'700'000'000'500'000)));
+  EXPECT_EQ(list.document[0]["detected"], "2023-11-14T22:13:20.500000Z");
+  EXPECT_THAT(ExplainConflict(TwoNodes(), found).text,
+              HasSubstr(LocalStamp(1'700'000'000'250'000)));
+}
+
 TEST(ConflictViewTest, ValuesThatAreNoJsonAreTextAndTheReasonStandsBelow) {
   FoundConflict found = Update();
   found.conflict.set_local_row(

@@ -8,6 +8,7 @@
 #include "base/lsn.h"
 #include "ctl/command.h"
 #include "ctl/confirm.h"
+#include "ctl/field_table.h"
 #include "ctl/format.h"
 #include "ctl/rpc.h"
 #include "ctl/table.h"
@@ -97,8 +98,8 @@ absl::StatusOr<int> ListLetters(const Invocation& invocation, const std::string&
       continue;
     }
     for (const v1::DeadLetter& letter : response->letters()) {
-      table.AddRow({absl::StrCat(member.name(), "/", letter.id()), TimeText(letter.put_aside_us()),
-                    NodeName(membership, letter.origin_node()), TimeText(letter.stamp_us()),
+      table.AddRow({absl::StrCat(member.name(), "/", letter.id()), LocalTime(letter.put_aside_us()),
+                    NodeName(membership, letter.origin_node()), LocalTime(letter.stamp_us()),
                     absl::StrCat(letter.changes()), ContentsText(letter.contents()),
                     letter.cause()});
       document.push_back(LetterJson(membership, member.name(), letter));
@@ -119,14 +120,9 @@ absl::StatusOr<int> ShowLetter(const Invocation& invocation, const std::string& 
   for (const v1::DeadLetter& letter : response.letters()) {
     if (letter.id() != name.id) continue;
     Output output{.text = "", .document = LetterJson(membership, name.node, letter)};
-    Table table({{"FIELD"}, {"VALUE"}});
-    for (const auto& [key, value] : output.document.items()) {
-      const bool time = key == "put_aside_us" || key == "stamp_us";
-      table.AddRow({key, time                ? TimeText(value.get<int64_t>())
-                         : value.is_string() ? value.get<std::string>()
-                                             : value.dump()});
-    }
-    output.text = table.Render();
+    Json facts = output.document;
+    facts["contents"] = ContentsText(letter.contents());
+    output.text = FieldTable(facts).Render();
     invocation.Print(output);
     return kGood;
   }

@@ -89,7 +89,7 @@ absl::StatusOr<int> ListNodes(const Invocation& invocation) {
   for (const v1::Member& member : membership.members()) {
     table.AddRow({member.name(), absl::StrCat(member.node_id()), StateName(member.state()),
                   member.agent_address(), absl::StrCat(member.incarnation()),
-                  TimeText(member.added_us())});
+                  LocalTime(member.added_us())});
     nodes.push_back(MemberJson(member));
   }
   invocation.Print({.text = table.Render(),

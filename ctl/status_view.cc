@@ -11,6 +11,7 @@
 #include "bdr/v1/control.pb.h"
 #include "ctl/clock_view.h"
 #include "ctl/command.h"
+#include "ctl/field_table.h"
 #include "ctl/format.h"
 #include "ctl/table.h"
 
@@ -127,6 +128,13 @@ Json HealthJson(const v1::Health& health) {
           {"since_us", health.since_us()}};
 }
 
+std::string HealthText(const v1::Health& health) {
+  std::string text = absl::StrCat(OrDash(health.state()), " (", LevelName(health.level()), ")");
+  if (health.since_us() != 0) absl::StrAppend(&text, " since ", LocalTime(health.since_us()));
+  if (!health.reason().empty()) absl::StrAppend(&text, ": ", health.reason());
+  return text;
+}
+
 Json OriginJson(const v1::OriginStatus& origin) {
   return {{"name", origin.name()},
           {"id", origin.node_id()},
@@ -222,7 +230,7 @@ Table LinkTable() {
                 {"SINCE", Table::Align::kRight},
                 {"APPLY"},
                 {"SINCE", Table::Align::kRight},
-                {"LAG MS", Table::Align::kRight},
+                {"LAG", Table::Align::kRight},
                 {"CLOCK", Table::Align::kRight},
                 {"QUEUED", Table::Align::kRight},
                 {"APPLIED", Table::Align::kRight},
@@ -240,7 +248,7 @@ void AddLinkRows(Table& table, int64_t now_us, const v1::ReportedStatus& node) {
                                     : absl::StrCat(origin.apply().reason(), origin.link().reason());
     table.AddRow({node.member().name(), origin.name(), OrDash(origin.link().state()),
                   Since(now_us, origin.link().since_us()), OrDash(origin.apply().state()),
-                  Since(now_us, origin.apply().since_us()), absl::StrCat(origin.lag_ms()),
+                  Since(now_us, origin.apply().since_us()), HumanLag(origin.lag_ms()),
                   SignedDuration(origin.clock_skew_us()), HumanBytes(origin.queued_bytes()),
                   absl::StrCat(origin.transactions_applied()), absl::StrCat(origin.conflicts()),
                   OrDash(origin.held_by()), reason});
@@ -275,7 +283,7 @@ StatusView ViewCluster(const v1::ClusterStatusResponse& status) {
   view.output.text = absl::StrCat(
       "cluster ", membership.cluster_name(), ": ", absl::AsciiStrToUpper(LevelName(worst)), ", ",
       membership.members_size(), membership.members_size() == 1 ? " node" : " nodes", ", epoch ",
-      membership.epoch(), ", ", TimeText(status.now_us()), "\n");
+      membership.epoch(), ", ", LocalTime(status.now_us()), "\n");
   if (!nodes.empty()) absl::StrAppend(&view.output.text, "\n", nodes.Render());
   if (!links.empty()) absl::StrAppend(&view.output.text, "\n", links.Render());
   view.output.document = {{"cluster", membership.cluster_name()},
@@ -293,19 +301,10 @@ Output ViewNode(const v1::ClusterStatusResponse& status, const std::string& name
   const NodeVerdict verdict = Judge(status, *node);
   Output output{.text = "", .document = NodeJson(status, *node, verdict)};
 
-  // One value a line: nobody compares lines of one node with each other.
-  Table facts({{"FIELD"}, {"VALUE"}});
-  for (const auto& [key, value] : output.document.items()) {
-    if (key == "origins") continue;
-    if (value.is_object()) {
-      facts.AddRow({key, absl::StrCat(value["state"].get<std::string>(), " (",
-                                      value["level"].get<std::string>(), ") ",
-                                      value["reason"].get<std::string>())});
-    } else {
-      facts.AddRow({key, value.is_string() ? value.get<std::string>() : value.dump()});
-    }
-  }
-  output.text = facts.Render();
+  Json facts = output.document;
+  facts.erase("origins");
+  facts["capture"] = HealthText(node->status().capture());
+  output.text = FieldTable(facts, {"clock_advance_us"}).Render();
   Table links = LinkTable();
   AddLinkRows(links, status.now_us(), *node);
   if (!links.empty()) absl::StrAppend(&output.text, "\n", links.Render());

@@ -9,11 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "bdr/v1/control.pb.h"
 #include "ctl/command.h"
+#include "ctl/format.h"
 
 namespace bdr::ctl {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr int64_t kNow = 1767225600000000;
 
@@ -132,7 +134,7 @@ TEST(StatusViewTest, ShowsLagQueueAndWhatHoldsWhat) {
   origin->set_held_by("n1");
   status.mutable_nodes(1)->mutable_status()->set_undecoded_bytes(3 << 20);
   const StatusView view = ViewCluster(status);
-  for (const char* text : {"1234", "2.0 KiB", "3.0 MiB"}) {
+  for (const char* text : {"1.2s", "2.0 KiB", "3.0 MiB"}) {
     EXPECT_THAT(view.output.text, HasSubstr(text));
   }
   const Json& shown = view.output.document["nodes"][1]["origins"][1];
@@ -155,7 +157,7 @@ TEST(StatusViewTest, WhoHoldsBackForgettingIsNamed) {
   own->set_clock_us(kNow);
   own->set_stable_us(kNow - 9'999'999);
   own->set_stable_held_by("typo");
-  EXPECT_THAT(row_of_n1(status), ::testing::Not(HasSubstr("typo")));
+  EXPECT_THAT(row_of_n1(status), Not(HasSubstr("typo")));
   own->set_stable_us(kNow - 10'000'000);
   EXPECT_THAT(row_of_n1(status), HasSubstr("typo"));
   // Since a member has never been heard of there is no stable time at all.
@@ -168,6 +170,10 @@ TEST(StatusViewTest, OneNodeIsShownWithAllThatItReported) {
   status.mutable_nodes(0)->mutable_status()->set_postgres_version("15.20");
   const Output output = ViewNode(status, "n1");
   EXPECT_THAT(output.text, HasSubstr("15.20"));
+  // "received", and not its microseconds since 1970.
+  EXPECT_THAT(output.text, HasSubstr(LocalTime(kNow - 1000000)));
+  EXPECT_THAT(output.text, Not(HasSubstr(absl::StrCat(kNow - 1000000))));
+  EXPECT_EQ(output.document["received_us"], kNow - 1000000);
   EXPECT_EQ(output.document["postgres_version"], "15.20");
   EXPECT_EQ(output.document["origins"][0]["name"], "n2");
 }

@@ -141,13 +141,11 @@ absl::StatusOr<int> ListChanges(const Invocation& invocation) {
   Table table({{"VERSION"}, {"CHANGE"}, {"SAID AT"}, {"BY"}, {"STATE"}});
   Json document = Json::array();
   for (const Said& said : all) {
-    const std::string at = absl::FormatTime(
-        "%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMicros(said.change.said_us()), absl::UTCTimeZone());
-    table.AddRow({absl::StrCat(said.version), TextOf(said.change), at, said.change.said_by(),
-                  StateOfChange(membership, said.version)});
+    table.AddRow({absl::StrCat(said.version), TextOf(said.change), LocalTime(said.change.said_us()),
+                  said.change.said_by(), StateOfChange(membership, said.version)});
     document.push_back({{"version", said.version},
                         {"change", TextOf(said.change)},
-                        {"said_at", at},
+                        {"said_at", TimeText(said.change.said_us())},
                         {"said_by", said.change.said_by()},
                         {"in_force", StateOfChange(membership, said.version) == "in force"},
                         {"waits_for", WaitsFor(membership, said.version)}});

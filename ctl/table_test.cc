@@ -8,6 +8,9 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "ctl/field_table.h"
 #include "ctl/format.h"
 #include "ctl/output.h"
 
@@ -94,11 +97,51 @@ TEST(FormatTest, NumbersAndTimesReadWell) {
   EXPECT_EQ(HumanBytes(1536), "1.5 KiB");
   EXPECT_EQ(HumanBytes(5ull << 40), "5.0 TiB");
   EXPECT_EQ(HumanAge(-5), "now");
-  EXPECT_EQ(HumanAge(90'000'000), "90s");
-  EXPECT_EQ(HumanAge(3'600'000'000), "60m");
-  EXPECT_EQ(HumanAge(86'400'000'000), "24h");
+  EXPECT_EQ(HumanAge(59'000'000), "59s");
+  EXPECT_EQ(HumanAge(125'000'000), "2m 5s");
+  EXPECT_EQ(HumanAge(3'600'000'000), "1h");
+  EXPECT_EQ(HumanAge(86'399'000'000), "23h 59m");
+  EXPECT_EQ(HumanAge(97'200'000'000), "1d 3h");
+  EXPECT_EQ(HumanLag(0), "0");
+  EXPECT_EQ(HumanLag(350), "350ms");
+  EXPECT_EQ(HumanLag(2'140), "2.1s");
+  EXPECT_EQ(HumanLag(125'000), "2m 5s");
   EXPECT_EQ(TimeText(1), "1970-01-01T00:00:00.000001Z");
   EXPECT_EQ(TimeText(0), "-");
+}
+
+TEST(FormatTest, MomentsAreShownByTheClockOfWhoeverReads) {
+  const int64_t us = 1'769'897'647'042'123;
+  EXPECT_EQ(LocalTime(us, absl::UTCTimeZone()), "2026-01-31 22:14:07+00");
+  EXPECT_EQ(LocalTime(us, absl::FixedTimeZone(3600)), "2026-01-31 23:14:07+01");
+  EXPECT_EQ(LocalTime(us, absl::FixedTimeZone(5 * 3600 + 1800)), "2026-02-01 03:44:07+05:30");
+  EXPECT_EQ(LocalStamp(us, absl::UTCTimeZone()), "2026-01-31 22:14:07.042123+00");
+  EXPECT_EQ(LocalTime(0), "-");
+}
+
+TEST(FieldTableTest, UnitsSayHowAValueIsShownAndAreNotShown) {
+  const Json facts = {{"since_us", 1'769'897'647'042'123},
+                      {"never_us", 0},
+                      {"advance_us", 2'140'000},
+                      {"age_ms", 350},
+                      {"log_bytes", 1536},
+                      {"count", 7},
+                      {"nothing", nullptr},
+                      {"empty", ""},
+                      {"words", "as they are"}};
+  EXPECT_EQ(FieldTable(facts, {"advance_us"}).Render(),
+            absl::StrCat("FIELD    VALUE\n"
+                         "since    ",
+                         LocalTime(1'769'897'647'042'123),
+                         "\n"
+                         "never    -\n"
+                         "advance  2.1s\n"
+                         "age      350ms\n"
+                         "log      1.5 KiB\n"
+                         "count    7\n"
+                         "nothing  -\n"
+                         "empty    -\n"
+                         "words    as they are\n"));
 }
 
 }  // namespace
