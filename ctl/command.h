@@ -21,12 +21,14 @@ enum ExitCode : int {
   kFailed = 4,  // asked rightly, but it could not be done: no connection, refused, not found
 };
 
+inline constexpr char kDefaultServer[] = "127.0.0.1:7400";
+
 struct Globals {
-  std::string server = "127.0.0.1:7400";
+  std::string server = kDefaultServer;
   bool insecure = false;
-  std::string ca;
-  std::string cert;
-  std::string key;
+  std::string ca = {};
+  std::string cert = {};
+  std::string key = {};
   OutputFormat format = OutputFormat::kTable;
   std::string format_name = "table";
 };

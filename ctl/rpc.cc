@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/config.h"
 #include "base/grpc_security.h"
 
 namespace bdr::ctl {
@@ -30,14 +32,29 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& global
 }
 
 absl::StatusOr<Server> ConnectServer(const Globals& globals) {
-  ASSIGN_OR_RETURN(auto channel, OpenChannel(globals, globals.server));
-  return Server(absl::StrCat("bdr-server \"", globals.server, "\""), std::move(channel));
+  if (!config::ParseHostPort(globals.server).ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--server \"", globals.server, "\" is not host:port, such as \"", kDefaultServer,
+        "\": the port is the one that bdr-server's configuration has as \"listen\""));
+  }
+  Target target{.kind = Target::Kind::kServer,
+                .name = absl::StrCat("bdr-server \"", globals.server, "\""),
+                .address = globals.server,
+                .insecure = globals.insecure,
+                .channel = nullptr};
+  ASSIGN_OR_RETURN(target.channel, OpenChannel(globals, globals.server));
+  return Server(std::move(target));
 }
 
 absl::StatusOr<Agent> ConnectAgent(const Globals& globals, const v1::Member& member) {
-  ASSIGN_OR_RETURN(auto channel, OpenChannel(globals, member.agent_address()));
-  return Agent(absl::StrCat("agent of node \"", member.name(), "\" (", member.agent_address(), ")"),
-               std::move(channel));
+  Target target{
+      .kind = Target::Kind::kAgent,
+      .name = absl::StrCat("agent of node \"", member.name(), "\" (", member.agent_address(), ")"),
+      .address = member.agent_address(),
+      .insecure = globals.insecure,
+      .channel = nullptr};
+  ASSIGN_OR_RETURN(target.channel, OpenChannel(globals, member.agent_address()));
+  return Agent(std::move(target));
 }
 
 absl::StatusOr<v1::Membership> FetchMembership(const Globals& globals) {

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/grpc_status.h"
@@ -18,6 +17,7 @@
 #include "bdr/v1/admin.grpc.pb.h"
 #include "bdr/v1/control.grpc.pb.h"
 #include "ctl/command.h"
+#include "ctl/wrong_port.h"
 
 namespace bdr::ctl {
 
@@ -29,12 +29,12 @@ inline constexpr absl::Duration kCallTimeout = absl::Seconds(10);
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& globals,
                                                            const std::string& address);
 
-// One stub and the name it has in errors. Thread-safe like the stub.
+// One stub and what it has in errors. Thread-safe like the stub.
 template <typename Service>
 class Peer {
  public:
-  Peer(std::string name, std::shared_ptr<grpc::Channel> channel)
-      : name_(std::move(name)), stub_(Service::NewStub(std::move(channel))) {}
+  explicit Peer(Target target)
+      : target_(std::move(target)), stub_(Service::NewStub(target_.channel)) {}
 
   // `method` is a member of the stub: Call(&v1::AgentAdmin::Stub::HashTable, request).
   template <typename Request, typename Response>
@@ -47,14 +47,13 @@ class Peer {
     Response response;
     const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
     if (status.ok()) return response;
-    const absl::Status error = FromGrpcStatus(status);
-    return absl::Status(error.code(), absl::StrCat(name_, ": ", error.message()));
+    return ExplainFailure(target_, FromGrpcStatus(status));
   }
 
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return target_.name; }
 
  private:
-  std::string name_;
+  Target target_;
   std::unique_ptr<typename Service::Stub> stub_;
 };
 
