@@ -1,12 +1,15 @@
 // bdrctl status.
 #include <unistd.h>
 
-#include <iostream>
 #include <memory>
-#include <thread>
+#include <ostream>
+#include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "ctl/command.h"
 #include "ctl/rpc.h"
+#include "ctl/screen.h"
 #include "ctl/status_view.h"
 
 namespace bdr::ctl {
@@ -23,26 +26,46 @@ absl::StatusOr<StatusView> Look(const Server& server) {
   return ViewCluster(status);
 }
 
-// Until somebody ends the program. An error is shown and does not end it: whoever watches wants to
-// see the cluster come back.
-void Watch(const Invocation& invocation, const Server& server, double interval_s) {
-  const bool screen = invocation.globals.format == OutputFormat::kTable && isatty(STDOUT_FILENO);
+// Both end only when what they write to is gone. An error of bdr-server is shown and does not end
+// them: whoever watches wants to see the cluster come back.
+
+absl::StatusOr<int> WatchInPlace(const Server& server, absl::Duration interval) {
+  Screen screen(STDOUT_FILENO);
+  std::string last;
   for (;;) {
     const absl::StatusOr<StatusView> view = Look(server);
-    if (screen) *invocation.out << "\033[H\033[2J";
+    if (view.ok()) last = view->output.text;
+    RETURN_IF_ERROR(screen.Draw(
+        view.ok() ? last
+                  : absl::StrCat("bdrctl: ", view.status().message(),
+                                 last.empty() ? "" : "\n\nThe last that is known:\n\n", last)));
+    screen.Wait(interval);
+  }
+}
+
+absl::StatusOr<int> WatchBelow(const Invocation& invocation, const Server& server,
+                               absl::Duration interval) {
+  while (*invocation.out) {
+    const absl::StatusOr<StatusView> view = Look(server);
     if (view.ok()) {
       invocation.Print(view->output);
-      if (!screen) *invocation.out << "\n" << std::flush;
+      *invocation.out << "\n" << std::flush;
     } else {
-      std::cerr << "bdrctl: " << view.status().message() << "\n";
+      Invocation::Complain(view.status());
     }
-    absl::SleepFor(absl::Seconds(interval_s));
+    absl::SleepFor(interval);
   }
+  return kFailed;
 }
 
 absl::StatusOr<int> Run(const Invocation& invocation, const StatusOptions& options) {
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
-  if (options.watch) Watch(invocation, server, options.interval_s);
+  if (options.watch) {
+    const absl::Duration interval = absl::Seconds(options.interval_s);
+    const bool in_place =
+        invocation.globals.format == OutputFormat::kTable && Screen::Possible(STDOUT_FILENO);
+    return in_place ? WatchInPlace(server, interval) : WatchBelow(invocation, server, interval);
+  }
   ASSIGN_OR_RETURN(const StatusView view, Look(server));
   invocation.Print(view.output);
   return view.exit_code;
@@ -57,7 +80,8 @@ void AddStatusCommand(CLI::App* app, Invocation* invocation) {
               "Shows every node and link on one screen. Exit code 0: good, 1: warning, 2: critical",
               {"bdrctl status", "bdrctl status --watch", "bdrctl status -o json | jq .level"},
               [invocation, options] { return Run(*invocation, *options); });
-  verb->add_flag("--watch", options->watch, "Show it again and again, until Ctrl-C");
+  verb->add_flag("--watch", options->watch,
+                 "Show it again and again, in place on a terminal, until Ctrl-C");
   verb->add_option("--interval", options->interval_s, "With --watch: seconds between two looks")
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
