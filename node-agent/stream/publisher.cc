@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "base/logging.h"
 #include "base/mutex.h"
 #include "base/peer_identity.h"
+#include "base/repetition.h"
 #include "base/said_once.h"
 #include "base/status_macros.h"
 #include "base/thread_name.h"
@@ -53,6 +55,7 @@ struct Shared {
   std::function<void()> wake;         // the publisher's thread
   std::atomic<int64_t> grown_ms = 0;  // when the log last grew, by SteadyNow()
   mutable SaidOnce refused = {};
+  mutable std::map<NodeId, Repetition> repetitions = {};  // the publisher's thread only
 
   absl::Duration HeartbeatInterval() const {
     const absl::Duration busy = options.heartbeat_interval;
@@ -107,6 +110,7 @@ class Stream final : public Reactor {
   absl::Status SendHeartbeat();
   absl::StatusOr<bool> SendBlock();
   bool SendPart();
+  void SayAccepted();
   void Send();
   // A little early, so that a busy machine still keeps the interval.
   absl::Duration NextHeartbeat() const { return heartbeat_ + shared_->HeartbeatInterval() * 0.8; }
@@ -347,8 +351,17 @@ absl::Status Stream::Accept(const v1::Subscription& subscription) {
     summary_.since_us = absl::ToUnixMicros(absl::Now());
     summary_.cursors = outgoing_->cursors();
   }
-  LogInfo("subscriber", {{"state", "accepted"}, {"peer", subscriber_}, {"address", address_}});
+  SayAccepted();
   return absl::OkStatus();
+}
+
+// A subscriber that ends its stream as soon as it stands, again and again, is not said to be
+// accepted each time.
+void Stream::SayAccepted() {
+  Repetition& repetition = shared_->repetitions[subscriber_];
+  if (!repetition.Works(absl::UnixEpoch() + SteadyNow())) return;
+  LogInfo("subscriber", {{"state", "accepted"}, {"peer", subscriber_}, {"address", address_}},
+          repetition.LineText(""));
 }
 
 absl::Status Stream::SendHeartbeat() {
@@ -356,6 +369,7 @@ absl::Status Stream::SendHeartbeat() {
     return absl::PermissionDeniedError(
         absl::StrCat("node ", subscriber_, " is no longer a member of the cluster"));
   }
+  SayAccepted();
   message_.Clear();
   ToWire(shared_->backend->MakeHeartbeat(), message_.mutable_heartbeat());
   {
@@ -437,9 +451,12 @@ void Stream::End(const absl::Status& why) {
     summary_ = {};
   }
   if (subscriber_ != 0) {
-    LogInfo("subscriber",
-            {{"state", "accepted->ended"}, {"peer", subscriber_}, {"address", address_}},
-            why.message());
+    Repetition& repetition = shared_->repetitions[subscriber_];
+    if (repetition.Failed(std::string(why.message()), absl::UnixEpoch() + SteadyNow())) {
+      LogInfo("subscriber",
+              {{"state", "accepted->ended"}, {"peer", subscriber_}, {"address", address_}},
+              repetition.LineText(why.message()));
+    }
   } else {
     // A refused subscriber tries for ever, and logs the reason itself.
     LogDebug("subscriber", {{"state", "refused"}, {"address", address_}}, why.message());

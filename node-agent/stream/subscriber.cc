@@ -15,6 +15,7 @@
 #include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/mutex.h"
+#include "base/repetition.h"
 #include "base/status_macros.h"
 #include "base/thread_name.h"
 #include "bdr/v1/stream.grpc.pb.h"
@@ -243,6 +244,7 @@ class Subscriber::Impl {
   void Close(Call* call);
 
   void Streaming(Attempt* attempt);
+  void SayStreaming();
   void Failed(const Attempt& attempt, const absl::Status& why);
   LinkState Enter(LinkState state, std::string reason);
   bool Stopping() const {
@@ -258,6 +260,8 @@ class Subscriber::Impl {
 
   // The thread only.
   Backoff backoff_;
+  Repetition repetition_;
+  LinkState came_from_ = LinkState::kConnecting;         // to streaming
   absl::Duration stall_timeout_ = absl::ZeroDuration();  // set by Run()
 
   mutable Mailbox mailbox_;
@@ -443,6 +447,7 @@ void Subscriber::Impl::Acknowledge(Attempt* attempt, Call* call) {
   // What is not said to be consumed is not replaced by more.
   const uint64_t unacknowledged =
       HasRoom(*attempt) ? attempt->consumed_bytes - attempt->acknowledged_bytes : 0;
+  SayStreaming();
   const bool much = unacknowledged > 0 && unacknowledged >= options_.window_bytes / 4;
   const absl::Duration now = SteadyNow();
   if (!much && now < attempt->ack_due) return;
@@ -510,11 +515,19 @@ void Subscriber::Impl::Close(Call* call) {
 void Subscriber::Impl::Streaming(Attempt* attempt) {
   attempt->streaming = true;
   attempt->ack_due = SteadyNow();
-  const LinkState before = Enter(LinkState::kStreaming, "");
-  LogInfo("stream", {{"state", absl::StrCat(ToString(before), "->streaming")},
-                     {"node", options_.self},
-                     {"peer", options_.peer},
-                     {"address", options_.address}});
+  came_from_ = Enter(LinkState::kStreaming, "");
+  SayStreaming();
+}
+
+// One that breaks as soon as it stands, again and again, is not said to stand each time.
+void Subscriber::Impl::SayStreaming() {
+  if (!repetition_.Works(absl::UnixEpoch() + SteadyNow())) return;
+  LogInfo("stream",
+          {{"state", absl::StrCat(ToString(came_from_), "->streaming")},
+           {"node", options_.self},
+           {"peer", options_.peer},
+           {"address", options_.address}},
+          repetition_.LineText(""));
 }
 
 void Subscriber::Impl::Failed(const Attempt& attempt, const absl::Status& why) {
@@ -523,17 +536,17 @@ void Subscriber::Impl::Failed(const Attempt& attempt, const absl::Status& why) {
                                    ? backoff_.WithJitter(options_.refused_backoff)
                                    : backoff_.Next();
   const std::string reason(why.message());
-  const LinkStatus last = Status();
   const LinkState before = Enter(state, reason);
   // One line for each cause, not for each attempt.
-  if (last.state != state || last.reason != reason) {
+  if (repetition_.Failed(absl::StrCat(ToString(state), " ", reason),
+                         absl::UnixEpoch() + SteadyNow())) {
     LogWarning("stream",
                {{"state", absl::StrCat(ToString(before), "->", ToString(state))},
                 {"node", options_.self},
                 {"peer", options_.peer},
                 {"address", options_.address},
                 {"retry_ms", absl::ToInt64Milliseconds(retry)}},
-               why.ToString());
+               repetition_.LineText(why.ToString()));
   }
   const absl::Duration until = SteadyNow() + retry;
   MutexLock lock(&mailbox_.mu);
