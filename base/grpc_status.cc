@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
+
 namespace bdr {
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
@@ -12,7 +14,13 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
 }
 
 absl::Status FromGrpcStatus(const grpc::Status& status) {
-  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  // gRPC has none for a call that a server does not know, and a reason is put behind other words.
+  if (!status.ok() && status.error_message().empty()) {
+    return {code, absl::StrCat("the call ended with ", absl::StatusCodeToString(code),
+                               ", without a reason")};
+  }
+  return {code, status.error_message()};
 }
 
 }  // namespace bdr

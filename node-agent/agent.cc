@@ -31,6 +31,9 @@ namespace bdr::agent {
 namespace {
 
 constexpr absl::Duration kRepeat = absl::Milliseconds(500);
+// What is missing at a start for less is no alarm.
+constexpr absl::Duration kStartPatience = absl::Seconds(10);
+constexpr char kRunning[] = "running";
 constexpr absl::Duration kDrainTime = absl::Seconds(2);
 constexpr uint32_t kFirstIncarnation = 1;
 constexpr int kMinServerVersion = 150000;
@@ -65,6 +68,7 @@ Membership Agent::membership() const {
 }
 
 absl::Status Agent::Repeat(absl::string_view state, absl::Status (Agent::*step)()) {
+  const absl::Time begun = SteadyNow();
   while (true) {
     const absl::Status status = (this->*step)();
     if (status.ok()) return status;
@@ -74,8 +78,13 @@ absl::Status Agent::Repeat(absl::string_view state, absl::Status (Agent::*step)(
       if (stopping_) return absl::CancelledError("stopped");
       membership_changed_ = false;
     }
-    if (health_.Set(Health::Level::kCritical, state, status.message())) {
-      LogWarning("agent", {{"state", state}, {"node", config_.node}}, status.message());
+    // Nobody has to do anything about what a start waits for as a rule, unless it takes long.
+    const bool alarm = !absl::IsNotFound(status) &&
+                       (!absl::IsUnavailable(status) || SteadyNow() - begun >= kStartPatience);
+    if (health_.Set(alarm ? Health::Level::kCritical : Health::Level::kWarning, state,
+                    status.message())) {
+      (alarm ? LogWarning : LogInfo)("agent", {{"state", state}, {"node", config_.node}},
+                                     status.message());
     }
     Wait(kRepeat);
   }
@@ -93,7 +102,7 @@ absl::Status Agent::Run() {
   if (status.ok()) Serve();
   if (status.ok()) status = Repeat("joining", &Agent::Join);
   if (status.ok()) {
-    health_.Set(Health::Level::kOk, "running");
+    health_.Set(Health::Level::kOk, kRunning);
     LogInfo("agent", {{"state", "running"}, {"node", config_.node}, {"origin", ToString(own_)}});
     status = Follow();
   }
@@ -220,6 +229,7 @@ absl::Status Agent::LearnIdentity() {
       // It may have been removed. Nothing is captured before bdr-server has said that it was not:
       // for a node that will never be a member PostgreSQL would keep its WAL.
       const absl::Status report = control_->LastReport();
+      if (absl::IsUnknown(report)) return absl::UnavailableError(report.message());
       if (!report.ok()) return absl::FailedPreconditionError(report.message());
     }
     ASSIGN_OR_RETURN(const auto tell_nodes, state.Get(kStateServerNames));
@@ -230,13 +240,15 @@ absl::Status Agent::LearnIdentity() {
   }
   if (self == nullptr) {
     const absl::Status report = control_->LastReport();
-    if (absl::IsFailedPrecondition(report)) return report;
-    // It says whether the node was never added or was removed.
-    if (absl::IsNotFound(report)) return absl::FailedPreconditionError(report.message());
-    return absl::FailedPreconditionError(
-        absl::StrCat("node \"", config_.node, "\" is not a member yet; run \"bdrctl node add ",
-                     config_.node, " --address HOST:PORT --no-copy\"",
-                     report.ok() ? "" : absl::StrCat(" (", report.message(), ")")));
+    // It says whether the node was never added or was removed, or that there is no cluster.
+    if (absl::IsFailedPrecondition(report) || absl::IsNotFound(report)) return report;
+    if (!report.ok()) {
+      return absl::UnavailableError(absl::StrCat("cannot learn whether node \"", config_.node,
+                                                 "\" is a member: ", report.message()));
+    }
+    return absl::NotFoundError(absl::StrCat("node \"", config_.node,
+                                            "\" is not a member yet; run \"bdrctl node add ",
+                                            config_.node, " --address HOST:PORT --no-copy\""));
   }
   RETURN_IF_ERROR(CheckNoPastOf(*self));
   own_ = {.node = self->id, .incarnation = kFirstIncarnation};
@@ -537,7 +549,8 @@ absl::Status Agent::Join() {
   // Paused is as good: what makes room is that the others' acknowledgements count again.
   if (capture.state != "streaming" && capture.state != "paused") {
     return absl::UnavailableError(
-        absl::StrCat("capture does not stream yet (", capture.state, "): ", capture.reason));
+        absl::StrCat("capture does not stream yet: ", capture.state,
+                     capture.reason.empty() ? "" : absl::StrCat(" (", capture.reason, ")")));
   }
   RETURN_IF_ERROR(
       StartAtPresent({.self = own_.node,
@@ -689,6 +702,10 @@ void Agent::ShutDown() {
 std::vector<std::string> Agent::NotReady() {
   v1::NodeStatus status;
   FillStatus(&status);
+  const Health own = health_.Get();
+  if (own.state != kRunning) {
+    return {absl::StrCat(own.state, own.reason.empty() ? "" : absl::StrCat(": ", own.reason))};
+  }
   if (status.node().level() != v1::Health::CRITICAL) return {};
   return {absl::StrCat(status.node().state(), ": ", status.node().reason())};
 }

@@ -84,7 +84,8 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
   Health worst = parts.health;
   const auto take = [&worst](const Health& health, absl::string_view part) {
     if (health.level < worst.level || health.level == Health::Level::kOk) return;
-    const std::string reason = absl::StrCat(part, ": ", health.reason);
+    const std::string reason =
+        absl::StrCat(part, ": ", health.reason.empty() ? health.state : health.reason);
     // One warning must not hide another: each names something else to be done.
     if (health.level == worst.level) {
       absl::StrAppend(&worst.reason, worst.reason.empty() ? "" : "; ", reason);
@@ -107,7 +108,13 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
           .since = absl::FromUnixMicros(gap.skipped_us)},
          "capture");
   }
-  if (!seen.reachable) {
+  if (!seen.reachable && seen.error.empty()) {
+    take({.level = Health::Level::kWarning,
+          .state = "connecting",
+          .reason = "not asked yet",
+          .since = absl::Now()},
+         "PostgreSQL");
+  } else if (!seen.reachable) {
     take({.level = Health::Level::kCritical,
           .state = "unreachable",
           .reason = seen.error,

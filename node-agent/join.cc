@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "base/grpc_security.h"
+#include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.grpc.pb.h"
@@ -35,7 +36,7 @@ absl::StatusOr<v1::GetPositionResponse> AskPosition(const JoinOptions& options,
   if (!status.ok()) {
     return absl::UnavailableError(absl::StrCat("cannot ask node \"", member.name, "\" at ",
                                                member.address,
-                                               " where it is: ", status.error_message()));
+                                               " where it is: ", FromGrpcStatus(status).message()));
   }
   if (response.node() != member.id) {
     return absl::FailedPreconditionError(absl::StrCat("the agent at ", member.address, " is node ",

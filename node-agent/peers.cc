@@ -73,7 +73,7 @@ absl::Status Peers::Set(const Membership& membership) {
     expected_.insert(origins.begin(), origins.end());
     // They must learn PostgreSQL's ids of the new origins before they meet rows of them.
     if (grown) {
-      for (const auto& [origin, applier] : appliers_) applier->Rewind();
+      for (const auto& [origin, applier] : appliers_) applier->Rewind(/*lost_commits=*/false);
     }
   }
   MutexLock lock(&mu_);
@@ -205,7 +205,7 @@ bool Peers::Rebuilt(OriginId origin, absl::Duration timeout) {
 void Peers::Rewound(OriginId origin) {
   MutexLock lock(&rebuilt_mu_);
   const auto found = appliers_.find(origin);
-  if (found != appliers_.end()) found->second->Rewind();
+  if (found != appliers_.end()) found->second->Rewind(/*lost_commits=*/true);
 }
 
 std::vector<Peers::Status> Peers::status() const {

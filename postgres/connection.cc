@@ -386,7 +386,8 @@ std::string WithoutLocation(absl::string_view text) {
 }
 
 absl::Status ConnectError(PGconn* conn) {
-  const absl::string_view text = PQerrorMessage(conn);
+  absl::string_view text = PQerrorMessage(conn);
+  if (absl::StripAsciiWhitespace(text).empty()) text = "libpq gave no reason";
   const std::string sqlstate = SqlstateInText(text);
   absl::StatusCode code = absl::StatusCode::kUnavailable;
   if (!sqlstate.empty()) code = ConnectCodeOf(sqlstate);

@@ -117,8 +117,13 @@ void Applier::Start() {
     while (!stopping_) {
       const absl::Time begun = SteadyNow();
       const absl::Status status = Session();
+      const bool asked = rewind_ && connection_ != nullptr && !connection_->broken();
       SetConnection(nullptr);
       if (stopping_) break;
+      if (asked) {
+        BeginAnew();
+        continue;
+      }
       if (SteadyNow() - begun > absl::Seconds(5)) backoff = absl::Milliseconds(50);
       SetHealth(absl::IsUnavailable(status) ? Health::Level::kWarning : Health::Level::kCritical,
                 "connecting", status.message());
@@ -130,6 +135,16 @@ void Applier::Start() {
     ended_ = true;
     woken_.NotifyAll();
   });
+}
+
+// That the members changed is no alarm.
+void Applier::BeginAnew() {
+  if (lost_commits_.exchange(false)) {
+    SetHealth(Health::Level::kWarning, "connecting",
+              "PostgreSQL has lost commits that it had not flushed; they are applied again");
+  } else {
+    SetHealth(Health::Level::kOk, "connecting");
+  }
 }
 
 // A statement may wait for a user's lock: it is cancelled, again and again, since another may be
@@ -161,7 +176,8 @@ void Applier::Retry() {
   woken_.NotifyAll();
 }
 
-void Applier::Rewind() {
+void Applier::Rewind(bool lost_commits) {
+  if (lost_commits) lost_commits_ = true;
   rewind_ = true;
   parts_.log->WakeAll();
 }
@@ -219,16 +235,16 @@ void Applier::SetHealth(Health::Level level, absl::string_view state, absl::stri
   if (!health_.Set(level, state, reason)) return;
   // Reasons by the clock change all the time: once for each time that it begins.
   const bool by_clock = state == "held" || state == "paused";
-  std::string line = absl::StrCat(static_cast<int>(level), state, by_clock ? "" : reason);
-  if (by_clock && line == logged_) return;
-  logged_ = std::move(line);
   if (level == Health::Level::kOk) {
+    (void)repetition_.Works(SteadyNow());
     LogDebug("apply", {{"state", state}, {"origin", ToString(origin_)}});
-  } else if (level == Health::Level::kCritical) {
-    LogError("apply", {{"state", state}, {"origin", ToString(origin_)}}, reason);
-  } else if (state != "waiting") {
-    LogWarning("apply", {{"state", state}, {"origin", ToString(origin_)}}, reason);
+    return;
   }
+  if (level == Health::Level::kWarning && state == "waiting") return;
+  // A session may begin well and end at once, for the same reason each time.
+  if (!repetition_.Failed(absl::StrCat(state, " ", by_clock ? "" : reason), SteadyNow())) return;
+  (level == Health::Level::kCritical ? LogError : LogWarning)(
+      "apply", {{"state", state}, {"origin", ToString(origin_)}}, repetition_.LineText(reason));
 }
 
 void Applier::WaitABit(absl::Duration duration) {
@@ -521,9 +537,7 @@ absl::Status Applier::CheckGeneratedThere(const RemoteRelation& relation, const 
 absl::Status Applier::Loop() {
   SetHealth(Health::Level::kOk, "applying");
   while (!stopping_) {
-    if (rewind_)
-      return absl::UnavailableError(
-          "the members changed, or PostgreSQL lost commits: a new session");
+    if (rewind_) return absl::UnavailableError("a new session was asked for");
     activity_.Set("retries dead letters");
     RETURN_IF_ERROR(RetryLetters());
     activity_.Set("looks for what may be applied");

@@ -31,6 +31,7 @@
 #include "absl/time/time.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
+#include "base/repetition.h"
 #include "conflict/claim_store.h"
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
@@ -148,8 +149,9 @@ class Applier {
   void Stop();
   // Tries again at once what is stopped.
   void Retry();
-  // Ends the session: what was committed must be read again.
-  void Rewind();
+  // Ends the session: what was committed must be read again, since the members changed or
+  // PostgreSQL has lost commits.
+  void Rewind(bool lost_commits);
 
   OriginId origin() const { return origin_; }
   ApplierStatus status() const;
@@ -253,6 +255,7 @@ class Applier {
   absl::Status FetchValues(bool may_be_split);
   void Count(const GroupPlan& plan, const ConflictCounts& conflicts);
   void CountConflictsLocked(const ConflictCounts& conflicts) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void BeginAnew();
   void SetHealth(Health::Level level, absl::string_view state, absl::string_view reason = "");
   GroupPlan::Resolve Resolver();
   absl::StatusOr<std::shared_ptr<const BoundTable>> Bind(const RemoteRelation& relation,
@@ -307,7 +310,7 @@ class Applier {
   absl::Time last_ping_;
   bool warned_timeout_ = false;
   bool held_ = false;                 // as tally_.held_us tells
-  std::string logged_;                // what was logged last of the state
+  Repetition repetition_;             // of what is logged of the state
   uint64_t settings_generation_ = 0;  // for which tables were bound
   bool replaying_ = false;            // own changes are read from the log
   Lsn replay_through_;                // up to here
@@ -322,6 +325,7 @@ class Applier {
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> rewind_{false};
+  std::atomic<bool> lost_commits_{false};  // why
   // The furthest that any attempt at the present transaction has got: attempts that begin again
   // are no progress.
   std::atomic<uint64_t> furthest_piece_{0};

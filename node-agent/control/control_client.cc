@@ -28,6 +28,12 @@ namespace {
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
 
+// Nobody has answered, in one way or another.
+bool IsSilence(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsCancelled(status);
+}
+
 struct Server {
   std::string address;
   std::unique_ptr<v1::ControlPlane::Stub> stub;
@@ -91,10 +97,7 @@ struct ControlClient::Impl {
     for (size_t i = 0; i < servers.size() && !Stopped(); ++i) {
       Server& server = servers[present % servers.size()];
       auto membership = Report(server, request);
-      const bool silent = absl::IsUnavailable(membership.status()) ||
-                          absl::IsDeadlineExceeded(membership.status()) ||
-                          absl::IsCancelled(membership.status());
-      if (!silent) return membership;
+      if (!IsSilence(membership.status())) return membership;
       last = membership.status();
       ++present;
     }
@@ -152,17 +155,19 @@ struct ControlClient::Impl {
       before = last_report;
       last_report = outcome;
     }
-    if (before.code() == outcome.code()) return;
+    if (before.code() == outcome.code() || (IsSilence(before) && IsSilence(outcome))) return;
     if (outcome.ok()) {
       LogInfo("control", {{"state", "connecting->connected"},
                           {"node", options.node},
                           {"server", servers[present % servers.size()].address}});
     } else {
-      LogWarning("control",
-                 {{"state", before.ok() ? "connected->connecting" : "connecting"},
-                  {"node", options.node},
-                  {"code", absl::StatusCodeToString(outcome.code())}},
-                 outcome.message());
+      // A node that was not added yet waits for somebody to do so: that is how a cluster begins.
+      (absl::IsNotFound(outcome) ? LogInfo : LogWarning)(
+          "control",
+          {{"state", before.ok() ? "connected->connecting" : "connecting"},
+           {"node", options.node},
+           {"code", absl::StatusCodeToString(outcome.code())}},
+          outcome.message());
     }
   }
 
@@ -207,7 +212,8 @@ struct ControlClient::Impl {
   bool stop ABSL_GUARDED_BY(mu) = false;
   bool kicked ABSL_GUARDED_BY(mu) = false;
   grpc::ClientContext* call ABSL_GUARDED_BY(mu) = nullptr;  // the one under way
-  absl::Status last_report ABSL_GUARDED_BY(mu) = absl::UnknownError("not reported yet");
+  absl::Status last_report ABSL_GUARDED_BY(mu) =
+      absl::UnknownError("bdr-server has not answered yet");
 
   std::thread thread;  // last: uses all of the above
 };

@@ -367,6 +367,9 @@ absl::Status Cluster::StartAgent(
 }
 
 absl::Status Cluster::Join() {
+  if (options_.agents_first) {
+    for (const auto& node : nodes_) RETURN_IF_ERROR(StartAgent(node->options.name));
+  }
   RETURN_IF_ERROR(Checked(Bdrctl({"cluster", "init", "test"}), "bdrctl cluster init").status());
   for (const auto& node : nodes_) {
     RETURN_IF_ERROR(
@@ -374,7 +377,7 @@ absl::Status Cluster::Join() {
                         absl::StrCat(node->host, ":", node->advertised_port), "--no-copy"}),
                 "bdrctl node add")
             .status());
-    RETURN_IF_ERROR(StartAgent(node->options.name));
+    if (!options_.agents_first) RETURN_IF_ERROR(StartAgent(node->options.name));
   }
   RETURN_IF_ERROR(WaitUntilHealthy(options_.start_deadline));
   return WaitUntilConverged(options_.start_deadline);

@@ -51,6 +51,7 @@ struct ClusterOptions {
   // Instead of proxies: every node is in a network of its own (network.h, which says what it
   // needs). Needs tls.
   bool namespaces = false;
+  bool agents_first = false;      // every agent is started before the cluster is made
   bool machine_crash = false;     // CrashAgentMachine() is possible
   bool fake_clocks = false;       // every node's PostgreSQL and agent go by a clock() of the node
   bool fake_agent_clocks = true;  // with fake_clocks; false: only PostgreSQL does
