@@ -1,5 +1,7 @@
 #include "ctl/rpc.h"
 
+#include <grpc/support/log.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +13,15 @@
 #include "base/grpc_security.h"
 
 namespace bdr::ctl {
+
+namespace {
+
+// What gRPC says on standard error by itself stands in the error of the call as well.
+void SilenceGrpc() {
+  gpr_set_log_function([](gpr_log_func_args*) {});
+}
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& globals,
                                                            const std::string& address) {
@@ -25,6 +36,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& global
                      "BDR_KEY), or say --insecure for a cluster on loopback addresses"));
   }
   ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(security, address));
+  SilenceGrpc();
   grpc::ChannelArguments arguments;
   // Hashes of many rows are larger than gRPC's default of 4 MiB.
   arguments.SetMaxReceiveMessageSize(-1);

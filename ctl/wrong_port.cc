@@ -47,8 +47,15 @@ std::string WrongDaemon(const Target& target) {
          "(\"listen\" in the agent's configuration)";
 }
 
-std::string WrongPort(const Target& target) {
+std::string WrongPort(const Target& target, const absl::Status& error) {
   const PortSpeaks speaks = ProbePort(target.address, kProbeTimeout);
+  if (speaks == PortSpeaks::kTls && !target.insecure) {
+    return absl::StrCat(
+        "it speaks TLS, and one of the two does not trust the other's certificate: is --ca the "
+        "cluster's CA, has it signed --cert, and does the daemon's certificate name this host? "
+        "(\"bdrctl cert show FILE\"; ",
+        error.message(), ")");
+  }
   const std::string why = WhyNoAnswer(speaks, target.insecure);
   if (why.empty()) return "";
   const char* remedy = "";
@@ -68,7 +75,7 @@ absl::Status ExplainFailure(const Target& target, const absl::Status& error) {
     why = WrongDaemon(target);
   } else if ((absl::IsUnavailable(error) || absl::IsDeadlineExceeded(error)) &&
              target.channel->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
-    why = WrongPort(target);
+    why = WrongPort(target, error);
   }
   if (why.empty()) why = std::string(error.message());
   if (why.empty()) why = absl::StatusCodeToString(error.code());

@@ -155,6 +155,22 @@ TEST_F(TlsTest, PlaintextAgainstTlsIsSaid) {
                         "instead of --insecure"));
 }
 
+TEST_F(TlsTest, AnotherCaIsSaid) {
+  const Daemon<FakeServer> server({.certificate = folder_ + "/own.crt",
+                                   .key = folder_ + "/own.key",
+                                   .ca = folder_ + "/ca.crt"});
+  ASSERT_OK_AND_ASSIGN(const KeyPair other, MakeAuthority(2));
+  ASSERT_OK_AND_ASSIGN(const KeyPair anna,
+                       IssueCertificate(other, {.name = "anna", .role = Role::kAdmin, .days = 1}));
+  ASSERT_OK(WriteNew(folder_ + "/other.crt", other.certificate, 0644));
+  ASSERT_OK(WriteNew(folder_ + "/anna.crt", anna.certificate, 0644));
+  ASSERT_OK(WriteNew(folder_ + "/anna.key", anna.key, 0600));
+  EXPECT_THAT(ErrorOfServer(server.address(), {.ca = folder_ + "/other.crt",
+                                               .cert = folder_ + "/anna.crt",
+                                               .key = folder_ + "/anna.key"}),
+              HasSubstr("one of the two does not trust the other's certificate"));
+}
+
 TEST_F(TlsTest, TlsAgainstPlaintextIsSaid) {
   const Daemon<FakeServer> server;
   EXPECT_THAT(ErrorOfServer(server.address(), {.ca = folder_ + "/ca.crt",
