@@ -159,4 +159,12 @@ std::string WhyNoAnswer(PortSpeaks speaks, bool plaintext) {
   return "";
 }
 
+absl::Status ExplainUnavailable(const absl::Status& error, const std::string& address,
+                                bool plaintext, absl::Duration limit) {
+  if (!absl::IsUnavailable(error)) return error;
+  const std::string why = WhyNoAnswer(ProbePort(address, limit), plaintext);
+  if (why.empty()) return error;
+  return absl::UnavailableError(absl::StrCat("\"", address, "\" ", why));
+}
+
 }  // namespace bdr

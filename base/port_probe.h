@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace bdr {
@@ -24,5 +25,10 @@ PortSpeaks ProbePort(const std::string& address, absl::Duration limit);
 // Why a gRPC client that speaks plaintext or TLS gets no answer from such a port, with the port as
 // the subject: "speaks TLS, and this side plaintext"; "" if that is not the reason.
 std::string WhyNoAnswer(PortSpeaks speaks, bool plaintext);
+
+// `error`, or in its place why nobody answers at `address`, if that is the reason. Blocks as
+// ProbePort() if `error` is kUnavailable.
+absl::Status ExplainUnavailable(const absl::Status& error, const std::string& address,
+                                bool plaintext, absl::Duration limit);
 
 }  // namespace bdr

@@ -110,6 +110,16 @@ TEST(PortProbeTest, NobodyAndSilenceAreNothingAndEndInTime) {
   EXPECT_EQ(ProbePort("no address", kLimit), PortSpeaks::kNothing);
 }
 
+TEST(PortProbeTest, AnErrorIsExplainedOnlyByThePort) {
+  const GrpcServer server(grpc::InsecureServerCredentials());
+  const absl::Status closed = absl::UnavailableError("socket closed");
+  EXPECT_EQ(ExplainUnavailable(closed, server.address(), /*plaintext=*/true, kLimit), closed);
+  EXPECT_EQ(ExplainUnavailable(closed, server.address(), /*plaintext=*/false, kLimit).message(),
+            absl::StrCat("\"", server.address(), "\" speaks plaintext, and this side TLS"));
+  const absl::Status refused = absl::PermissionDeniedError("no");
+  EXPECT_EQ(ExplainUnavailable(refused, server.address(), /*plaintext=*/false, kLimit), refused);
+}
+
 TEST(PortProbeTest, OnlyWhatDoesNotFitIsSaid) {
   EXPECT_EQ(WhyNoAnswer(PortSpeaks::kTls, /*plaintext=*/false), "");
   EXPECT_EQ(WhyNoAnswer(PortSpeaks::kPlaintextGrpc, /*plaintext=*/true), "");

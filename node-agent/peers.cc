@@ -6,12 +6,25 @@
 #include "absl/strings/str_cat.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
+#include "base/port_probe.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "node-agent/progress.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
+
+namespace {
+
+constexpr absl::Duration kLongestProbe = absl::Seconds(1);
+
+absl::Status NoAgent(const std::string& address) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("\"", address,
+                   "\" is not the port of an agent: correct it with \"bdrctl node set-address\""));
+}
+
+}  // namespace
 
 Peers::Peers(Options options, ApplyParts parts)
     : options_(std::move(options)), parts_([&] {
@@ -131,18 +144,23 @@ absl::Status Peers::Set(const Membership& membership) {
 
 std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
   return std::make_unique<Subscriber>(
-      SubscriberOptions{.cluster_id = options_.cluster_id,
-                        .self = options_.self,
-                        .data_dir_id = options_.data_dir_id,
-                        .peer = member.id,
-                        .address = member.address,
-                        .credentials =
-                            [security = options_.security, address = member.address] {
-                              return MakeChannelCredentials(security, address);
-                            },
-                        .origins = {{.node = member.id, .incarnation = member.incarnation}},
-                        .has_room = [this](OriginId origin) { return HasRoom(origin); },
-                        .heartbeat_interval = options_.heartbeat_interval},
+      SubscriberOptions{
+          .cluster_id = options_.cluster_id,
+          .self = options_.self,
+          .data_dir_id = options_.data_dir_id,
+          .peer = member.id,
+          .address = member.address,
+          .credentials = [security = options_.security,
+                          address =
+                              member.address] { return MakeChannelCredentials(security, address); },
+          .explain =
+              [security = options_.security, address = member.address](const absl::Status& why) {
+                if (absl::IsUnimplemented(why)) return NoAgent(address);
+                return ExplainUnavailable(why, address, security.insecure, kLongestProbe);
+              },
+          .origins = {{.node = member.id, .incarnation = member.incarnation}},
+          .has_room = [this](OriginId origin) { return HasRoom(origin); },
+          .heartbeat_interval = options_.heartbeat_interval},
       parts_.log, parts_.progress);
 }
 

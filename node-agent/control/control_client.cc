@@ -17,6 +17,7 @@
 #include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/mutex.h"
+#include "base/port_probe.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/thread_name.h"
@@ -27,6 +28,7 @@ namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
+constexpr absl::Duration kLongestProbe = absl::Seconds(1);
 
 // Nobody has answered, in one way or another.
 bool IsSilence(const absl::Status& status) {
@@ -141,14 +143,26 @@ struct ControlClient::Impl {
       call = nullptr;
     }
     if (status.ok()) return absl::OkStatus();
-    const absl::Status error = FromGrpcStatus(status);
+    const absl::Status error = Explain(server, FromGrpcStatus(status));
     return absl::Status(error.code(),
                         absl::StrCat("bdr-server \"", server.address, "\": ", error.message()));
+  }
+
+  // An address or a configuration that is wrong is so from the first call on.
+  absl::Status Explain(const Server& server, const absl::Status& error) {
+    if (absl::IsUnimplemented(error)) {
+      return absl::UnimplementedError(
+          "it does not know what agents ask of a bdr-server: it is an older one, or \"control\" "
+          "names another port");
+    }
+    if (ever_answered || Stopped()) return error;
+    return ExplainUnavailable(error, server.address, options.security.insecure, kLongestProbe);
   }
 
   // Says what has changed, once; errors that stay the same are only counted.
   void NoteOutcome(const absl::Status& outcome) {
     if (!outcome.ok()) errors.Increment();
+    ever_answered = ever_answered || !IsSilence(outcome);
     absl::Status before;
     {
       MutexLock lock(&mu);
@@ -204,6 +218,7 @@ struct ControlClient::Impl {
   const FillReport fill_report;
   const OnMembership on_membership;
   Counter errors;
+  bool ever_answered = false;
   size_t present = 0;      // counts up; modulo the number of servers, the one to ask
   Membership handed_over;  // epoch 0: none yet
 

@@ -2,6 +2,7 @@
 #include "node-agent/control/control_client.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -175,6 +176,26 @@ TEST(ControlClientTest, GoesOnOnceAServerIsBack) {
   server = std::make_unique<FakeServer>(port);
   server->SetEpoch(2);
   EXPECT_TRUE(epochs.WaitFor(2));
+}
+
+// An agent's, say: it knows none of what agents ask of bdr-server.
+TEST(ControlClientTest, APortThatIsNoServersIsNamed) {
+  grpc::CallbackGenericService knows_nothing;
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterCallbackGenericService(&knows_nothing);
+  const std::unique_ptr<grpc::Server> other = builder.BuildAndStart();
+  Epochs epochs;
+  auto client = StartClient({absl::StrCat("127.0.0.1:", port)}, &epochs);
+  const absl::Time until = absl::Now() + absl::Seconds(30);
+  while (absl::IsUnknown(client->LastReport()) && absl::Now() < until) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_THAT(client->LastReport().message(),
+              ::testing::HasSubstr("\"control\" names another port"));
+  client.reset();
+  other->Shutdown();
 }
 
 TEST(ControlClientTest, ARefusalIsKeptForWhoAsks) {

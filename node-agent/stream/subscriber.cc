@@ -233,6 +233,7 @@ class Subscriber::Impl {
 
   void Run();
   absl::Status Stream(Attempt* attempt);
+  absl::Status Explain(const Attempt& attempt, const absl::Status& why);
   absl::Status Exchange(Attempt* attempt, Call* call);
   Event NextEvent(const Attempt& attempt, const Call& call);
   absl::Status Handle(Attempt* attempt, v1::PublisherMessage message);
@@ -260,6 +261,7 @@ class Subscriber::Impl {
 
   // The thread only.
   Backoff backoff_;
+  bool ever_streamed_ = false;
   Repetition repetition_;
   LinkState came_from_ = LinkState::kConnecting;         // to streaming
   absl::Duration stall_timeout_ = absl::ZeroDuration();  // set by Run()
@@ -283,7 +285,7 @@ void Subscriber::Impl::Run() {
       attempt.origins_version = origins_version_;
       ++link_.attempts;
     }
-    const absl::Status why = Stream(&attempt);
+    const absl::Status why = Explain(attempt, Stream(&attempt));
     // A stream that stood for a while owes its end to something new.
     if (attempt.streaming && SteadyNow() - attempt.began > 2 * options_.longest_backoff) {
       backoff_.Reset();
@@ -303,6 +305,13 @@ void Subscriber::Impl::Run() {
       Failed(attempt, why);
     }
   }
+}
+
+// An address or a configuration that is wrong is so from the first attempt on.
+absl::Status Subscriber::Impl::Explain(const Attempt& attempt, const absl::Status& why) {
+  ever_streamed_ = ever_streamed_ || attempt.streaming;
+  if (why.ok() || ever_streamed_ || options_.explain == nullptr || Stopping()) return why;
+  return options_.explain(why);
 }
 
 // Returns why the stream ended; OK if we wanted it to (Stop(), other origins).

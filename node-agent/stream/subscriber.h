@@ -36,6 +36,9 @@ struct SubscriberOptions {
   std::string address = {};  // host:port of the peer's agent
   // Called for each attempt, so that renewed certificates are taken up.
   std::function<absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>>()> credentials = {};
+  // Called with why an attempt failed, while none has succeeded yet: the same, or what it means.
+  // From the subscriber's thread, which may wait in it for a second or two. Unset: never.
+  std::function<absl::Status(const absl::Status&)> explain = {};
   std::vector<OriginId> origins = {};  // the first to fetch; none: heartbeats only
   uint64_t window_bytes = 16 << 20;    // how much may be under way to us
   // Whether more of an origin may come; unset: always. While it is no of all that are fetched here,

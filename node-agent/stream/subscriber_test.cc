@@ -215,6 +215,30 @@ TEST(StreamTest, NoPeerAtAllIsBackoffAndStopsAtOnce) {
   subscriber.Stop();
 }
 
+// What makes a first attempt fail may be explained; once the address has been a peer's, it is not
+// asked about.
+TEST(StreamTest, AnAddressIsExplainedUntilItHasStreamed) {
+  TestNode a(1), b(2);
+  a.StartPublisher();
+  const std::string address = a.address();
+  a.StopPublisher();
+  std::atomic<int> asked = 0;
+  SubscriberOptions options = b.OptionsFor(1, address, {a.origin()});
+  options.explain = [&asked](const absl::Status& why) {
+    ++asked;
+    return absl::Status(why.code(), "it speaks TLS");
+  };
+  const Subscriber& subscriber = b.Subscribe(options);
+  ASSERT_TRUE(Eventually([&] { return subscriber.Status().reason == "it speaks TLS"; }));
+  a.StartPublisher();
+  ASSERT_TRUE(Eventually([&] { return Streams(subscriber); }));
+  const int before = asked;
+  a.StopPublisher();
+  ASSERT_TRUE(Eventually([&] { return subscriber.Status().state == LinkState::kBackoff; }));
+  EXPECT_EQ(asked, before);
+  EXPECT_NE(subscriber.Status().reason, "it speaks TLS");
+}
+
 TEST(StreamTest, CredentialsThatCannotBeLoadedAreAReason) {
   TestNode b(2);
   SubscriberOptions options = b.OptionsFor(1, "127.0.0.1:1", {});
