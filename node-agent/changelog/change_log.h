@@ -99,8 +99,8 @@ class ChangeLog {
   struct OriginLog {
     Cursor end;
     Cursor trimmed;
-    Lsn complete;   // end_lsn of the last block that no further part follows
-    Lsn truncates;  // of the last received block that may hold a TRUNCATE
+    Lsn complete;        // end_lsn of the last block that no further part follows
+    Lsn truncates;       // of the last received block that may hold a TRUNCATE
     Lsn trim_seen = {};  // nothing more is to be trimmed that ends at or before
   };
   explicit ChangeLog(Database* database) : database_(database) {}
