@@ -118,6 +118,7 @@ absl::Status Agent::Listen() {
   RETURN_IF_ERROR(CheckOwnIdentity(config_.security, Role::kNode, config_.node));
   ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config_.security));
   ShowCertificates(expiries, &metrics_);
+  metrics_.GetGauge("bdr_memory_limit_bytes").Set(static_cast<double>(config_.memory_limit));
   stable_known_us_ = absl::ToUnixMicros(absl::Now());
   metrics_.OnScrape([this] { RefreshMetrics(); });
   if (!config_.metrics_listen.empty()) {

@@ -28,6 +28,7 @@ std::vector<MetricInfo> AgentMetrics() {
        .help = "what those may come to before capture pauses: log_retention_bytes"},
       {.name = "bdr_postgres_up", .help = "1 while the node's PostgreSQL answers, else 0"},
       {.name = "bdr_memory_bytes", .help = "resident memory of the agent"},
+      {.name = "bdr_memory_limit_bytes", .help = "what memory_limit allows it"},
       {.name = "bdr_stable_timestamp_seconds",
        .help = "time before which nothing can still arrive at this node, since 1970; 0: unknown"},
       {.name = "bdr_dead_letters",
