@@ -78,9 +78,13 @@ void Compactor::Look() {
     last.took = last.ended - begun;
     last.stable_us = stable_us;
     if (!status.ok()) {
-      LogWarning("compactor", {{"family", family.name}}, status.message());
+      if (last.repetition.Failed(std::string(status.message()), SteadyNow())) {
+        LogWarning("compactor", {{"family", family.name}},
+                   last.repetition.LineText(status.message()));
+      }
       continue;
     }
+    (void)last.repetition.Works(SteadyNow());
     for (const Database::FamilySize& now : database_->FamilySizes()) {
       if (now.name == family.name) last.bytes_left = now.bytes;
     }

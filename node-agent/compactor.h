@@ -13,6 +13,7 @@
 
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "base/repetition.h"
 #include "node-agent/changelog/database.h"
 
 namespace bdr::agent {
@@ -49,6 +50,7 @@ class Compactor {
     absl::Duration took;
     uint64_t bytes_left = 0;
     int64_t stable_us = 0;
+    Repetition repetition = {};
   };
   void Run();
   void Look();

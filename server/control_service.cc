@@ -16,10 +16,13 @@
 #include "absl/time/clock.h"
 #include "base/grpc_status.h"
 #include "base/logging.h"
+#include "base/mutex.h"
 #include "base/peer_identity.h"
 #include "base/random_id.h"
+#include "base/repetition.h"
 #include "base/said_once.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "bdr/v1/control.grpc.pb.h"
 #include "server/backup.h"
 #include "server/rebuild.h"
@@ -323,6 +326,15 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     statuses_->Forget(name);
     return schemas_->Forget(name);
   }
+  void TellOfSchema(const std::string& node, const absl::Status& kept) {
+    MutexLock lock(&kept_mu_);
+    Repetition& repetition = kept_[node];
+    if (kept.ok()) {
+      (void)repetition.Works(SteadyNow());
+    } else if (repetition.Failed(std::string(kept.message()), SteadyNow())) {
+      LogWarning("schema", {{"node", node}}, repetition.LineText(kept.message()));
+    }
+  }
   // A schema that cannot be kept is sent again with the next report.
   void TakeSchema(const v1::ReportRequest& request, const ClusterState& state,
                   v1::ReportResponse* response) {
@@ -330,7 +342,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       v1::NodeSchema schema = request.schema();
       schema.set_node(request.name());
       const absl::Status kept = schemas_->Set(schema, NowUs());
-      if (!kept.ok()) LogWarning("schema", {{"node", request.name()}}, kept.message());
+      TellOfSchema(request.name(), kept);
     }
     for (const std::shared_ptr<const v1::NodeSchema>& schema : schemas_->All()) {
       if (state.Find(schema->node()) == nullptr) continue;
@@ -392,6 +404,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   Metrics* const metrics_;
   Witnesses witnesses_;
   SaidOnce refused_;  // reports
+  Mutex kept_mu_;
+  std::map<std::string, Repetition> kept_ ABSL_GUARDED_BY(kept_mu_);  // schemas, by node
 };
 
 ControlService::ControlService(Store* store, Cluster* cluster, StatusCache* statuses,

@@ -236,13 +236,17 @@ void Applier::SetHealth(Health::Level level, absl::string_view state, absl::stri
   // Reasons by the clock change all the time: once for each time that it begins.
   const bool by_clock = state == "held" || state == "paused";
   if (level == Health::Level::kOk) {
-    (void)repetition_.Works(SteadyNow());
-    LogDebug("apply", {{"state", state}, {"origin", ToString(origin_)}});
+    // To connect is not to work yet.
+    const bool works = state != "connecting" && repetition_.Works(SteadyNow());
+    const bool healed = works && std::exchange(failed_, false);
+    (healed ? LogInfo : LogDebug)("apply", {{"state", state}, {"origin", ToString(origin_)}},
+                                  healed ? repetition_.LineText("") : "");
     return;
   }
   if (level == Health::Level::kWarning && state == "waiting") return;
   // A session may begin well and end at once, for the same reason each time.
   if (!repetition_.Failed(absl::StrCat(state, " ", by_clock ? "" : reason), SteadyNow())) return;
+  failed_ = true;
   (level == Health::Level::kCritical ? LogError : LogWarning)(
       "apply", {{"state", state}, {"origin", ToString(origin_)}}, repetition_.LineText(reason));
 }
@@ -564,9 +568,11 @@ void Applier::HoldToPromise(const TransactionHeader& header) {
       header.stamp.time_us > parts_.progress->PromisedBefore(origin_, header.end_lsn)) {
     return;
   }
+  if (!broken_promises_.Failed("", SteadyNow())) return;
   LogError("apply", {{"origin", ToString(origin_)}, {"lsn", ToString(header.end_lsn)}},
-           "the origin broke its promise: a transaction is stamped earlier than it had said that "
-           "any could be; run \"bdrctl verify\", and find out what set that node back");
+           broken_promises_.LineText(
+               "the origin broke its promise: a transaction is stamped earlier than it had said "
+               "that any could be; run \"bdrctl verify\", and find out what set that node back"));
 }
 
 // Whether a transaction may be applied now; if not, waits a moment.
@@ -802,7 +808,10 @@ absl::Status Applier::ApplyPending() {
       if (put.ok()) continue;
       if (connection_->broken() || absl::IsUnavailable(put)) return put;
       Rollback();
-      LogError("dead_letter", {{"state", "refused"}, {"origin", ToString(origin_)}}, put.message());
+      if (refused_letters_.Failed(std::string(put.message()), SteadyNow())) {
+        LogError("dead_letter", {{"state", "refused"}, {"origin", ToString(origin_)}},
+                 refused_letters_.LineText(put.message()));
+      }
       if (pending_.empty()) return put;
     }
     SetHealth(Health::Level::kCritical, "stopped",

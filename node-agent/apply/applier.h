@@ -309,7 +309,10 @@ class Applier {
   ForeignKeys foreign_keys_;
   absl::Time last_ping_;
   bool warned_timeout_ = false;
-  bool held_ = false;                 // as tally_.held_us tells
+  bool held_ = false;  // as tally_.held_us tells
+  Repetition broken_promises_;
+  Repetition refused_letters_;
+  bool failed_ = false;               // and that was said
   Repetition repetition_;             // of what is logged of the state
   uint64_t settings_generation_ = 0;  // for which tables were bound
   bool replaying_ = false;            // own changes are read from the log

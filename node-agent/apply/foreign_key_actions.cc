@@ -127,6 +127,7 @@ void ForeignKeyActions::Run() {
     }
     const absl::Status status = WorkOff();
     if (status.ok()) {
+      if (!told_.empty()) LogInfo("foreign_key", {{"state", "connected"}});
       told_.clear();
       continue;
     }
@@ -149,7 +150,7 @@ absl::Status ForeignKeyActions::WorkOff() {
   }
   while (true) {
     ASSIGN_OR_RETURN(const Result due, connection_->Exec(absl::StrCat(
-                                           "SELECT id FROM bdr.fk_action WHERE next_try <= "
+                                           "SELECT id, error FROM bdr.fk_action WHERE next_try <= "
                                            "clock_timestamp() ORDER BY id LIMIT ",
                                            kAtATime)));
     for (int i = 0; i < due.rows(); ++i) {
@@ -163,7 +164,10 @@ absl::Status ForeignKeyActions::WorkOff() {
       if (connection_->broken()) return status;
       if (status.ok()) continue;
       RETURN_IF_ERROR(connection_->Exec("ROLLBACK").status());
-      LogWarning("foreign_key", {{"action", id}, {"state", "failed"}}, status.message());
+      // One line for each cause, not for each attempt.
+      if (due.is_null(i, 1) || due.value(i, 1) != status.message()) {
+        LogWarning("foreign_key", {{"action", id}, {"state", "failed"}}, status.message());
+      }
       RETURN_IF_ERROR(
           connection_
               ->Exec(absl::StrCat(

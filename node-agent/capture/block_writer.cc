@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/apply/local_relation.h"
 #include "node-agent/capture/tuple_bytes.h"
@@ -248,9 +249,12 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   policies_ = folding_.settings->Policies(relation->message.schema, relation->message.name);
   const absl::Status status = AddVersions(relation, message, change);
   if (MayPass(status)) return status;
-  if (!status.ok()) {
-    LogWarning("capture", {{"relation", relation->columns->table().DisplayName()}},
-               absl::StrCat("the version of a changed row is not kept: ", status.message()));
+  const std::string name = relation->columns->table().DisplayName();
+  // Of many rows one line.
+  if (!status.ok() && lost_versions_.Failed(name, SteadyNow())) {
+    LogWarning("capture", {{"relation", name}},
+               lost_versions_.LineText(
+                   absl::StrCat("the version of a changed row is not kept: ", status.message())));
   }
   return absl::OkStatus();
 }

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/repetition.h"
 #include "conflict/claim_store.h"
 #include "conflict/history_store.h"
 #include "conflict/version_store.h"
@@ -160,7 +161,8 @@ class BlockWriter {
   std::vector<Suspect> suspects_;
   std::shared_ptr<const TransactionHeader> suspect_header_;
   uint32_t part_ = 0;
-  bool together_ = false;  // the transaction is not to be split yet
+  Repetition lost_versions_;  // of what is logged of them
+  bool together_ = false;     // the transaction is not to be split yet
   bool unpublished_ = false;
   int64_t last_stamp_us_;
   CapturedCommit last_commit_;

@@ -1332,8 +1332,11 @@ void Capture::WaitForRoom() {
       const absl::Status status = parts_.database->CompactLog();
       if (status.ok()) {
         compacted_trims_ = trims;
+        (void)compaction_.Works(SteadyNow());
       } else {
-        LogWarning("capture", {{"state", "paused"}}, status.message());
+        if (compaction_.Failed(std::string(status.message()), SteadyNow())) {
+          LogWarning("capture", {{"state", "paused"}}, compaction_.LineText(status.message()));
+        }
       }
       const absl::Time ended = SteadyNow();
       next_compaction_ = ended + std::max(kShortestRoomRest, kRoomRestFactor * (ended - begun));

@@ -29,6 +29,7 @@
 #include "base/lsn.h"
 #include "base/mutex.h"
 #include "base/wake_fd.h"
+#include "base/repetition.h"
 #include "conflict/version_store.h"
 #include "node-agent/applied_history.h"
 #include "node-agent/capture/block_writer.h"
@@ -185,6 +186,7 @@ class Capture {
   absl::Time let_go_ = absl::InfinitePast();  // when a session of ours left the slot for another
   std::optional<uint64_t> compacted_trims_;   // of the log, when it was compacted to make room
   absl::Time next_compaction_ = absl::InfinitePast();
+  Repetition compaction_;  // of what is logged of them
 
   std::atomic<bool> stopping_{false};
   std::thread thread_;

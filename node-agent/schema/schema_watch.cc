@@ -76,7 +76,11 @@ void SchemaWatch::Run() {
           SteadyNow() + std::clamp((SteadyNow() - begun) * kPauses, kInterval, kLongestInterval);
       if (status.message() != error_) {
         error_ = std::string(status.message());
-        if (!status.ok()) LogWarning("schema", {{"node", options_.node}}, error_);
+        if (status.ok()) {
+          LogInfo("schema", {{"node", options_.node}, {"state", "connected"}});
+        } else {
+          LogWarning("schema", {{"node", options_.node}}, error_);
+        }
       }
       if (!status.ok() && !absl::IsResourceExhausted(status)) {
         connection_.reset();
