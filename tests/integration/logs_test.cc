@@ -236,6 +236,28 @@ TEST_F(LogsTest, ACaptureWhoseSlotIsGoneSaysSoOnce) {
   ExpectNobodyRepeats(kDownAndUp);
 }
 
+// What the policy of a foreign key asks for, and cannot be done, is tried every ten seconds.
+TEST_F(LogsTest, AnActionThatFailsIsSaidOnceForItsCause) {
+  BDR_START_CLUSTER(2, "CREATE TABLE t (id int PRIMARY KEY)");
+  ASSERT_NO_FATAL_FAILURE(Mark());
+  BDR_EXEC("n1",
+           "INSERT INTO bdr.fk_action (policy, foreign_key, child) VALUES ('cascade', '{}', '{}')");
+  constexpr char kTried[] =
+      "SELECT coalesce(max(next_try)::text, '') FROM bdr.fk_action WHERE "
+      "error IS NOT NULL";
+  std::string last;
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    ASSERT_OK(harness::WaitFor("it is tried again", kDeadline, [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const std::string tried, cluster_->QueryValue("n1", kTried));
+      return !tried.empty() && std::exchange(last, tried) != tried;
+    }));
+  }
+  int lines = 0;
+  for (const std::string& alarm : Alarms())
+    lines += absl::StrContains(alarm, " foreign_key action=");
+  EXPECT_EQ(lines, 1);
+}
+
 TEST_F(LogsTest, AFullDiskIsSaidOnceByEachPart) {
   if (!own_mounts.ok()) GTEST_SKIP() << "a disk of its own needs root: " << own_mounts;
   ASSERT_OK_AND_ASSIGN(const auto folder, harness::TempFolder::Create());
