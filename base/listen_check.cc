@@ -64,7 +64,10 @@ absl::Status CheckCanListen(absl::string_view key, const std::string& address) {
     if (error == 0) ++good;
     if (error != 0) last = error;
   }
-  return good > 0 ? absl::OkStatus() : failed(std::strerror(last), kChange);
+  if (good > 0) return absl::OkStatus();
+  return failed(
+      std::strerror(last),
+      last == EACCES ? "ports below 1024 take a right that this user lacks: set another" : kChange);
 }
 
 }  // namespace bdr

@@ -98,7 +98,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(const Options& options
   if (impl->server == nullptr || port == 0) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on \"", options.address,
-                     "\" (listen): it was taken this moment; start the agent again"));
+                     "\" (listen): it was free a moment ago; start the agent again"));
   }
   return std::unique_ptr<Listener>(new Listener(std::move(impl)));
 }

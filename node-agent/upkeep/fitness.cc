@@ -1,6 +1,5 @@
 #include "node-agent/upkeep/fitness.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -15,8 +14,6 @@ namespace bdr::agent {
 namespace {
 
 constexpr size_t kNamed = 3;
-// Of 10000 tables a look takes two seconds: that is not to be all that the server does.
-constexpr int kIdleShare = 20;
 
 // What is wrong, each with what mends it; "" if nothing is.
 std::string Against(const std::vector<pg_setup::Finding>& findings) {
@@ -59,15 +56,11 @@ void Fitness::Reconnected() {
 }
 
 void Fitness::Run() {
-  absl::Duration pause = options_.interval;
-  while (WaitFor(pause)) {
-    const absl::Time begun = SteadyNow();
+  while (WaitFor(health_.Get().level == Health::Level::kOk ? options_.interval
+                                                           : options_.interval_unfit)) {
     const absl::Status status = Look();
     // A server that is down says nothing of what it allows.
     if (!status.ok()) LogDebug("fitness", {}, status.message());
-    pause = options_.interval;
-    if (health_.Get().level == Health::Level::kOk) continue;
-    pause = std::min(pause, std::max(options_.interval_unfit, kIdleShare * (SteadyNow() - begun)));
   }
 }
 

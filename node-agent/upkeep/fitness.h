@@ -19,15 +19,15 @@
 
 namespace bdr::agent {
 
-// Thread-safe. Looks on a thread of its own, each time with a connection of its own: where there
-// are thousands of tables it takes a while, and nobody waits for it.
+// Thread-safe. Looks on a thread of its own, so that a server which is slow to answer holds up
+// nobody, and each time with a new connection: sessions that live on need not show that there can
+// be no more.
 class Fitness {
  public:
   struct Options {
     std::string conninfo;
     absl::Duration interval = absl::Minutes(1);
-    // While something is wrong, so that it is soon known that it was mended; longer where looking
-    // takes long.
+    // While something is wrong, so that it is soon known that it was mended.
     absl::Duration interval_unfit = absl::Seconds(5);
   };
   explicit Fitness(Options options);

@@ -60,6 +60,9 @@ TEST_F(FitnessTest, WhatIsTakenAwayIsToldEachMinuteAndForgottenOnceMended) {
            Case{"ALTER PUBLICATION bdr_keyed SET (publish = 'insert')",
                 "publication bdr_keyed has other options",
                 "ALTER PUBLICATION bdr_keyed SET (publish = 'insert, update, delete, truncate')"},
+           Case{"DROP PUBLICATION bdr_insert_only", "publication bdr_insert_only does not exist",
+                "CREATE PUBLICATION bdr_insert_only WITH (publish = 'insert, truncate', "
+                "publish_via_partition_root = true)"},
            Case{"ALTER ROLE bdr NOBYPASSRLS; ALTER TABLE t ENABLE ROW LEVEL SECURITY",
                 "row security hides rows from role \"bdr\", so that changes are not applied to: "
                 "public.t",

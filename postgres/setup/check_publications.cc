@@ -130,13 +130,16 @@ absl::Status CheckRowSecurity(postgres::Connection& connection, const std::strin
   const postgres::Param params[] = {{.data = role}};
   // As row_security_active() has it, which asks for who is connected alone.
   ASSIGN_OR_RETURN(
-      const auto hidden,
-      Tables(connection,
-             "SELECT w.oid::regclass FROM wanted w JOIN pg_class c ON c.oid = w.oid, pg_roles r "
-             "WHERE r.rolname = $1 AND c.relrowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper "
-             "AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE')) "
-             "ORDER BY 1",
-             params));
+      const postgres::Result rows,
+      connection.ExecParams(
+          "SELECT DISTINCT c.oid::regclass::text FROM pg_publication p "
+          "JOIN pg_publication_rel t ON t.prpubid = p.oid JOIN pg_class c ON c.oid = t.prrelid, "
+          "pg_roles r WHERE p.pubname IN ('bdr_keyed', 'bdr_insert_only') AND r.rolname = $1 "
+          "AND c.relrowsecurity AND NOT r.rolbypassrls AND NOT r.rolsuper "
+          "AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE')) ORDER BY 1",
+          params));
+  std::vector<std::string> hidden;
+  for (int i = 0; i < rows.rows(); ++i) hidden.emplace_back(rows.value(i, 0));
   if (hidden.empty()) return absl::OkStatus();
   findings.TableError(absl::StrCat("row security hides rows from role \"", role,
                                    "\", so that changes are not applied to: ", NameSome(hidden)),

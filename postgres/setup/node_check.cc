@@ -26,10 +26,10 @@ absl::Status RunChecks(postgres::Connection& connection, const CheckOptions& opt
   RETURN_IF_ERROR(CheckRights(connection, role, findings));
   RETURN_IF_ERROR(CheckPublications(connection, role, findings));
   RETURN_IF_ERROR(CheckRowSecurity(connection, role, findings));
-  RETURN_IF_ERROR(CheckOwnersCode(connection, findings));
   if (options.running) return absl::OkStatus();
   RETURN_IF_ERROR(CheckPlaces(connection, role, findings));
   RETURN_IF_ERROR(CheckObjects(connection, findings));
+  RETURN_IF_ERROR(CheckOwnersCode(connection, findings));
   RETURN_IF_ERROR(CheckFunctions(connection, findings));
   return CheckColumns(connection, findings);
 }
@@ -42,7 +42,8 @@ absl::StatusOr<bool> MayAskForOwners(postgres::Connection& connection) {
                    connection.QueryValue(
                        "SELECT EXISTS (SELECT FROM pg_namespace n"
                        " JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname = 'untrusted_code'"
-                       "  AND p.proargtypes::oid[] = ARRAY['oid'::regtype, 'bool'::regtype]::oid[]"
+                       "  AND p.pronargs = 2 AND p.proargtypes[0] = 'oid'::regtype"
+                       "  AND p.proargtypes[1] = 'bool'::regtype"
                        " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'trusted_owner'"
                        " WHERE n.nspname = 'bdr' AND has_schema_privilege(n.oid, 'USAGE')"
                        " AND has_table_privilege(c.oid, 'SELECT'))"));

@@ -28,8 +28,8 @@ struct Finding {
 struct CheckOptions {
   // The agent's role. Empty: the one that is connected.
   std::string role = "";
-  // Only what somebody can take from under a running agent and what would keep changes from
-  // travelling. Not whether tables are published: the agent sees to that by itself, all the time.
+  // Only what somebody can take from under a running agent and nothing else tells of, and nothing
+  // that has to look at each table: quick, however many there are.
   bool running = false;
 };
 

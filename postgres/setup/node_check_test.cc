@@ -134,6 +134,17 @@ TEST_F(NodeCheckTest, TablesWhoseRowsAreHiddenAreNamed) {
   EXPECT_THAT(Text(Bad()), HasSubstr("applied to: public.item ->"));
 }
 
+TEST_F(NodeCheckTest, CodeOfOwnersWhoAreNotTrustedIsNamed) {
+  Start();
+  ASSERT_OK(server_->Exec(
+      "CREATE ROLE mallory; CREATE SCHEMA evil AUTHORIZATION mallory; SET ROLE mallory;"
+      "CREATE FUNCTION evil.fine(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 > 0';"
+      "RESET ROLE; ALTER TABLE item ADD CONSTRAINT x CHECK (evil.fine(id))"));
+  ASSERT_OK_AND_ASSIGN(const auto agent, server_->Connect("bdr"));
+  ASSERT_OK_AND_ASSIGN(const auto findings, CheckNode(*agent));
+  EXPECT_THAT(Text(findings), HasSubstr("-> SELECT bdr.trust_owner('mallory')"));
+}
+
 // Asked as the role itself, which may not even look into the schema.
 TEST_F(NodeCheckTest, ARoleThatMayNotLookIntoTheSchemaIsToldThat) {
   Start();
