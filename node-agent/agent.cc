@@ -1,6 +1,7 @@
 #include "node-agent/agent.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -114,7 +115,7 @@ absl::Status Agent::Run() {
 // else.
 absl::Status Agent::Listen() {
   // Probes are answered from here on.
-  health_.Set(Health::Level::kCritical, "starting", "the agent has not joined its peers yet");
+  health_.Set(Health::Level::kWarning, "starting", "the agent has not joined its peers yet");
   RETURN_IF_ERROR(CheckOwnIdentity(config_.security, Role::kNode, config_.node));
   ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config_.security));
   ShowCertificates(expiries, &metrics_);
@@ -671,7 +672,11 @@ void Agent::LookAtClocks() {
   std::vector<ClockSkews::Skew> skews;
   for (const Peers::Status& peer : peers_->status()) {
     if (peer.link.state != LinkState::kStreaming) continue;
-    skews.push_back({.peer = peer.member.name, .ahead_us = peer.link.clock_skew_us});
+    // What the way of the message leaves in doubt is no skew.
+    const int64_t doubt = std::min(peer.link.clock_doubt_us, std::abs(peer.link.clock_skew_us));
+    const int64_t ahead = peer.link.clock_skew_us > 0 ? peer.link.clock_skew_us - doubt
+                                                      : peer.link.clock_skew_us + doubt;
+    skews.push_back({.peer = peer.member.name, .ahead_us = ahead});
   }
   clock_skews_.Look(SteadyNow(), skews);
 }
@@ -817,6 +822,11 @@ absl::Status Agent::RepairRows(const v1::RepairRowsRequest& request,
                                v1::RepairRowsResponse* response) {
   if (!data_path_) return absl::UnavailableError("the agent does not apply yet");
   return repair_->Repair(request, response);
+}
+
+absl::Status Agent::OwnsDatabase() {
+  if (data_path_) return absl::OkStatus();
+  return absl::UnavailableError("the agent is starting: ask again once it runs");
 }
 
 absl::Status Agent::RetryDeadLetter(int64_t id, absl::Time deadline) {

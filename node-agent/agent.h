@@ -75,6 +75,7 @@ class Agent : public AgentBackend {
                           v1::ExportRowsResponse* response) override;
   absl::Status RepairRows(const v1::RepairRowsRequest& request,
                           v1::RepairRowsResponse* response) override;
+  absl::Status OwnsDatabase() override;
   absl::Status RetryDeadLetter(int64_t id, absl::Time deadline) override;
   void DeadLetterDropped(int64_t id) override;
   absl::Status SkipUndecodable(absl::Time deadline, absl::FunctionRef<bool()> cancelled,

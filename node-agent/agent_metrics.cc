@@ -23,7 +23,9 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_log_bytes",
        .help = "size on disk of all that the agent keeps: changes, versions, RocksDB's own log"},
       {.name = "bdr_log_retained_bytes",
-       .help = "changes that are kept until every member has them"},
+       .help = "changes that are kept until every member has them, and what was trimmed of them "
+               "and is not "
+               "given back yet"},
       {.name = "bdr_log_cap_bytes",
        .help = "what those may come to before capture pauses: log_retention_bytes"},
       {.name = "bdr_postgres_up", .help = "1 while the node's PostgreSQL answers, else 0"},

@@ -120,6 +120,12 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
           .reason = seen.error,
           .since = absl::Now()},
          "PostgreSQL");
+  } else if (!seen.error.empty()) {
+    take({.level = Health::Level::kWarning,
+          .state = "watching",
+          .reason = seen.error,
+          .since = absl::Now()},
+         "what the agent looks after");
   }
 
   const size_t letters = parts.dead_letters->count();

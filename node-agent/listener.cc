@@ -21,9 +21,7 @@ namespace {
 // gRPC takes services only before a server starts, so these are there from the beginning and pass
 // on what comes once there is somebody to pass it to.
 
-grpc::Status NotYet() {
-  return {grpc::StatusCode::UNAVAILABLE, "the agent is starting and does not serve peers yet"};
-}
+grpc::Status NotYet() { return {grpc::StatusCode::UNAVAILABLE, kServesNoPeersYet}; }
 
 using SubscribeReactor = grpc::ServerBidiReactor<v1::SubscriberMessage, v1::PublisherMessage>;
 

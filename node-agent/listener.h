@@ -18,6 +18,9 @@ class Service;
 
 namespace bdr::agent {
 
+// What peers read meanwhile.
+inline constexpr char kServesNoPeersYet[] = "the agent is starting and does not serve peers yet";
+
 // Thread-safe.
 class Listener {
  public:

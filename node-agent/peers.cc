@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/grpc_security.h"
 #include "base/logging.h"
 #include "base/port_probe.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "node-agent/listener.h"
 #include "node-agent/progress.h"
 #include "postgres/connection.h"
 
@@ -156,6 +158,8 @@ std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
           .explain =
               [security = options_.security, address = member.address](const absl::Status& why) {
                 if (absl::IsUnimplemented(why)) return NoAgent(address);
+                // It has answered.
+                if (absl::StrContains(why.message(), kServesNoPeersYet)) return why;
                 return ExplainUnavailable(why, address, security.insecure, kLongestProbe);
               },
           .origins = {{.node = member.id, .incarnation = member.incarnation}},

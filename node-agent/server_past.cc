@@ -1,8 +1,10 @@
 #include "node-agent/server_past.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
@@ -138,18 +140,25 @@ absl::Status ServerPast::CheckApplied(const Told& told) {
 
 absl::Status ServerPast::Flushed(absl::Span<const OriginLsn> flushed) {
   rocksdb::WriteBatch batch;
+  std::vector<OriginLsn> newer;
   {
     MutexLock lock(&mu_);
     for (const OriginLsn& position : flushed) {
-      Lsn& known = flushed_[position.origin];
       // Never back: that is what it is for.
-      if (position.lsn <= known) continue;
-      known = position.lsn;
+      if (position.lsn <= flushed_[position.origin]) continue;
+      newer.push_back(position);
       State(database_).Put(&batch, absl::StrCat(kStateFlushed, EncodeOrigin(position.origin)),
                            EncodeU64(position.lsn.value));
     }
   }
-  return batch.Count() == 0 ? absl::OkStatus() : database_->Write(&batch, /*sync=*/false);
+  if (newer.empty()) return absl::OkStatus();
+  // What a full disk refused is tried again.
+  RETURN_IF_ERROR(database_->Write(&batch, /*sync=*/false));
+  MutexLock lock(&mu_);
+  for (const OriginLsn& position : newer) {
+    flushed_[position.origin] = std::max(flushed_[position.origin], position.lsn);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ServerPast::SetBack(const std::string& why) {

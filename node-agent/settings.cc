@@ -155,6 +155,11 @@ uint64_t Settings::Ready(int64_t stable_us) {
   return ready_;
 }
 
+bool Settings::settling() const {
+  MutexLock lock(&mu_);
+  return !settling_.empty();
+}
+
 std::string Settings::Value(absl::string_view key, uint64_t version) const {
   MutexLock lock(&mu_);
   std::string value;

@@ -81,6 +81,8 @@ class Settings {
   uint64_t taken() const;
   // The newest version that this node is ready for, while all before `stable_us` is stable.
   uint64_t Ready(int64_t stable_us);
+  // Versions were taken up for which this node is not ready yet.
+  bool settling() const;
 
   // The value of a setting as of a version; empty for the default.
   std::string Value(absl::string_view key, uint64_t version) const;

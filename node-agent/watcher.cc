@@ -66,14 +66,16 @@ Watcher::Seen Watcher::seen() const {
 void Watcher::Run() {
   while (true) {
     const absl::Status status = Look();
+    // A disk of ours that is full, or a lock of a user's, says nothing of the server.
+    const bool reachable = connection_ != nullptr && !connection_->broken();
+    if (!reachable) connection_.reset();
     MutexLock lock(&mu_);
-    if (status.ok() != seen_.reachable || status.message() != seen_.error) {
+    if (reachable != seen_.reachable || status.message() != seen_.error) {
       if (!status.ok()) LogWarning("watcher", {}, status.message());
       if (status.ok() && !seen_.error.empty()) LogInfo("watcher", {{"state", "connected"}});
     }
-    seen_.reachable = status.ok();
+    seen_.reachable = reachable;
     seen_.error = std::string(status.message());
-    if (!status.ok()) connection_.reset();
     const absl::Time now = SteadyNow();
     const absl::Duration pulse = now - moved_ < kIdleAfter ? kPulse : kIdlePulse;
     const absl::Time until = now + (status.ok() ? pulse : kRetry);
@@ -83,20 +85,7 @@ void Watcher::Run() {
 }
 
 absl::Status Watcher::Look() {
-  if (connection_ == nullptr) {
-    ASSIGN_OR_RETURN(connection_,
-                     postgres::Connection::Connect(
-                         {.conninfo = options_.conninfo, .application_name = "bdr watcher"}));
-    RETURN_IF_ERROR(connection_
-                        ->Exec("SET synchronous_commit = off; SET search_path = pg_catalog; SET "
-                               "lock_timeout = '200ms'")
-                        .status());
-    RETURN_IF_ERROR(RestartFlushing());
-    fitness_.Reconnected();
-    ASSIGN_OR_RETURN(const std::string version, connection_->QueryValue("SHOW server_version"));
-    MutexLock lock(&mu_);
-    seen_.server_version = version;
-  }
+  if (connection_ == nullptr) RETURN_IF_ERROR(Connect());
   // The clock before the WAL: what commits later than this position has a later time, but for
   // commits under way, whose stamps the promise will raise.
   ASSIGN_OR_RETURN(
@@ -160,6 +149,23 @@ absl::Status Watcher::Look() {
   return FlushIfStuck(pulse);
 }
 
+absl::Status Watcher::Connect() {
+  ASSIGN_OR_RETURN(std::unique_ptr<postgres::Connection> connection,
+                   postgres::Connection::Connect(
+                       {.conninfo = options_.conninfo, .application_name = "bdr watcher"}));
+  RETURN_IF_ERROR(connection
+                      ->Exec("SET synchronous_commit = off; SET search_path = pg_catalog; SET "
+                             "lock_timeout = '200ms'")
+                      .status());
+  RETURN_IF_ERROR(RestartFlushing(connection.get()));
+  ASSIGN_OR_RETURN(const std::string version, connection->QueryValue("SHOW server_version"));
+  connection_ = std::move(connection);
+  fitness_.Reconnected();
+  MutexLock lock(&mu_);
+  seen_.server_version = version;
+  return absl::OkStatus();
+}
+
 // What an open transaction has written is flushed by nobody until somebody commits. On a server
 // that is idle otherwise capture would never get past it, and neither would this node's promises,
 // which the whole cluster waits for. A small commit flushes it. That commit is flushed itself, so
@@ -180,8 +186,8 @@ absl::Status Watcher::FlushIfStuck(const Pulse& pulse) {
       .status();
 }
 
-absl::Status Watcher::RestartFlushing() {
-  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection_));
+absl::Status Watcher::RestartFlushing(postgres::Connection* connection) {
+  ASSIGN_OR_RETURN(const std::vector<AppliedPosition> applied, ReadApplied(*connection));
   std::vector<OriginLsn> visible;
   Lsn local_after;
   for (const AppliedPosition& position : applied) {

@@ -79,7 +79,8 @@ class Watcher {
   absl::Status FlushIfStuck(const Pulse& pulse);
   absl::Status LookAtSlot();
   absl::Status LookAtTables();
-  absl::Status RestartFlushing();
+  absl::Status Connect();
+  absl::Status RestartFlushing(postgres::Connection* connection);
   absl::Status Forget();
 
   const Options options_;

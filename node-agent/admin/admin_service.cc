@@ -191,7 +191,8 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
   grpc::ServerUnaryReactor* UndoConflict(grpc::CallbackServerContext* context,
                                          const v1::UndoConflictRequest* request,
                                          v1::UndoConflictResponse* response) override {
-    return Queue(context, [request, response](postgres::Connection& connection) {
+    return Queue(context, [this, request, response](postgres::Connection& connection) {
+      RETURN_IF_ERROR(backend->OwnsDatabase());
       return agent::UndoConflict(connection, *request, response);
     });
   }
@@ -281,6 +282,7 @@ struct AdminService::Impl : public v1::AgentAdmin::CallbackService {
                                            const v1::DeadLetterRequest* request,
                                            v1::DeadLetterResponse*) override {
     return Queue(context, [this, request](postgres::Connection& connection) {
+      RETURN_IF_ERROR(backend->OwnsDatabase());
       const absl::Status dropped = agent::DropDeadLetter(connection, request->id());
       // Also one that a crash of PostgreSQL took from the table before its commit was flushed.
       if (dropped.ok() || absl::IsNotFound(dropped)) backend->DeadLetterDropped(request->id());

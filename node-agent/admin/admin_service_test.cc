@@ -25,6 +25,8 @@ namespace {
 
 class FakeBackend : public AgentBackend {
  public:
+  absl::Status owns = absl::OkStatus();
+  absl::Status OwnsDatabase() override { return owns; }
   void FillStatus(v1::NodeStatus* status) override { status->set_name("eu1"); }
   absl::Status FillPosition(absl::Time, v1::GetPositionResponse* position) override {
     position->set_published_lsn(42);
@@ -286,6 +288,25 @@ TEST_F(AdminServiceTest, ConflictsAreListedNewestFirst) {
   get.set_id(999);
   EXPECT_EQ(Call(&v1::AgentAdmin::Stub::GetConflict, get, &one).error_code(),
             grpc::StatusCode::NOT_FOUND);
+}
+
+// The port is served before the database is known to be this node's: it may be another's.
+TEST_F(AdminServiceTest, WritesNothingToADatabaseThatMayBeAnothers) {
+  backend_.owns = absl::UnavailableError("the agent is starting");
+  ASSERT_OK(postgres_->Exec(
+      "INSERT INTO bdr.dead_letter (origin_node, origin_incarnation, end_lsn, stamp, cause,"
+      " contents, changes) VALUES (2, 1, '0/10', now(), 'test', '{}', 1)"));
+  v1::DeadLetterRequest letter;
+  letter.set_id(1);
+  v1::DeadLetterResponse dropped;
+  EXPECT_EQ(Call(&v1::AgentAdmin::Stub::DropDeadLetter, letter, &dropped).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  v1::UndoConflictResponse undone;
+  EXPECT_EQ(Call(&v1::AgentAdmin::Stub::UndoConflict, {}, &undone).error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+  ASSERT_OK_AND_ASSIGN(const std::string left,
+                       postgres_->QueryValue("SELECT count(*) FROM bdr.dead_letter"));
+  EXPECT_EQ(left, "1");
 }
 
 TEST_F(AdminServiceTest, ChecksItsOwnDatabase) {

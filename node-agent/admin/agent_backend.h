@@ -70,6 +70,9 @@ class AgentBackend {
   virtual absl::Status CloseGaps(const v1::CloseGapsRequest& request,
                                  v1::CloseGapsResponse* response) = 0;
 
+  // Must not block. kUnavailable before the database is known to be this node's: nothing is
+  // written to it before.
+  virtual absl::Status OwnsDatabase() = 0;
   // It was removed from the database.
   virtual void DeadLetterDropped(int64_t id) = 0;
 };

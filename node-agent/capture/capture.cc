@@ -35,11 +35,11 @@ constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 // their stamps raised by it.
 constexpr int64_t kPromiseSlackUs = 10'000;
 // Promises are written ahead in steps, so that not each costs a sync. A restart goes on from there,
-// so it is less than what peers take for a wrong clock.
+// so it is less than what peers take for a wrong clock (max_clock_skew, if nobody has set less).
 constexpr int64_t kCeilingStepUs = 250'000;
 // Where the server has written nothing for a while, promises come the more seldom the longer that
 // is: a tenth of it, and at most this.
-constexpr int64_t kLongestBetweenPromisesUs = 4'000'000;
+constexpr int64_t kLongestBetweenPromisesUs = 2'000'000;
 constexpr size_t kFlushBytes = 4 << 20;
 constexpr size_t kMaxRelations = 10'000;  // that a session keeps in mind
 constexpr absl::Duration kRoomInterval = absl::Milliseconds(200);
@@ -1015,9 +1015,11 @@ absl::Status Capture::Session::Promise(const Pulse& pulse) {
       newest_us > pulse.clock_us ? newest_us : pulse.clock_us - kPromiseSlackUs;
   const int64_t between_us =
       std::min((pulse.clock_us - unmoved_since_us_) / 10, kLongestBetweenPromisesUs);
-  const bool busy = between_us < kCeilingStepUs;
-  if (!busy && wanted_us < promised_us_ + between_us) return absl::OkStatus();
-  const int64_t promise = parts_.clock->Promise(wanted_us);
+  // A setting comes into force once what was before it is stable, and somebody waits for that.
+  const bool busy = between_us < kCeilingStepUs || parts_.settings->settling();
+  const int64_t promise = busy || wanted_us >= promised_us_ + between_us
+                              ? parts_.clock->Promise(wanted_us)
+                              : promised_us_;
   if (promise > ceiling_us_ && !BDR_RULE_BROKEN("promise_durable")) {
     const int64_t ceiling = busy ? promise + kCeilingStepUs : promise;
     RETURN_IF_ERROR(

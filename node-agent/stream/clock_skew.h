@@ -28,15 +28,10 @@ class ClockSkew {
     if (readings_.size() > kReadings) readings_.pop_front();
   }
 
-  int64_t skew_us() const {
-    if (readings_.empty()) return rough_;
-    const Reading* best = &readings_.front();
-    for (const Reading& reading : readings_) {
-      // Of equals the newest: clocks move.
-      if (reading.round_trip_us <= best->round_trip_us) best = &reading;
-    }
-    return best->skew_us;
-  }
+  int64_t skew_us() const { return readings_.empty() ? rough_ : Best().skew_us; }
+  // How far off that may be, if the ways there and back took different times; 0 while only rough
+  // readings came.
+  int64_t doubt_us() const { return readings_.empty() ? 0 : Best().round_trip_us / 2; }
 
  private:
   static constexpr size_t kReadings = 4;
@@ -44,6 +39,14 @@ class ClockSkew {
     int64_t round_trip_us = 0;
     int64_t skew_us = 0;
   };
+  const Reading& Best() const {
+    const Reading* best = &readings_.front();
+    for (const Reading& reading : readings_) {
+      // Of equals the newest: clocks move.
+      if (reading.round_trip_us <= best->round_trip_us) best = &reading;
+    }
+    return *best;
+  }
   std::deque<Reading> readings_;
   int64_t rough_ = 0;
 };

@@ -10,9 +10,11 @@ TEST(ClockSkewTest, HalfTheRoundTripIsAdded) {
   ClockSkew skew;
   skew.Add(/*peer_us=*/1'000'000, /*own_us=*/1'040'000, std::nullopt);
   EXPECT_EQ(skew.skew_us(), -40'000);  // all that is known so far
+  EXPECT_EQ(skew.doubt_us(), 0);
   // Both clocks are equal; each way takes 40 ms.
   skew.Add(2'000'000, 2'040'000, 80'000);
   EXPECT_EQ(skew.skew_us(), 0);
+  EXPECT_EQ(skew.doubt_us(), 40'000);
   skew.Add(3'000'000, 3'300'000, std::nullopt);  // queued behind something
   EXPECT_EQ(skew.skew_us(), 0);
 }
@@ -23,6 +25,7 @@ TEST(ClockSkewTest, TheShortestWayCounts) {
   // The answer took 400 ms and the question none, which half of the sum does not tell.
   skew.Add(6'010'000, 6'400'000, 400'000);
   EXPECT_EQ(skew.skew_us(), 10'000);
+  EXPECT_EQ(skew.doubt_us(), 500);
 }
 
 TEST(ClockSkewTest, AStepOfTheClockIsSeenAfterAFewReadings) {

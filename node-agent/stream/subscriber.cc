@@ -446,6 +446,7 @@ absl::Status Subscriber::Impl::HandleHeartbeat(const v1::Heartbeat& message) {
   if (heartbeat.clock_us != 0 && own_us != 0) {
     skew_.Add(heartbeat.clock_us, own_us, round_trip_us);
     link_.clock_skew_us = skew_.skew_us();
+    link_.clock_doubt_us = skew_.doubt_us();
   }
   return absl::OkStatus();
 }

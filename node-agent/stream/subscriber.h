@@ -69,6 +69,7 @@ struct LinkStatus {
   uint64_t attempts = 0;
   uint64_t failures = 0;
   int64_t clock_skew_us = 0;      // the peer's server's clock minus ours
+  int64_t clock_doubt_us = 0;     // how far off that may be
   int64_t last_heartbeat_us = 0;  // by our clock; 0 if none came yet
 };
 

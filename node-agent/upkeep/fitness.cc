@@ -1,5 +1,6 @@
 #include "node-agent/upkeep/fitness.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace bdr::agent {
 namespace {
 
 constexpr size_t kNamed = 3;
+constexpr absl::Duration kCancelAgain = absl::Milliseconds(100);
 
 // What is wrong, each with what mends it; "" if nothing is.
 std::string Against(const std::vector<pg_setup::Finding>& findings) {
@@ -43,8 +45,12 @@ Fitness::~Fitness() {
   {
     MutexLock lock(&mu_);
     stopping_ = true;
-    if (looking_ != nullptr) looking_->Cancel();
     woken_.NotifyAll();
+    // Again and again: between two statements there is nothing to cancel.
+    while (!ended_) {
+      if (looking_ != nullptr) looking_->Cancel();
+      woken_.WaitFor(&mu_, kCancelAgain);
+    }
   }
   thread_.join();
 }
@@ -61,13 +67,24 @@ void Fitness::Run() {
     const absl::Status status = Look();
     // A server that is down says nothing of what it allows.
     if (!status.ok()) LogDebug("fitness", {}, status.message());
+    looked_ = SteadyNow();
   }
+  MutexLock lock(&mu_);
+  ended_ = true;
+  woken_.NotifyAll();
 }
 
 bool Fitness::WaitFor(absl::Duration pause) {
   const absl::Time until = SteadyNow() + pause;
+  // A server that comes and goes is not asked each time.
+  const absl::Time soonest = looked_ + options_.interval_unfit;
   MutexLock lock(&mu_);
-  while (!stopping_ && !wanted_ && SteadyNow() < until) woken_.WaitFor(&mu_, until - SteadyNow());
+  while (!stopping_) {
+    const absl::Time next = wanted_ ? std::min(until, soonest) : until;
+    const absl::Duration left = next - SteadyNow();
+    if (left <= absl::ZeroDuration()) break;
+    woken_.WaitFor(&mu_, left);
+  }
   wanted_ = false;
   return !stopping_;
 }
@@ -93,7 +110,10 @@ absl::StatusOr<std::string> Fitness::AskServer() {
     if (stopping_) return absl::CancelledError("stopping");
     looking_ = connection.get();
   }
-  const auto findings = pg_setup::CheckNode(*connection, {.running = true});
+  // Nobody's lock is waited for: the next look comes.
+  absl::Status timeout = connection->Exec("SET lock_timeout = '1s'").status();
+  const auto findings =
+      timeout.ok() ? pg_setup::CheckNode(*connection, {.running = true}) : std::move(timeout);
   {
     MutexLock lock(&mu_);
     looking_ = nullptr;

@@ -53,11 +53,13 @@ class Fitness {
 
   const Options options_;
   HealthCell health_{"fit"};
+  absl::Time looked_ = absl::InfinitePast();  // the thread's: when a look ended
 
   mutable Mutex mu_;
   CondVar woken_;
   bool wanted_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   postgres::Connection* looking_ ABSL_GUARDED_BY(mu_) = nullptr;  // to be cancelled
   std::thread thread_;                                            // last: uses all of the above
 };

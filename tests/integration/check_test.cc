@@ -36,6 +36,7 @@ class CheckTest : public ClusterTest {
     options.nodes.assign(2, {.settings = {{"autovacuum", "off"}}});
     options.schema_sql = "CREATE TABLE t (id int PRIMARY KEY)";
     options.tls = tls;
+    options.agent_config = "log_retention_bytes: 64MiB\n";
     options.fake_clocks = !tls;
     BDR_START_CLUSTER(std::move(options));
     BDR_EXEC("n2", "INSERT INTO t VALUES (1)");

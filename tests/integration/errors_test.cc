@@ -136,6 +136,8 @@ TEST_F(ErrorsTest, AFullDiskEndsNoAgentThatHearsOfNewSettings) {
         ASSIGN_OR_RETURN(const std::string log, harness::ReadFile(cluster_->agent_log("n2")));
         return absl::StrContains(log, "cannot take up a change of the cluster");
       }));
+  ASSERT_OK_AND_ASSIGN(const harness::Metrics metrics, cluster_->AgentMetrics("n2"));
+  EXPECT_EQ(metrics.Sum("bdr_postgres_up"), 1) << "a full disk of the agent's is not the server's";
   ASSERT_OK(harness::MakeRoom(disk));
   ASSERT_NO_FATAL_FAILURE(set_policy("60"));
   BDR_EXEC("n1", "INSERT INTO t VALUES (1)");

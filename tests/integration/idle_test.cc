@@ -69,7 +69,7 @@ TEST_F(IdleTest, WhereNothingChangesNothingIsWritten) {
   ASSERT_NO_FATAL_FAILURE(WaitForStable(begun_us + 6'000'000));
   const int64_t grown = harness::FolderBytes(cluster_->agent_folder("n1") + "/log") - before;
   // The promise is written down every few seconds.
-  EXPECT_LT(grown, 1000);
+  EXPECT_LT(grown, 6000);
 }
 
 TEST_F(IdleTest, EachThreadSaysWhatItIs) {
@@ -94,7 +94,6 @@ TEST_F(IdleTest, NumbersOfAnIdleNodeAreThoseOfAnIdleNode) {
         static_cast<double>(harness::FolderBytes(cluster_->agent_folder(node) + "/log"));
     EXPECT_THAT(metrics.Sum("bdr_log_bytes"), AllOf(Ge(on_disk * 0.5), Le(on_disk * 2)));
   }
-  // Nobody can say what is stable without the other: the time that nothing was known of grows.
   ASSERT_OK(cluster_->postgres("n1").Stop());
   ASSERT_OK(
       harness::WaitFor("the agent to miss its server", kDeadline, [&]() -> absl::StatusOr<bool> {
