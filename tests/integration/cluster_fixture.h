@@ -8,9 +8,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/testing.h"
 #include "tests/harness/cluster.h"
+#include "tests/harness/temp_folder.h"
 
 namespace bdr::integration {
 
@@ -26,6 +30,29 @@ inline constexpr absl::Duration kDeadline = absl::Seconds(kSanitized ? 180 : 60)
 
 class ClusterTest : public ::testing::Test {
  protected:
+  void TearDown() override {
+    if (cluster_ != nullptr) ExpectReasons();
+  }
+
+  // The logs of bdr-server and of every agent.
+  std::vector<std::string> LogFiles() const {
+    std::vector<std::string> files = {cluster_->folder() + "/server.log"};
+    for (const std::string& node : cluster_->names()) files.push_back(cluster_->agent_log(node));
+    return files;
+  }
+
+  // Whatever a test brings about, no line in a log announces a reason and then has none.
+  void ExpectReasons() const {
+    for (const std::string& file : LogFiles()) {
+      const absl::StatusOr<std::string> text = harness::ReadFile(file);
+      if (!text.ok()) continue;  // never started
+      for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+        EXPECT_FALSE(absl::EndsWith(absl::StripTrailingAsciiWhitespace(line), ":"))
+            << file << ": " << line;
+      }
+    }
+  }
+
   // Nodes n1, n2, ... with these tables.
   void StartCluster(int nodes, const std::string& schema_sql) {
     harness::ClusterOptions options;

@@ -42,7 +42,7 @@ class LogsTest : public ClusterTest {
   // The lines of every log from where Mark() was last called.
   std::map<std::string, std::vector<std::string>> Lines() {
     std::map<std::string, std::vector<std::string>> lines;
-    for (const std::string& file : Files()) {
+    for (const std::string& file : LogFiles()) {
       const absl::StatusOr<std::string> text = harness::ReadFile(file);
       EXPECT_OK(text);
       if (!text.ok()) continue;
@@ -52,7 +52,7 @@ class LogsTest : public ClusterTest {
     return lines;
   }
   void Mark() {
-    for (const std::string& file : Files()) {
+    for (const std::string& file : LogFiles()) {
       ASSERT_OK_AND_ASSIGN(const std::string text, harness::ReadFile(file));
       marks_[file] = text.size();
     }
@@ -79,22 +79,6 @@ class LogsTest : public ClusterTest {
     }
   }
 
-  // Whatever was logged says why.
-  void ExpectReasons() {
-    marks_.clear();
-    for (const auto& [file, lines] : Lines()) {
-      for (const std::string& line : lines) {
-        const absl::string_view text = absl::StripTrailingAsciiWhitespace(line);
-        EXPECT_FALSE(absl::EndsWith(text, ":") || absl::StrContains(text, ": ;") ||
-                     absl::StrContains(text, ": :"))
-            << file << ": " << line;
-      }
-    }
-  }
-  void TearDown() override {
-    if (cluster_ != nullptr) ExpectReasons();
-  }
-
   // The part has tried again so often, on this node.
   void WaitForAttempts(const std::string& node, const std::string& part, int attempts) {
     const auto count = [&]() -> absl::StatusOr<double> {
@@ -110,12 +94,6 @@ class LogsTest : public ClusterTest {
   }
 
  private:
-  std::vector<std::string> Files() const {
-    std::vector<std::string> files = {cluster_->folder() + "/server.log"};
-    for (const std::string& node : cluster_->names()) files.push_back(cluster_->agent_log(node));
-    return files;
-  }
-
   std::map<std::string, size_t> marks_;
 };
 
