@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "ctl/format.h"
+
 namespace bdr::ctl {
 namespace {
 
