@@ -2,9 +2,15 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 
 namespace bdr::agent {
+namespace {
+
+constexpr absl::Duration kUntilEnded = absl::Seconds(2);
+
+}  // namespace
 
 absl::StatusOr<std::vector<AppliedPosition>> ReadApplied(postgres::Connection& connection) {
   ASSIGN_OR_RETURN(const postgres::Result result,
@@ -50,17 +56,19 @@ absl::Status CreateOrigin(postgres::Connection& connection, const ServerNames& n
   return Create(connection, names.Origin(origin));
 }
 
+// A session that ended holds its origin until its backend is gone, which takes a moment.
 absl::Status TakeOrigin(postgres::Connection& connection, const ServerNames& names,
                         OriginId origin) {
   const std::string name = postgres::QuoteLiteral(names.Origin(origin));
   RETURN_IF_ERROR(CreateOrigin(connection, names, origin));
   RETURN_IF_ERROR(
       connection
-          .Exec(absl::StrCat(
-              "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ",
-              postgres::QuoteLiteral(absl::StrCat("bdr apply ", ToString(origin))),
-              " AND datname = current_database() AND usename = current_user"
-              " AND pid <> pg_backend_pid()"))
+          .Exec(absl::StrCat("SELECT pg_terminate_backend(pid, ",
+                             absl::ToInt64Milliseconds(kUntilEnded),
+                             ") FROM pg_stat_activity WHERE application_name = ",
+                             postgres::QuoteLiteral(absl::StrCat("bdr apply ", ToString(origin))),
+                             " AND datname = current_database() AND usename = current_user"
+                             " AND pid <> pg_backend_pid()"))
           .status());
   return connection.Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(", name, ")"))
       .status();

@@ -184,8 +184,8 @@ TEST_F(CheckTest, WhatIsWrongInTheFileOrOnDiskIsNamed) {
             kErrors,
             {"log.file \"/nowhere/agent.log\" cannot be made", "make that folder"}},
            {"cap beyond the disk",
-            data_dir,
-            data_dir + "log_retention_bytes: 1000TiB\n",
+            "log_retention_bytes: 64MiB\n",
+            "log_retention_bytes: 1000TiB\n",
             kWarnings,
             {"log_retention_bytes", "make room"}},
        }) {
