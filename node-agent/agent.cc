@@ -282,13 +282,15 @@ absl::Status Agent::CheckPostgres() {
     return absl::FailedPreconditionError(absl::StrCat(
         "PostgreSQL ", connection->server_version() / 10000, " is too old: 15 or later is needed"));
   }
-  ASSIGN_OR_RETURN(const auto identity, State(database_.get()).Get(kStateIdentity));
-  ASSIGN_OR_RETURN(const std::vector<pg_setup::Finding> findings, pg_setup::CheckNode(*connection));
+  // Before it becomes a node all is looked at. Of 10,000 tables that takes longer than a minute, so
+  // one that has captured is looked at for what it can have lost.
+  ASSIGN_OR_RETURN(const auto captured, CapturedState::Load(database_.get()));
+  ASSIGN_OR_RETURN(const std::vector<pg_setup::Finding> findings,
+                   pg_setup::CheckNode(*connection, {.running = captured.has_value()}));
   for (const pg_setup::Finding& finding : findings) {
     if (finding.level != pg_setup::Finding::Level::kError) continue;
-    // What somebody has done to a table while the node was running is told of by status; it must
-    // not keep the node away once its agent starts anew.
-    if (finding.of_tables && identity.has_value()) {
+    // What somebody has done to a table is told of by status, too; it must not keep the node away.
+    if (finding.of_tables) {
       LogWarning("agent", {{"state", "checking"}},
                  absl::StrCat(finding.what, "; ", finding.remedy));
     } else {
