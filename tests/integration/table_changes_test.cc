@@ -227,6 +227,7 @@ TEST_F(TableChangesTest, ANameThatIsUsedAgainIsNotTakenForTheOldOne) {
 TEST_F(TableChangesTest, AnOlderDeleteSparesRowsOfATableThatWasMadeAnew) {
   harness::ClusterOptions options;
   options.proxies = true;
+  options.agent_config = "forward_foreign_origins: true\n";
   options.schema_sql =
       "CREATE TABLE t (id int PRIMARY KEY, v text);"
       "INSERT INTO t SELECT i, 'old' FROM generate_series(1, 9) i";
@@ -236,7 +237,7 @@ TEST_F(TableChangesTest, AnOlderDeleteSparesRowsOfATableThatWasMadeAnew) {
   BDR_EXEC("n1", "DELETE FROM t WHERE id = 7");
   BDR_CONVERGE();
   cluster_->Partition("n1", "n2");
-  BDR_EXEC("n1", "DELETE FROM t WHERE id = 1");
+  BDR_EXEC("n1", "DELETE FROM t WHERE id IN (1, 3)");
   BDR_EXEC("n1", "UPDATE t SET v = 'older' WHERE id = 2");
   ASSERT_OK(cluster_->WaitForValue(
       "n1",
@@ -249,9 +250,15 @@ TEST_F(TableChangesTest, AnOlderDeleteSparesRowsOfATableThatWasMadeAnew) {
              "SELECT bdr.sync_publications()");
   }
   BDR_EXEC("n2", "INSERT INTO t VALUES (1, 'new'), (2, 'new')");
+  // Of this only the version under the table's own OID tells that it is newer.
+  BDR_EXEC("n2",
+           "SELECT pg_replication_origin_create('etl');"
+           "SELECT pg_replication_origin_session_setup('etl'); BEGIN;"
+           "SELECT pg_replication_origin_xact_setup('0/1', '2001-01-01');"
+           "INSERT INTO t VALUES (3, 'etl'); COMMIT");
   cluster_->Heal();
   ASSERT_OK(cluster_->WaitUntilConverged(kDeadline));
-  ExpectEverywhere("SELECT string_agg(id || v, ' ' ORDER BY id) FROM t", "1new 2new");
+  ExpectEverywhere("SELECT string_agg(id || v, ' ' ORDER BY id) FROM t", "1new 2new 3etl");
 }
 
 // An agent that was away while its table was renamed decodes what was written before under the old
