@@ -13,6 +13,7 @@
 #include "base/thread_name.h"
 #include "node-agent/applied_position.h"
 #include "node-agent/changelog/state.h"
+#include "node-agent/stream/idle.h"
 #include "postgres/setup/published_tables_sql.h"
 
 namespace bdr::agent {
@@ -21,7 +22,6 @@ namespace {
 constexpr absl::Duration kPulse = absl::Milliseconds(50);
 // Where the server has written nothing for a while.
 constexpr absl::Duration kIdlePulse = absl::Milliseconds(250);
-constexpr absl::Duration kIdleAfter = absl::Seconds(2);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kTablesInterval = absl::Seconds(30);

@@ -22,6 +22,7 @@
 #include "base/status_macros.h"
 #include "base/thread_name.h"
 #include "bdr/v1/stream.grpc.pb.h"
+#include "node-agent/stream/idle.h"
 #include "node-agent/stream/outgoing.h"
 #include "node-agent/stream/steady_time.h"
 
@@ -33,7 +34,6 @@ constexpr uint64_t kMaxWindowBytes = 1 << 30;
 constexpr size_t kMaxStreams = 2 * kMaxNodeId;
 constexpr int kMaxWanted = 1 << 16;
 constexpr size_t kPartBytes = 128 << 10;  // a line that takes seconds for it is a slow one
-constexpr absl::Duration kIdleAfter = absl::Seconds(2);
 constexpr absl::Duration kSubscriptionTimeout = absl::Seconds(10);
 constexpr int kKeepaliveMs = 5000;
 constexpr int kKeepaliveTimeoutMs = 20000;

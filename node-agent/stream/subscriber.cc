@@ -21,6 +21,7 @@
 #include "bdr/v1/stream.grpc.pb.h"
 #include "node-agent/stream/backoff.h"
 #include "node-agent/stream/clock_skew.h"
+#include "node-agent/stream/idle.h"
 #include "node-agent/stream/steady_time.h"
 #include "node-agent/stream/tsan_order.h"
 #include "node-agent/stream/wire.h"
@@ -36,7 +37,6 @@ constexpr absl::Duration kSettled = absl::Minutes(1);  // a stream that stood so
 // Acknowledgements are repeated that often though nothing has changed.
 constexpr absl::Duration kAckRepeat = absl::Seconds(1);
 // Where nothing has come and nothing changed for a while, it is looked at less often.
-constexpr absl::Duration kIdleAfter = absl::Seconds(2);
 constexpr absl::Duration kIdleAckInterval = absl::Milliseconds(500);
 constexpr absl::Duration kPeersStatusTimeout = absl::Seconds(2);
 
