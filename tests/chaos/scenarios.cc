@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "tests/chaos/stories.h"
+#include "tests/harness/process.h"
 
 namespace bdr::chaos {
 namespace {
@@ -86,7 +87,7 @@ absl::StatusOr<int> Stage::SenderOf(const std::string& node) const {
 
 absl::Status Stage::PauseCapture(const std::string& node) const {
   ASSIGN_OR_RETURN(const int pid, SenderOf(node));
-  return kill(pid, SIGSTOP) == 0 ? absl::OkStatus() : absl::InternalError("cannot stop walsender");
+  return harness::StopProcess(pid);
 }
 
 absl::Status Stage::ResumeCapture(const std::string& node) const {

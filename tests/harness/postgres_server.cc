@@ -286,7 +286,7 @@ absl::Status PostgresServer::Kill9() {
 absl::Status PostgresServer::Pause() {
   // The postmaster first: it starts no new children then.
   RETURN_IF_ERROR(process_->Pause());
-  for (const pid_t child : ChildrenOf(process_->pid())) kill(child, SIGSTOP);
+  for (const pid_t child : ChildrenOf(process_->pid())) (void)StopProcess(child);
   return absl::OkStatus();
 }
 

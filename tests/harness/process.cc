@@ -16,6 +16,7 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <thread>
 
@@ -274,6 +275,41 @@ absl::Status ChildProcess::Signal(int signal) {
     return absl::FailedPreconditionError(absl::StrCat("\"", options_.name, "\" (pid ", pid_,
                                                       ") does not run; end of its log:\n",
                                                       TailOfFile(options_.log_file)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ChildProcess::Pause() {
+  RETURN_IF_ERROR(Signal(SIGSTOP));
+  return StopProcess(pid_);
+}
+
+absl::Status StopProcess(pid_t pid) {
+  if (kill(pid, SIGSTOP) != 0) return absl::NotFoundError(absl::StrCat("no process ", pid));
+  const absl::Time deadline = absl::Now() + absl::Seconds(30);
+  const auto stands = [pid] {
+    std::error_code error;
+    for (std::filesystem::directory_iterator thread(absl::StrCat("/proc/", pid, "/task"), error),
+         end;
+         !error && thread != end; thread.increment(error)) {
+      std::ifstream file(thread->path() / "stat");
+      std::string line;
+      // The state stands behind the name, which may hold anything: proc(5). One that has ended is
+      // gone.
+      if (!std::getline(file, line)) continue;
+      const size_t name_end = line.rfind(')');
+      if (name_end == std::string::npos || name_end + 2 >= line.size()) return false;
+      const char state = line[name_end + 2];
+      if (state != 'T' && state != 'Z' && state != 'X') return false;
+    }
+    return !error;
+  };
+  while (!stands()) {
+    if (kill(pid, 0) != 0) return absl::NotFoundError(absl::StrCat("no process ", pid));
+    if (absl::Now() > deadline) {
+      return absl::DeadlineExceededError(absl::StrCat("process ", pid, " does not stand"));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // nothing tells of it
   }
   return absl::OkStatus();
 }

@@ -48,7 +48,7 @@ class ChildProcess {
 
   // kFailedPrecondition if it has ended already.
   absl::Status Signal(int signal);
-  absl::Status Pause() { return Signal(SIGSTOP); }
+  absl::Status Pause();
   absl::Status Resume() { return Signal(SIGCONT); }
   // kDeadlineExceeded if it still runs then; the message holds the end of its log.
   absl::Status WaitForExit(absl::Duration deadline);
@@ -88,6 +88,10 @@ absl::StatusOr<ProgramResult> RunProgram(ProcessOptions options,
 // The user that PostgreSQL must run as: "postgres" if we are root, else "" (ourselves).
 // kFailedPrecondition if we are root and there is no such user.
 absl::StatusOr<std::string> PostgresUser();
+
+// SIGSTOP, and returns once every thread stands: on a busy machine that takes a while, in which the
+// process goes on. kNotFound if there is none.
+absl::Status StopProcess(pid_t pid);
 
 // Gives a file or folder (with all in it) to a user; nothing for "".
 absl::Status GiveTo(const std::string& user, const std::string& path);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "tests/harness/process.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -61,7 +62,11 @@ class AnomaliesTest : public ClusterTest {
                              "'bdr capture'"));
     int process = 0;
     ASSERT_TRUE(absl::SimpleAtoi(pid, &process)) << pid;
-    ASSERT_EQ(kill(process, signal), 0);
+    if (signal == SIGSTOP) {
+      ASSERT_OK(harness::StopProcess(process));
+    } else {
+      ASSERT_EQ(kill(process, signal), 0);
+    }
   }
   void CutLink(const std::string& from, const std::string& to) {
     cluster_->SetFault(from, to, {.cut = true});

@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "tests/harness/load.h"
+#include "tests/harness/process.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -30,7 +31,11 @@ class ConflictsTest : public ClusterTest {
                              "'bdr capture'"));
     int process = 0;
     ASSERT_TRUE(absl::SimpleAtoi(pid, &process)) << pid;
-    ASSERT_EQ(kill(process, signal), 0);
+    if (signal == SIGSTOP) {
+      ASSERT_OK(harness::StopProcess(process));
+    } else {
+      ASSERT_EQ(kill(process, signal), 0);
+    }
   }
 };
 

@@ -88,6 +88,11 @@ TEST_F(DeadLetterTest, WaitsForAPersonWhileTheRestGoesOn) {
   // Neither a restart nor time makes this node forget what the letters will be judged by.
   ASSERT_OK(cluster_->agent("n2").Terminate());
   ASSERT_OK(cluster_->StartAgent("n2"));
+  ASSERT_OK(
+      harness::WaitFor("the agent knows its letters", kDeadline, [&]() -> absl::StatusOr<bool> {
+        const auto now = cluster_->AgentMetrics("n2");
+        return now.ok() && now->Sum("bdr_dead_letters") == 2;
+      }));
   ASSERT_EQ(WaitForLetters(2).size(), 2u);
   ASSERT_OK(cluster_->WaitForValue("n1", "SELECT amount FROM price WHERE id = 3", "33", kDeadline));
 

@@ -208,6 +208,12 @@ TEST_F(DriftTest, AColumnAddedOnOneNodeFirstEndsAlike) {
   // before.
   ASSERT_OK(cluster_->agent("n1").Pause());
   BDR_EXEC("n2", "UPDATE t SET a = 4 WHERE id IN (6, 7)");
+  // Captured only after its agent was killed, it would be stamped later than what follows.
+  ASSERT_OK(cluster_->WaitForValue(
+      "n2",
+      absl::StrCat("SELECT confirmed_flush_lsn >= '", Value("n2", "SELECT pg_current_wal_lsn()"),
+                   "' FROM pg_replication_slots"),
+      "t", kDeadline));
   BDR_EXEC("n1", "UPDATE t SET c = 8 WHERE id = 7");
   BDR_EXEC("n2", absl::StrCat("ALTER TABLE t ", add, "; ALTER TABLE rewritten ", add));
   BDR_EXEC("n2", "UPDATE t SET c = 9 WHERE id = 6");

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "absl/strings/numbers.h"
+#include "tests/harness/process.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -54,7 +55,11 @@ class RedeliveryTest : public ClusterTest {
     }));
     int process = 0;
     ASSERT_TRUE(absl::SimpleAtoi(pid, &process)) << pid;
-    ASSERT_EQ(kill(process, signal), 0);
+    if (signal == SIGSTOP) {
+      ASSERT_OK(harness::StopProcess(process));
+    } else {
+      ASSERT_EQ(kill(process, signal), 0);
+    }
   }
 
   int transactions_ = 0;
