@@ -699,12 +699,28 @@ void Agent::ShutDown() {
   watcher_.reset();
   compactor_.reset();
   if (capture_ != nullptr) capture_->Stop();
+  KeepMerged();
   admin_.reset();
   row_service_.reset();
   repair_.reset();
   publisher_.reset();
   peers_.reset();
   capture_.reset();
+}
+
+// What was captured and has been merged where it had to be is not to be merged at the next start.
+void Agent::KeepMerged() {
+  if (capture_ == nullptr) return;
+  State state(database_.get());
+  const Lsn merged = own_changes_->low_water();
+  const auto stored = state.Get(kStateMerged);
+  const absl::StatusOr<uint64_t> known = !stored.ok() ? stored.status()
+                                         : !stored->has_value()
+                                             ? absl::StatusOr<uint64_t>(uint64_t{0})
+                                             : DecodeU64(**stored);
+  if (!known.ok() || merged.value <= *known) return;
+  const absl::Status kept = state.Put(kStateMerged, EncodeU64(merged.value), /*sync=*/false);
+  if (!kept.ok()) LogWarning("agent", {{"state", "stopping"}}, kept.message());
 }
 
 std::vector<std::string> Agent::NotReady() {

@@ -106,6 +106,7 @@ class Agent : public AgentBackend {
   absl::Status FollowClock();
   void LookAtClocks();
   void ShutDown();
+  void KeepMerged();
   // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).
   absl::Status Repeat(absl::string_view state, absl::Status (Agent::*step)());
   void Wait(absl::Duration duration);
