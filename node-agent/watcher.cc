@@ -1,5 +1,7 @@
 #include "node-agent/watcher.h"
 
+#include <libpq-fe.h>
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -68,7 +70,8 @@ void Watcher::Run() {
     const absl::Status status = Look();
     // A disk of ours that is full, or a lock of a user's, says nothing of the server.
     const bool reachable = connection_ != nullptr && !connection_->broken();
-    if (!reachable) connection_.reset();
+    // Nor does a transaction that failed end by itself.
+    if (!reachable || PQtransactionStatus(connection_->raw()) != PQTRANS_IDLE) connection_.reset();
     MutexLock lock(&mu_);
     if (reachable != seen_.reachable || status.message() != seen_.error) {
       if (!status.ok()) LogWarning("watcher", {}, status.message());
