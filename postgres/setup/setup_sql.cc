@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "postgres/migrations.h"
 #include "postgres/setup/published_tables_sql.h"
+#include "seqam/install_sql.h"
 
 namespace bdr::pg_setup {
 namespace {
@@ -91,7 +92,11 @@ BEGIN
     END LOOP;
 END $bdr$;
 @MIGRATIONS@
+-- Of all that is in it everybody may call what draws from sequences, and read what that reads.
+@SEQUENCES@
 REVOKE ALL ON ALL TABLES IN SCHEMA bdr FROM PUBLIC, @ROLE@;
+GRANT USAGE ON SCHEMA bdr TO PUBLIC;
+GRANT SELECT ON bdr.sequence TO PUBLIC;
 GRANT SELECT ON bdr.schema_version, bdr.trusted_owner TO @ROLE@;
 GRANT SELECT, INSERT ON bdr.node TO @ROLE@;
 GRANT SELECT, INSERT, UPDATE, DELETE
@@ -280,6 +285,7 @@ absl::StatusOr<std::string> SetupSql(const SetupOptions& options) {
   // The name has passed CheckRoleName(), so no quote in it needs doubling.
   return absl::StrReplaceAll(sql, {{"@PUBLISHED_TABLES@", PublishedTablesCtes()},
                                    {"@MIGRATIONS@", postgres::MigrationsSql()},
+                                   {"@SEQUENCES@", seqam::InstallSql()},
                                    {"@ROLE@", absl::StrCat("\"", options.role, "\"")},
                                    {"@ROLE_LITERAL@", absl::StrCat("'", options.role, "'")},
                                    {"@ROLE_PLAIN@", options.role},

@@ -1,0 +1,19 @@
+#include "seqam/registry.h"
+
+#include "seqam/local/local.h"
+
+namespace bdr::seqam {
+
+absl::Span<const Method* const> Methods() {
+  static const Method* const kMethods[] = {Local()};
+  return kMethods;
+}
+
+const Method* FindMethod(absl::string_view name) {
+  for (const Method* method : Methods()) {
+    if (method->name() == name) return method;
+  }
+  return nullptr;
+}
+
+}  // namespace bdr::seqam
