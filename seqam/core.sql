@@ -7,6 +7,7 @@ LANGUAGE plpgsql VOLATILE AS $bdr$
 DECLARE
     v bigint := pg_catalog.nextval(s);
     m bigint;
+    shift int;
 BEGIN
     IF v >= -4611686018427387904 THEN
         RETURN v;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "seqam/convert_sql.h"
 #include "seqam/core_sql.h"
 #include "seqam/registry.h"
 
@@ -20,11 +21,25 @@ std::string Branches() {
   return branches;
 }
 
+// bdr.sequence_tag(method): NULL for those that leave the numbers to the sequence itself.
+std::string TagSql() {
+  std::string cases;
+  for (const Method* method : Methods()) {
+    if (!method->tag().has_value()) continue;
+    absl::StrAppend(&cases, " WHEN '", method->name(), "' THEN ", *method->tag());
+  }
+  return absl::StrCat(
+      "CREATE OR REPLACE FUNCTION bdr.sequence_tag(method text) RETURNS int LANGUAGE sql IMMUTABLE "
+      "AS $bdr$ SELECT CASE method",
+      cases, " END $bdr$;\n");
+}
+
 }  // namespace
 
 std::string InstallSql() {
-  std::string sql;
+  std::string sql = TagSql();
   for (const Method* method : Methods()) absl::StrAppend(&sql, method->InstallSql());
+  absl::StrAppend(&sql, kConvertSql);
   absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()}}));
   return sql;
 }

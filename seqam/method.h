@@ -10,9 +10,10 @@
 //
 //     -2^63 + (tag << 59) + (node << 49) + 0, 1, 2, ...            below -2^62 in all
 //
-// So one call of nextval() tells the method and the node and gives a number that nobody else has, at
-// every isolation level and with the rights of whoever calls. An application that calls nextval()
-// itself gets the bare ordinal: it is nobody else's either, and a column of type integer refuses it.
+// So one call of nextval() tells the method and the node and gives a number that nobody else has,
+// at every isolation level and with the rights of whoever calls. An application that calls
+// nextval() itself gets the bare ordinal: it is nobody else's either, and a column of type integer
+// refuses it.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +53,8 @@ class Method {
   // role call them with their own rights.
   virtual absl::string_view InstallSql() const = 0;
 
-  // Among InstallSql()'s functions is the one that bdr.convert_sequence() calls, as an administrator
-  // and in its transaction, once the sequence's row is in bdr.sequence:
+  // Among InstallSql()'s functions is the one that bdr.convert_sequence() calls, as an
+  // administrator and in its transaction, once the sequence's row is in bdr.sequence:
   //
   //     bdr.begin_METHOD(s regclass, number int, node int, first bigint, parameters jsonb)
   //         RETURNS regclass

@@ -1,11 +1,12 @@
 #include "seqam/registry.h"
 
+#include "seqam/galloc/galloc.h"
 #include "seqam/local/local.h"
 
 namespace bdr::seqam {
 
 absl::Span<const Method* const> Methods() {
-  static const Method* const kMethods[] = {Local()};
+  static const Method* const kMethods[] = {Local(), Galloc()};
   return kMethods;
 }
 

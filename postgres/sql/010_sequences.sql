@@ -18,3 +18,10 @@ CREATE TABLE bdr.sequence (
     cache      bigint   NOT NULL,
     cycle      boolean  NOT NULL
 );
+
+-- The MAXVALUE of sequences that are about to be converted, for as long as a lower one keeps them from
+-- giving out what is the method's already.
+CREATE TABLE bdr.sequence_cap (
+    relation regclass PRIMARY KEY,
+    max      bigint   NOT NULL
+);

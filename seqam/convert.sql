@@ -1,0 +1,247 @@
+-- Whose agent may write what schema bdr leaves to it.
+CREATE OR REPLACE FUNCTION bdr.agent_roles() RETURNS SETOF regrole
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+    SELECT a.grantee::regrole FROM pg_class c, aclexplode(c.relacl) a
+     WHERE c.oid = 'bdr.progress'::regclass AND a.privilege_type = 'INSERT' AND a.grantee <> c.relowner
+       AND a.grantee <> 0
+$bdr$;
+
+-- The columns that draw from a sequence: by their default, or as an identity ('a' or 'd').
+CREATE OR REPLACE FUNCTION bdr.sequence_columns(s regclass)
+RETURNS TABLE (relation regclass, attnum smallint, attname name, identity "char", expression text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+    SELECT a.attrelid::regclass, a.attnum, a.attname, a.attidentity, pg_get_expr(f.adbin, f.adrelid)
+      FROM (SELECT f.adrelid AS relation, f.adnum AS attnum
+              FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+             WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+               AND d.refobjid = s
+             UNION
+            SELECT d.refobjid, d.refobjsubid FROM pg_depend d
+             WHERE d.classid = 'pg_class'::regclass AND d.objid = s AND d.deptype = 'i'
+               AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0) u
+      JOIN pg_attribute a ON a.attrelid = u.relation AND a.attnum = u.attnum
+      LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+     ORDER BY a.attrelid, a.attnum
+$bdr$;
+
+-- What else names a sequence, so that a person can look: functions by their text, views by what they
+-- depend on.
+CREATE OR REPLACE FUNCTION bdr.sequence_mentions(s regclass) RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+    SELECT format('function %s', p.oid::regprocedure) FROM pg_proc p, pg_class c
+     WHERE c.oid = s AND p.prosrc ~ ('\m' || regexp_replace(c.relname, '([^[:alnum:]_])', '\\\1', 'g') || '\M')
+       AND p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'bdr'::regnamespace)
+     UNION
+    SELECT format('view %s', w.ev_class::regclass) FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
+     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = s
+     ORDER BY 1
+$bdr$;
+
+-- The highest number in use on this node: in columns, and that the sequence has given out itself.
+CREATE OR REPLACE FUNCTION bdr.sequence_highest(s regclass) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    highest bigint := pg_sequence_last_value(s);
+    q       record;
+    found   bigint;
+BEGIN
+    IF highest < -4611686018427387904 THEN
+        highest := NULL;  -- an ordinal
+    END IF;
+    FOR q IN SELECT u.relation, u.attname FROM bdr.sequence_columns(s) u
+              JOIN pg_attribute a ON a.attrelid = u.relation AND a.attnum = u.attnum
+             WHERE a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) LOOP
+        EXECUTE format('SELECT max(%I) FROM %s WHERE %1$I >= -4611686018427387904', q.attname, q.relation) INTO found;
+        highest := GREATEST(highest, found);
+    END LOOP;
+    RETURN highest;
+END $bdr$;
+
+-- Until the sequence is converted on every node, no node gives out a number above `last` by itself:
+-- numbers of the method come from beyond it.
+CREATE OR REPLACE FUNCTION bdr.cap_sequence(s regclass, last bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    IF EXISTS (SELECT FROM bdr.sequence q WHERE q.relation = s) THEN
+        RETURN;  -- of its numbers it draws none by itself
+    END IF;
+    INSERT INTO bdr.sequence_cap SELECT s, q.seqmax FROM pg_sequence q WHERE q.seqrelid = s
+        ON CONFLICT DO NOTHING;
+    EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
+                   LEAST(last, (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s)));
+END $bdr$;
+
+-- An identity column's sequence belongs to it alone and is drawn by PostgreSQL itself; so that the
+-- method can be asked, the column gets a sequence of the same name, owner and rights, and a default.
+CREATE OR REPLACE FUNCTION bdr.identity_to_default(s regclass) RETURNS regclass
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    u     record;
+    c     record;
+    q     record;
+    g     record;
+    made  regclass;
+BEGIN
+    SELECT * INTO u FROM bdr.sequence_columns(s) w WHERE w.identity <> '';
+    IF NOT FOUND THEN
+        RETURN s;
+    END IF;
+    SELECT n.nspname, k.relname, k.relacl, k.relowner::regrole AS owner INTO c
+      FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = s;
+    SELECT * INTO q FROM pg_sequence w WHERE w.seqrelid = s;
+    EXECUTE format('CREATE SEQUENCE %I.%I AS %s MINVALUE %s MAXVALUE %s INCREMENT %s START %s CACHE %s %s',
+                   c.nspname, left('bdr_' || s::oid, 63), q.seqtypid::regtype, q.seqmin, q.seqmax, q.seqincrement,
+                   q.seqstart, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END);
+    made := format('%I.%I', c.nspname, left('bdr_' || s::oid, 63))::regclass;
+    IF pg_sequence_last_value(s) IS NOT NULL THEN
+        PERFORM setval(made, pg_sequence_last_value(s));
+    END IF;
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY', u.relation, u.attname);
+    EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', made, c.relname);
+    EXECUTE format('ALTER SEQUENCE %s OWNER TO %s', made, c.owner);
+    FOR g IN SELECT a.* FROM aclexplode(c.relacl) a WHERE a.grantee <> a.grantor LOOP
+        EXECUTE format('GRANT %s ON SEQUENCE %s TO %s', g.privilege_type, made,
+                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END);
+    END LOOP;
+    EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%I', made, u.relation, u.attname);
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT nextval(%L::regclass)', u.relation, u.attname,
+                   made);
+    RETURN made;
+END $bdr$;
+
+-- And back.
+CREATE OR REPLACE FUNCTION bdr.default_to_identity(s regclass, kind "char") RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    u record;
+    c record;
+    q record;
+    g record;
+    last bigint := pg_sequence_last_value(s);
+BEGIN
+    SELECT * INTO STRICT u FROM bdr.sequence_columns(s) w LIMIT 1;
+    SELECT n.nspname, k.relname, k.relacl INTO c
+      FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = s;
+    SELECT * INTO q FROM pg_sequence w WHERE w.seqrelid = s;
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', u.relation, u.attname);
+    EXECUTE format('DROP SEQUENCE %s', s);
+    EXECUTE format('ALTER TABLE %s ALTER COLUMN %I ADD GENERATED %s AS IDENTITY (SEQUENCE NAME %I.%I '
+                   'MINVALUE %s MAXVALUE %s INCREMENT %s START %s RESTART %s CACHE %s %s)',
+                   u.relation, u.attname, CASE kind WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, c.nspname,
+                   c.relname, q.seqmin, q.seqmax, q.seqincrement, q.seqstart,
+                   COALESCE(last, q.seqstart), q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END);
+    FOR g IN SELECT a.* FROM aclexplode(c.relacl) a WHERE a.grantee <> a.grantor LOOP
+        EXECUTE format('GRANT %s ON SEQUENCE %I.%I TO %s', g.privilege_type, c.nspname, c.relname,
+                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END);
+    END LOOP;
+END $bdr$;
+
+-- Brings a sequence to another method on this node, all or nothing: for an administrator. `number`
+-- is the cluster's for this sequence, `node` this node's id; no node has given out `first` or
+-- anything beyond it, nor will without the method. Repeating it changes nothing. The columns' tables
+-- are locked while it runs, before the sequence, as whoever inserts does.
+CREATE OR REPLACE FUNCTION bdr.convert_sequence(s regclass, method text, number int, node int,
+                                                first bigint, parameters jsonb DEFAULT '{}')
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+#variable_conflict use_variable
+DECLARE
+    was      bdr.sequence;
+    p        pg_sequence;
+    u        record;
+    kind     "char" := '';
+    before   text;
+    after    text;
+    begins   text := format('bdr.begin_%s', method);
+    tag      int := bdr.sequence_tag(method);
+    start    bigint;
+    capped   bigint := (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s);
+BEGIN
+    SELECT * INTO was FROM bdr.sequence q WHERE q.relation = s;
+    IF was.method = method AND was.number = number THEN
+        RETURN;
+    ELSIF was.method IS NULL AND method = 'local' THEN
+        IF capped IS NOT NULL THEN
+            EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s, capped);
+            DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
+        END IF;
+        RETURN;
+    END IF;
+    FOR u IN SELECT DISTINCT q.relation FROM bdr.sequence_columns(s) q ORDER BY q.relation LOOP
+        EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', u.relation);
+    END LOOP;
+
+    before := format('nextval(%L::regclass)', s);
+    IF was.relation IS NOT NULL THEN
+        before := format('bdr.nextval(%L::regclass, %L::regclass)', s, was.register);
+        kind := COALESCE(was.parameters ->> 'identity', '');
+        DELETE FROM bdr.sequence q WHERE q.relation = s;
+    ELSIF method <> 'local' AND tag IS NOT NULL THEN
+        kind := COALESCE((SELECT q.identity FROM bdr.sequence_columns(s) q WHERE q.identity <> ''), '');
+        DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
+        s := bdr.identity_to_default(s);
+        before := format('nextval(%L::regclass)', s);
+    END IF;
+    SELECT * INTO p FROM pg_sequence q WHERE q.seqrelid = s;
+    IF was.relation IS NULL THEN
+        was := (s, number, method, node, NULL, '{}', p.seqtypid, p.seqstart, p.seqmin,
+                COALESCE(capped, p.seqmax), p.seqincrement, p.seqcache, p.seqcycle);
+        DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
+    END IF;
+
+    after := format('nextval(%L::regclass)', s);
+    IF method = 'local' THEN
+        EXECUTE format('ALTER SEQUENCE %s AS %s MINVALUE %s MAXVALUE %s INCREMENT %s START %s RESTART %s CACHE %s %s',
+                       s, was.data_type, was.min, was.max, was.increment, was.start, first, was.cache,
+                       CASE WHEN was.cycle THEN 'CYCLE' ELSE 'NO CYCLE' END);
+    ELSE
+        IF was.cycle THEN
+            RAISE EXCEPTION 'sequence "%" is set to CYCLE, by which numbers come again', s
+                USING HINT = 'ALTER SEQUENCE ... NO CYCLE first.';
+        ELSIF first > was.max THEN
+            RAISE EXCEPTION 'sequence "%" would begin at %, beyond its MAXVALUE %', s, first, was.max;
+        END IF;
+        INSERT INTO bdr.sequence
+            SELECT s, number, method, node, NULL,
+                   parameters || CASE kind WHEN '' THEN '{}' ELSE jsonb_build_object('identity', kind) END,
+                   was.data_type, was.start, was.min, was.max, was.increment, was.cache, was.cycle;
+        EXECUTE format('SELECT %s($1, $2, $3, $4, $5)', begins) INTO was.register
+            USING s, number, node, first, parameters;
+        UPDATE bdr.sequence q SET register = was.register WHERE q.relation = s;
+        IF tag IS NOT NULL THEN
+            start := -9223372036854775808 + (tag::bigint << 59) + (node::bigint << 49)
+                     + (COALESCE((SELECT (q.parameters ->> 'kind')::bigint FROM bdr.sequence q
+                                   WHERE q.relation = s), 0) << 46);
+            EXECUTE format('ALTER SEQUENCE %s AS bigint MINVALUE -9223372036854775808 MAXVALUE %s INCREMENT 1 '
+                           'START %s RESTART %2$s NO CYCLE', s, start + 70368744177663, start);
+            after := format('bdr.nextval(%L::regclass, %L::regclass)', s, was.register);
+        END IF;
+    END IF;
+    FOR u IN SELECT * FROM bdr.sequence_columns(s) q WHERE q.expression IS NOT NULL LOOP
+        EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', u.relation, u.attname,
+                       replace(u.expression, before, after));
+    END LOOP;
+    IF method = 'local' AND kind <> '' THEN
+        PERFORM bdr.default_to_identity(s, kind);
+    END IF;
+    PERFORM bdr.drop_registers();
+END $bdr$;
+
+-- Of sequences that were converted back, or dropped.
+CREATE OR REPLACE FUNCTION bdr.drop_registers() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    c record;
+BEGIN
+    DELETE FROM bdr.sequence_cap q WHERE NOT EXISTS (SELECT FROM pg_class k WHERE k.oid = q.relation);
+    DELETE FROM bdr.sequence q WHERE NOT EXISTS (SELECT FROM pg_class k WHERE k.oid = q.relation);
+    FOR c IN SELECT k.oid::regclass AS name FROM pg_class k
+              WHERE k.relnamespace = 'bdr'::regnamespace AND k.relkind = 'S' AND k.relname ~ '^sequence_\d'
+                AND NOT EXISTS (SELECT FROM bdr.sequence q
+                                 WHERE q.number = substring(k.relname FROM '^sequence_(\d+)')::int) LOOP
+        EXECUTE format('DROP SEQUENCE %s', c.name);
+    END LOOP;
+END $bdr$;
+
+REVOKE ALL ON FUNCTION bdr.convert_sequence(regclass, text, int, int, bigint, jsonb),
+    bdr.cap_sequence(regclass, bigint), bdr.drop_registers() FROM PUBLIC;
