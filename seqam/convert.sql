@@ -213,7 +213,7 @@ BEGIN
                      + (COALESCE((SELECT (q.parameters ->> 'kind')::bigint FROM bdr.sequence q
                                    WHERE q.relation = s), 0) << 46);
             EXECUTE format('ALTER SEQUENCE %s AS bigint MINVALUE -9223372036854775808 MAXVALUE %s INCREMENT 1 '
-                           'START %s RESTART %2$s NO CYCLE', s, start + 70368744177663, start);
+                           'START %s RESTART %3$s NO CYCLE', s, start + 70368744177663, start);
             after := format('bdr.nextval(%L::regclass, %L::regclass)', s, was.register);
         END IF;
     END IF;
