@@ -21,6 +21,13 @@ std::string Branches() {
   return branches;
 }
 
+// Arms of a CASE; there is always one, as CASE needs it.
+std::string QuickArms() {
+  std::string arms;
+  for (const Method* method : Methods()) absl::StrAppend(&arms, method->QuickSql());
+  return arms;
+}
+
 // bdr.sequence_tag(method): NULL for those that leave the numbers to the sequence itself.
 std::string TagSql() {
   std::string cases;
@@ -40,7 +47,8 @@ std::string InstallSql() {
   std::string sql = TagSql();
   for (const Method* method : Methods()) absl::StrAppend(&sql, method->InstallSql());
   absl::StrAppend(&sql, kConvertSql);
-  absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()}}));
+  absl::StrAppend(
+      &sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()}, {"@QUICK@", QuickArms()}}));
   return sql;
 }
 

@@ -40,7 +40,7 @@ class Method {
  public:
   virtual ~Method() = default;
 
-  // As users write it; [a-z]+.
+  // As users write it; [a-z_]+.
   virtual absl::string_view name() const = 0;
   // One line for people: what numbers it gives out, and what it needs.
   virtual absl::string_view summary() const = 0;
@@ -62,6 +62,11 @@ class Method {
   // No node has given out `first` or anything beyond it. It makes the registers, called
   // bdr.sequence_NUMBER and bdr.sequence_NUMBER_X, and returns the first. Without a tag it brings
   // the sequence itself to where it is to go on; with one convert_sequence() does, afterwards.
+
+  // With a tag, if a call is to cost little: arms of an SQL CASE, "WHEN condition THEN id", that
+  // bdr.nextval() tries first, for the ordinals of every method: a condition that holds for
+  // another's would be that method's duplicates. They see `v`, `m`, `s` and `register`, as below.
+  virtual absl::string_view QuickSql() const { return ""; }
 
   // With a tag: PL/pgSQL that bdr.nextval() runs for an ordinal of it. It sees `s`, the sequence,
   // `v`, the ordinal just drawn, `register` and `m`, the number in that register, and returns the

@@ -2,11 +2,12 @@
 
 #include "seqam/galloc/galloc.h"
 #include "seqam/local/local.h"
+#include "seqam/snowflake/snowflake.h"
 
 namespace bdr::seqam {
 
 absl::Span<const Method* const> Methods() {
-  static const Method* const kMethods[] = {Local(), Galloc()};
+  static const Method* const kMethods[] = {Local(), Galloc(), Snowflake()};
   return kMethods;
 }
 
