@@ -3,11 +3,13 @@
 #include "seqam/galloc/galloc.h"
 #include "seqam/local/local.h"
 #include "seqam/snowflake/snowflake.h"
+#include "seqam/stepped/stepped.h"
 
 namespace bdr::seqam {
 
 absl::Span<const Method* const> Methods() {
-  static const Method* const kMethods[] = {Local(), Galloc(), Snowflake()};
+  static const Method* const kMethods[] = {Local(), Galloc(), Snowflake(), Stepped(),
+                                           SteppedBlocks()};
   return kMethods;
 }
 
