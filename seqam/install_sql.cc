@@ -5,6 +5,7 @@
 #include "seqam/convert_sql.h"
 #include "seqam/core_sql.h"
 #include "seqam/registry.h"
+#include "seqam/session_sql.h"
 
 namespace bdr::seqam {
 namespace {
@@ -28,6 +29,16 @@ std::string QuickArms() {
   return arms;
 }
 
+// A CASE over the ordinal's tag.
+std::string ByTag(absl::string_view (Method::*sql)() const) {
+  std::string cases = "CASE (v >> 59) & 7";
+  for (const Method* method : Methods()) {
+    if (!method->tag().has_value()) continue;
+    absl::StrAppend(&cases, "\n            WHEN ", *method->tag(), " THEN ", (method->*sql)());
+  }
+  return cases + " END";
+}
+
 // bdr.sequence_tag(method): NULL for those that leave the numbers to the sequence itself.
 std::string TagSql() {
   std::string cases;
@@ -49,6 +60,8 @@ std::string InstallSql() {
   absl::StrAppend(&sql, kConvertSql);
   absl::StrAppend(
       &sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()}, {"@QUICK@", QuickArms()}}));
+  absl::StrAppend(&sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(&Method::CurrvalSql)},
+                                                          {"@FLOOR@", ByTag(&Method::FloorSql)}}));
   return sql;
 }
 

@@ -73,6 +73,16 @@ class Method {
   // id; what it cannot do quickly it leaves to a function of InstallSql().
   virtual absl::string_view NextvalSql() const = 0;
 
+  // With a tag: SQL expressions over `s`, `register` and the ordinal `v`, for what sessions ask
+  // besides.
+  //
+  // The id that bdr.nextval() made of `v` when this session drew it; NULL if that cannot be told
+  // any more. Never another number.
+  virtual absl::string_view CurrvalSql() const { return "NULL::bigint"; }
+  // A number that lies below all that this node is still to give out, the highest that is easily
+  // known, where `v` is the last ordinal that anybody drew; NULL if none is.
+  virtual absl::string_view FloorSql() const { return "NULL::bigint"; }
+
   // True if it lives on chunks that bdr-server grants.
   virtual bool needs_allocator() const { return false; }
 };

@@ -37,6 +37,10 @@ class SnowflakeMethod : public Method {
   absl::string_view InstallSql() const override { return kSnowflakeSql; }
   absl::string_view QuickSql() const override { return quick_; }
   absl::string_view NextvalSql() const override { return kNextval; }
+  absl::string_view CurrvalSql() const override { return "bdr.snowflake_currval(register, v)"; }
+  absl::string_view FloorSql() const override {
+    return "(pg_catalog.pg_sequence_last_value(register) & -268435456) - 1";
+  }
 
  private:
   const std::string quick_ = absl::StrReplaceAll(

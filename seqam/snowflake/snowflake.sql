@@ -29,6 +29,7 @@ DECLARE
     m       bigint;
     stretch bigint;
     piece   bigint;
+    began   regclass;
 BEGIN
     IF register IS NULL OR pg_sequence_last_value(to_regclass(register::text || '_relation'))
                            IS DISTINCT FROM s::oid::bigint THEN
@@ -46,7 +47,10 @@ BEGIN
             IF m & 268435455 = stretch AND m >> 28 >= piece THEN
                 EXIT;
             ELSIF attempt = 2 THEN
+                began := (register::text || '_began')::regclass;
+                PERFORM setval(began, 9223372036854775807);
                 PERFORM setval(register, (GREATEST(piece, COALESCE(m >> 28, -1) + 1) << 28) + stretch);
+                PERFORM setval(began, COALESCE(pg_sequence_last_value(s) & 562949953421311, 0));
             ELSIF m & 268435455 = stretch THEN
                 -- Only the clock went on. What others have is good until one of them has moved it.
                 EXIT WHEN NOT pg_try_advisory_xact_lock(7562609, register::oid::int);
@@ -58,6 +62,22 @@ BEGIN
     EXCEPTION WHEN SQLSTATE 'BDR00' THEN
         NULL;
     END;
+END $bdr$;
+
+-- What bdr.nextval() made of ordinal `v`; NULL if it drew before the register came to where it is, as
+-- it may have read it then or before. bdr.sequence_N_began holds the last ordinal that anybody drew
+-- until then, or the highest number of all while the register is being moved; it belongs to what the
+-- register shows both before and after.
+CREATE OR REPLACE FUNCTION bdr.snowflake_currval(register regclass, v bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $bdr$
+DECLARE
+    m     bigint := pg_catalog.pg_sequence_last_value(register);
+    began bigint := pg_catalog.pg_sequence_last_value((register::text || '_began')::regclass);
+BEGIN
+    IF v & 562949953421311 > began AND m = pg_catalog.pg_sequence_last_value(register) THEN
+        RETURN bdr.snowflake_id(m, v);
+    END IF;
+    RETURN NULL;
 END $bdr$;
 
 -- What bdr.nextval() does where the register is not on the ordinal's stretch, or not on the clock's
@@ -95,6 +115,7 @@ DECLARE
     -- The first piece of which nobody can have an id.
     piece  bigint := (GREATEST(first, 1) + 268435455) >> 28;
     name   text := format('bdr.sequence_%s', number);
+    x      text;
 BEGIN
     IF narrow IS NOT NULL OR q.data_type <> 'bigint'::regtype THEN
         RAISE EXCEPTION 'snowflake ids take 63 bits: sequence "%" is of type %, and column % too small', s,
@@ -111,10 +132,11 @@ BEGIN
                         s, first
             USING HINT = 'Choose another method.';
     END IF;
-    EXECUTE format('DROP SEQUENCE IF EXISTS %s, %1$s_relation', name);
-    EXECUTE format('CREATE SEQUENCE %s AS bigint MINVALUE 0 NO CYCLE', name);
-    EXECUTE format('CREATE SEQUENCE %s_relation AS bigint MINVALUE 0 NO CYCLE', name);
-    EXECUTE format('GRANT SELECT ON SEQUENCE %s, %1$s_relation TO PUBLIC', name);
+    FOREACH x IN ARRAY '{"",_began,_relation}'::text[] LOOP
+        EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
+        EXECUTE format('CREATE SEQUENCE %s%s AS bigint MINVALUE 0 NO CYCLE', name, x);
+        EXECUTE format('GRANT SELECT ON SEQUENCE %s%s TO PUBLIC', name, x);
+    END LOOP;
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint);
     -- On no stretch: the first call moves it on.
     PERFORM setval(name::regclass, (piece << 28) - 1);

@@ -34,6 +34,8 @@ class SteppedBlocksMethod : public Method {
   absl::string_view InstallSql() const override { return kSteppedBlocksSql; }
   absl::string_view QuickSql() const override { return quick_; }
   absl::string_view NextvalSql() const override { return kBlocksNextval; }
+  absl::string_view CurrvalSql() const override { return "bdr.stepped_blocks_known(register, v)"; }
+  absl::string_view FloorSql() const override { return "bdr.stepped_blocks_known(register, v)"; }
 
  private:
   const std::string quick_ = absl::StrReplaceAll(

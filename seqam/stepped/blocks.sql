@@ -22,6 +22,16 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $b
                                                * ((m >> 10) & 1023)) << ((m >> 5) & 31)::int4)
 $bdr$;
 
+-- The same; NULL if the ordinal is of another round, or beyond the cap, so that nobody got that.
+CREATE OR REPLACE FUNCTION bdr.stepped_blocks_known(register regclass, v bigint) RETURNS bigint
+LANGUAGE sql VOLATILE AS $bdr$
+    SELECT CASE WHEN (v >> 42) & 15 = m & 15
+                     AND (m & 16 = 0 OR v & 4398046511103 <= pg_catalog.pg_sequence_last_value(
+                             (register::text || '_cap')::regclass) >> 1)
+                THEN bdr.stepped_blocks_id(m, v) END
+      FROM (SELECT pg_catalog.pg_sequence_last_value(register) AS m OFFSET 0) r
+$bdr$;
+
 CREATE OR REPLACE FUNCTION bdr.stepped_blocks_register(s regclass, round int, block bigint, slots int,
                                                        slot int, first bigint) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $bdr$

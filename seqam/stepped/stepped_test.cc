@@ -186,6 +186,9 @@ TEST_P(SteppedTest, WhoIsCappedStopsThereUntilTheSwitch) {
     if (ids.ok()) all.insert(all.end(), ids->begin(), ids->end());
   }
   EXPECT_FALSE(stopped.ok());
+  if (blocks()) {
+    EXPECT_FALSE(one->QueryValue("SELECT bdr.currval('public.t_id_seq')").ok());
+  }
   for (const int64_t id : all) EXPECT_TRUE(id <= cap_one || id >= first) << id;
 
   EXPECT_THAT(std::string(Switch(1, 3, 0, cap_one).message()), HasSubstr("by its old slots"));
