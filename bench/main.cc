@@ -4,6 +4,7 @@
 //   users kept  the receiver's own pgbench while changes arrive, against the same without: what
 //               apply leaves to the users of the node
 //   idle        (by name) what an agent takes and writes while nothing happens
+//   sequences   (by name) what ids of each sequence access method cost beside PostgreSQL's own
 //
 // Absolute numbers say something about the machine; the ratios are what to compare.
 #include <CLI/CLI.hpp>
@@ -23,6 +24,7 @@
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "bench/idle.h"
+#include "bench/sequences.h"
 #include "bench/system.h"
 #include "tests/harness/cluster.h"
 #include "tests/harness/process.h"
@@ -166,9 +168,15 @@ int main(int argc, char** argv) {
   CLI::App* const idle_app = app.add_subcommand("idle", "What an agent costs on an idle node");
   idle_app->add_option("--seconds", idle.seconds, "How long is measured, fresh and after a load");
   idle_app->add_option("--transactions", idle.transactions, "Of the load between the two");
+  bdr::bench::SequenceSettings sequences;
+  CLI::App* const sequences_app = app.add_subcommand(
+      "sequences", "What ids of each sequence access method cost beside PostgreSQL's own");
+  sequences_app->add_option("--rounds", sequences.rounds, "How often everything is measured");
+  sequences_app->add_option("--milliseconds", sequences.milliseconds, "How long each turn lasts");
   CLI11_PARSE(app, argc, argv);
-  const absl::Status status =
-      idle_app->parsed() ? bdr::bench::MeasureIdle(idle) : bdr::bench::Run(settings);
+  const absl::Status status = idle_app->parsed()        ? bdr::bench::MeasureIdle(idle)
+                              : sequences_app->parsed() ? bdr::bench::MeasureSequences(sequences)
+                                                        : bdr::bench::Run(settings);
   if (status.ok()) return 0;
   std::fprintf(stderr, "bdr-bench: %s\n", std::string(status.message()).c_str());
   return 1;

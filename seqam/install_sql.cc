@@ -22,11 +22,10 @@ std::string Branches() {
   return branches;
 }
 
-// Arms of a CASE; there is always one, as CASE needs it.
-std::string QuickArms() {
-  std::string arms;
-  for (const Method* method : Methods()) absl::StrAppend(&arms, method->QuickSql());
-  return arms;
+std::string QuickStatements() {
+  std::string statements;
+  for (const Method* method : Methods()) absl::StrAppend(&statements, method->QuickSql());
+  return statements;
 }
 
 // A CASE over the ordinal's tag.
@@ -58,8 +57,8 @@ std::string InstallSql() {
   std::string sql = TagSql();
   for (const Method* method : Methods()) absl::StrAppend(&sql, method->InstallSql());
   absl::StrAppend(&sql, kConvertSql);
-  absl::StrAppend(
-      &sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()}, {"@QUICK@", QuickArms()}}));
+  absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()},
+                                                       {"@QUICK@", QuickStatements()}}));
   absl::StrAppend(&sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(&Method::CurrvalSql)},
                                                           {"@FLOOR@", ByTag(&Method::FloorSql)}}));
   return sql;
