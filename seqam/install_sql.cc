@@ -6,6 +6,7 @@
 #include "seqam/core_sql.h"
 #include "seqam/registry.h"
 #include "seqam/session_sql.h"
+#include "seqam/uuid_sql.h"
 
 namespace bdr::seqam {
 namespace {
@@ -61,6 +62,7 @@ std::string InstallSql() {
                                                        {"@QUICK@", QuickStatements()}}));
   absl::StrAppend(&sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(&Method::CurrvalSql)},
                                                           {"@FLOOR@", ByTag(&Method::FloorSql)}}));
+  absl::StrAppend(&sql, kUuidSql);
   return sql;
 }
 
