@@ -11,10 +11,12 @@
 namespace bdr::seqam {
 namespace {
 
+using Span = absl::Span<const Method* const>;
+
 // By the ordinal's range, the least first.
-std::string Branches() {
+std::string Branches(Span methods) {
   std::string branches;
-  for (const Method* method : Methods()) {
+  for (const Method* method : methods) {
     if (!method->tag().has_value()) continue;
     absl::StrAppend(&branches, "    IF v BETWEEN ", FirstOrdinal(*method->tag(), 0), " AND ",
                     FirstOrdinal(*method->tag() + 1, 0) - 1, " THEN  -- ", method->name(), "\n",
@@ -23,16 +25,16 @@ std::string Branches() {
   return branches;
 }
 
-std::string QuickStatements() {
+std::string QuickStatements(Span methods) {
   std::string statements;
-  for (const Method* method : Methods()) absl::StrAppend(&statements, method->QuickSql());
+  for (const Method* method : methods) absl::StrAppend(&statements, method->QuickSql());
   return statements;
 }
 
 // A CASE over the ordinal's tag.
-std::string ByTag(absl::string_view (Method::*sql)() const) {
+std::string ByTag(Span methods, absl::string_view (Method::*sql)() const) {
   std::string cases = "CASE (v >> 59) & 7";
-  for (const Method* method : Methods()) {
+  for (const Method* method : methods) {
     if (!method->tag().has_value()) continue;
     absl::StrAppend(&cases, "\n            WHEN ", *method->tag(), " THEN ", (method->*sql)());
   }
@@ -40,9 +42,9 @@ std::string ByTag(absl::string_view (Method::*sql)() const) {
 }
 
 // bdr.sequence_tag(method): NULL for those that leave the numbers to the sequence itself.
-std::string TagSql() {
+std::string TagSql(Span methods) {
   std::string cases;
-  for (const Method* method : Methods()) {
+  for (const Method* method : methods) {
     if (!method->tag().has_value()) continue;
     absl::StrAppend(&cases, " WHEN '", method->name(), "' THEN ", *method->tag());
   }
@@ -54,14 +56,17 @@ std::string TagSql() {
 
 }  // namespace
 
-std::string InstallSql() {
-  std::string sql = TagSql();
-  for (const Method* method : Methods()) absl::StrAppend(&sql, method->InstallSql());
+std::string InstallSql() { return InstallSql(Methods()); }
+
+std::string InstallSql(Span methods) {
+  std::string sql = TagSql(methods);
+  for (const Method* method : methods) absl::StrAppend(&sql, method->InstallSql());
   absl::StrAppend(&sql, kConvertSql);
-  absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches()},
-                                                       {"@QUICK@", QuickStatements()}}));
-  absl::StrAppend(&sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(&Method::CurrvalSql)},
-                                                          {"@FLOOR@", ByTag(&Method::FloorSql)}}));
+  absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches(methods)},
+                                                       {"@QUICK@", QuickStatements(methods)}}));
+  absl::StrAppend(
+      &sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(methods, &Method::CurrvalSql)},
+                                              {"@FLOOR@", ByTag(methods, &Method::FloorSql)}}));
   absl::StrAppend(&sql, kUuidSql);
   return sql;
 }

@@ -7,16 +7,17 @@
 namespace bdr::seqam {
 namespace {
 
-constexpr int kTag = 1;
+constexpr int kSnowflakeTag = 1;
 constexpr int kStretchBits = 18;
 // Of `v >> kStretchBits`: all but the node, so that one comparison tells method and stretch.
 constexpr int64_t kTagAndStretch =
     (int64_t{31} << (kTagShift - kStretchBits)) | ((int64_t{1} << (kNodeShift - kStretchBits)) - 1);
-constexpr int64_t kTagOnly = (FirstOrdinal(kTag, 0) >> kStretchBits) & kTagAndStretch;
+constexpr int64_t kSnowflakeTagOnly =
+    (FirstOrdinal(kSnowflakeTag, 0) >> kStretchBits) & kTagAndStretch;
 
 // snowflake.sql says what this computes. The clock is compared as a number that PostgreSQL makes
 // from a time without parsing a unit's name: 4194304000 = 2^28 / 0.064 s.
-constexpr char kQuick[] = R"sql(
+constexpr char kSnowflakeQuick[] = R"sql(
     IF (v >> 18) & @TAG_AND_STRETCH@ = (m & 268435455) + @TAG@
         AND pg_catalog.tstzrange_subdiff(pg_catalog.clock_timestamp(),
                                          '2024-01-01 00:00:00.064+00') * 4194304000 < m::float8 THEN
@@ -24,7 +25,7 @@ constexpr char kQuick[] = R"sql(
     END IF;
 )sql";
 
-constexpr char kNextval[] = R"sql(
+constexpr char kSnowflakeNextval[] = R"sql(
         RETURN bdr.snowflake_next(s, register, v);
 )sql";
 
@@ -34,19 +35,19 @@ class SnowflakeMethod : public Method {
   absl::string_view summary() const override {
     return "time, node and counter in 63 bits; needs nobody, and columns of type bigint";
   }
-  std::optional<int> tag() const override { return kTag; }
+  std::optional<int> tag() const override { return kSnowflakeTag; }
   absl::string_view InstallSql() const override { return kSnowflakeSql; }
   absl::string_view QuickSql() const override { return quick_; }
-  absl::string_view NextvalSql() const override { return kNextval; }
+  absl::string_view NextvalSql() const override { return kSnowflakeNextval; }
   absl::string_view CurrvalSql() const override { return "bdr.snowflake_currval(register, v)"; }
   absl::string_view FloorSql() const override {
     return "(pg_catalog.pg_sequence_last_value(register) & -268435456) - 1";
   }
 
  private:
-  const std::string quick_ = absl::StrReplaceAll(
-      kQuick,
-      {{"@TAG_AND_STRETCH@", absl::StrCat(kTagAndStretch)}, {"@TAG@", absl::StrCat(kTagOnly)}});
+  const std::string quick_ =
+      absl::StrReplaceAll(kSnowflakeQuick, {{"@TAG_AND_STRETCH@", absl::StrCat(kTagAndStretch)},
+                                            {"@TAG@", absl::StrCat(kSnowflakeTagOnly)}});
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "node-agent/agent_config.h"
 #include "node-agent/agent_metrics.h"
+#include "seqam/registry.h"
 #include "server/server_config.h"
 #include "server/server_metrics.h"
 
@@ -51,6 +52,14 @@ TEST(DocsTest, ConfigurationNamesEveryKeyOfTheServer) {
   server::ServerConfig config;
   ExpectTable("configuration.md", "bdr-server",
               server::DeclareServerConfig(&config).MarkdownTable());
+}
+
+TEST(DocsTest, SequencesNamesEveryMethod) {
+  std::string table = "| method | numbers |\n|---|---|\n";
+  for (const seqam::Method* method : seqam::Methods()) {
+    table += "| `" + std::string(method->name()) + "` | " + std::string(method->summary()) + " |\n";
+  }
+  ExpectTable("sequences.md", "sequence-methods", table);
 }
 
 TEST(DocsTest, SecurityNamesEveryCallAndWhoMayMakeIt) {
