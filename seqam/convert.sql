@@ -110,14 +110,14 @@ BEGIN
 END $bdr$;
 
 -- And back.
-CREATE OR REPLACE FUNCTION bdr.default_to_identity(s regclass, kind "char") RETURNS void
+CREATE OR REPLACE FUNCTION bdr.default_to_identity(s regclass, kind "char", next bigint)
+RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
     u record;
     c record;
     q record;
     g record;
-    last bigint := pg_sequence_last_value(s);
 BEGIN
     SELECT * INTO STRICT u FROM bdr.sequence_columns(s) w LIMIT 1;
     SELECT n.nspname, k.relname, k.relacl INTO c
@@ -129,7 +129,7 @@ BEGIN
                    'MINVALUE %s MAXVALUE %s INCREMENT %s START %s RESTART %s CACHE %s %s)',
                    u.relation, u.attname, CASE kind WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, c.nspname,
                    c.relname, q.seqmin, q.seqmax, q.seqincrement, q.seqstart,
-                   COALESCE(last, q.seqstart), q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END);
+                   next, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END);
     FOR g IN SELECT a.* FROM aclexplode(c.relacl) a WHERE a.grantee <> a.grantor LOOP
         EXECUTE format('GRANT %s ON SEQUENCE %I.%I TO %s', g.privilege_type, c.nspname, c.relname,
                        CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END);
@@ -222,7 +222,7 @@ BEGIN
                        replace(u.expression, before, after));
     END LOOP;
     IF method = 'local' AND kind <> '' THEN
-        PERFORM bdr.default_to_identity(s, kind);
+        PERFORM bdr.default_to_identity(s, kind, first);
     END IF;
     PERFORM bdr.drop_registers();
 END $bdr$;

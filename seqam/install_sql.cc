@@ -4,6 +4,7 @@
 #include "absl/strings/str_replace.h"
 #include "seqam/convert_sql.h"
 #include "seqam/core_sql.h"
+#include "seqam/intercept_sql.h"
 #include "seqam/registry.h"
 #include "seqam/session_sql.h"
 #include "seqam/uuid_sql.h"
@@ -67,6 +68,7 @@ std::string InstallSql(Span methods) {
   absl::StrAppend(
       &sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(methods, &Method::CurrvalSql)},
                                               {"@FLOOR@", ByTag(methods, &Method::FloorSql)}}));
+  absl::StrAppend(&sql, kInterceptSql);
   absl::StrAppend(&sql, kUuidSql);
   return sql;
 }

@@ -72,6 +72,24 @@ BEGIN
     END LOOP;
 END $bdr$;
 
+-- The id of an ordinal that was drawn before, while a register still has its piece.
+CREATE OR REPLACE FUNCTION bdr.galloc_currval(s regclass, register regclass, v bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    behind bigint;
+    id     bigint;
+    i      int;
+BEGIN
+    behind := pg_sequence_last_value((register::text || '_end')::regclass) - (v & 70368744177663);
+    FOR i IN 0 .. 3 LOOP
+        EXIT WHEN behind <= 0 OR behind > 8589934592;
+        id := bdr.galloc_id(pg_sequence_last_value((register::text || CASE i WHEN 0 THEN '' ELSE '_' || i END)
+                                                   ::regclass), v);
+        EXIT WHEN id IS NOT NULL;
+    END LOOP;
+    RETURN id;
+END $bdr$;
+
 CREATE OR REPLACE FUNCTION bdr.begin_galloc(s regclass, number int, node int, first bigint,
                                             parameters jsonb) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$

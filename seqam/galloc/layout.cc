@@ -6,7 +6,6 @@ namespace {
 constexpr GallocKind kKinds[] = {{.number = 0, .unit = 2, .id_bits = 14},
                                  {.number = 1, .unit = 6, .id_bits = 26},
                                  {.number = 2, .unit = 10, .id_bits = 36}};
-constexpr int kSizeShift = 61;
 constexpr uint64_t kNear = uint64_t{1} << 33;
 
 constexpr uint64_t LowBits(int bits) { return (uint64_t{1} << bits) - 1; }

@@ -19,6 +19,7 @@ namespace bdr::seqam {
 
 inline constexpr int kCountBits = 46;
 inline constexpr int kSizes = 8;
+inline constexpr int kSizeShift = 61;
 
 // By the type of the column, as the sequence has it.
 struct GallocKind {
