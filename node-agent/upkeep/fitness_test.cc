@@ -55,7 +55,7 @@ TEST_F(FitnessTest, WhatIsTakenAwayIsToldEachMinuteAndForgottenOnceMended) {
                 "GRANT SET ON PARAMETER session_replication_role TO bdr"},
            Case{"REVOKE INSERT ON bdr.progress FROM bdr", "lacks SELECT, INSERT, UPDATE, DELETE",
                 "GRANT INSERT ON bdr.progress TO bdr"},
-           Case{"REVOKE USAGE ON SCHEMA bdr FROM bdr", "lacks USAGE on schema bdr",
+           Case{"REVOKE USAGE ON SCHEMA bdr FROM bdr, PUBLIC", "lacks USAGE on schema bdr",
                 "GRANT USAGE ON SCHEMA bdr TO bdr"},
            Case{"ALTER PUBLICATION bdr_keyed SET (publish = 'insert')",
                 "publication bdr_keyed has other options",

@@ -1,8 +1,10 @@
 // What does not replicate, or not as its owner may expect. Each query gives (what, remedy) rows, so
 // that the remedy is written by PostgreSQL's own quoting.
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/status_macros.h"
 #include "postgres/setup/checks.h"
 
@@ -148,10 +150,14 @@ constexpr char kSequences[] = R"sql(
            CASE WHEN f.sequence IS NULL THEN '' ELSE
            format('ALTER SEQUENCE %s INCREMENT BY 100; SELECT setval(%L, (SELECT last_value / 100 * '
                   '100 + 100 FROM %s) + N)  -- on every node, N being its id (bdrctl node list), '
-                  'below 100', f.sequence, f.sequence::text, f.sequence) END
+                  'below 100; or once: bdrctl sequence convert', f.sequence, f.sequence::text,
+                  f.sequence) END
     FROM filled f LEFT JOIN pg_sequence q ON q.seqrelid = f.sequence
-    WHERE q.seqincrement IS DISTINCT FROM 100
+    WHERE q.seqincrement IS DISTINCT FROM 100 @NOT_CONVERTED@
     ORDER BY 1)sql";
+
+constexpr char kNotConverted[] =
+    "AND NOT EXISTS (SELECT FROM bdr.sequence b WHERE b.relation = f.sequence)";
 
 constexpr char kLeftOut[] = R"sql(
     SELECT format('table %I.%I does not replicate: %s; %s', nspname, relname, why, remedy), ''
@@ -172,9 +178,19 @@ constexpr char kSubscriptions[] = R"sql(
 
 absl::Status CheckObjects(postgres::Connection& connection, Findings& findings) {
   ASSIGN_OR_RETURN(const std::string ctes, TablesCtes(connection));
-  for (const char* sql :
-       {kLeftOut, kWithoutKey, kDeferrable, kExclusion, kRowSecurity, kTriggers, kRules, kUnlogged,
-        kIdentityAlways, kPartitions, kToast, kSequences, kLargeObjects, kSubscriptions}) {
+  // Before the database is set up there is no such table, or the role may not see it.
+  ASSIGN_OR_RETURN(
+      const std::string set_up,
+      connection.QueryValue(
+          "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+          " WHERE n.nspname = 'bdr' AND c.relname = 'sequence' AND c.relkind = 'r'"
+          " AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))"));
+  const std::string sequences =
+      absl::StrReplaceAll(kSequences, {{"@NOT_CONVERTED@", set_up == "t" ? kNotConverted : ""}});
+  for (const std::string& sql :
+       std::vector<std::string>{kLeftOut, kWithoutKey, kDeferrable, kExclusion, kRowSecurity,
+                                kTriggers, kRules, kUnlogged, kIdentityAlways, kPartitions, kToast,
+                                sequences, kLargeObjects, kSubscriptions}) {
     ASSIGN_OR_RETURN(const postgres::Result rows,
                      connection.Exec(absl::StrCat("WITH ", ctes, sql)));
     for (int i = 0; i < rows.rows(); ++i) {

@@ -148,7 +148,7 @@ TEST_F(NodeCheckTest, CodeOfOwnersWhoAreNotTrustedIsNamed) {
 // Asked as the role itself, which may not even look into the schema.
 TEST_F(NodeCheckTest, ARoleThatMayNotLookIntoTheSchemaIsToldThat) {
   Start();
-  ASSERT_OK(server_->Exec("REVOKE USAGE ON SCHEMA bdr FROM bdr"));
+  ASSERT_OK(server_->Exec("REVOKE USAGE ON SCHEMA bdr FROM bdr, PUBLIC"));
   ASSERT_OK_AND_ASSIGN(const auto agent, server_->Connect("bdr"));
   const auto findings = CheckNode(*agent);
   ASSERT_OK(findings);
