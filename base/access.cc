@@ -22,6 +22,7 @@ constexpr AccessRule kRules[] = {
     // What agents ask of bdr-server.
     {.method = "/bdr.v1.ControlPlane/Report", .node = true},
     {.method = "/bdr.v1.ControlPlane/GetSchema", .node = true, .admin = true, .viewer = true},
+    {.method = "/bdr.v1.ControlPlane/GrantChunk", .node = true},
     // What people ask of it.
     {.method = "/bdr.v1.ControlPlane/GetMembership", .admin = true, .viewer = true},
     // Agents that are only to check what they would meet ("bdr-agent --check").
@@ -34,6 +35,8 @@ constexpr AccessRule kRules[] = {
     {.method = "/bdr.v1.ControlPlane/BackUp", .admin = true},
     {.method = "/bdr.v1.ControlPlane/SetSetting", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/AcceptClock", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/ConvertSequence", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/ListSequences", .node = true, .admin = true, .viewer = true},
     // What agents ask of each other.
     {.method = "/bdr.v1.Replication/Subscribe", .node = true},
     {.method = "/bdr.v1.Rows/FetchRows", .node = true},

@@ -14,6 +14,7 @@
 #include "bdr/v1/store.pb.h"
 #include "server/cluster.h"
 #include "server/schema_cache.h"
+#include "server/sequences/allocator.h"
 
 namespace bdr::server {
 namespace {
@@ -68,6 +69,8 @@ absl::StatusOr<std::string> MakeBackup(Store* store, int64_t now_us) {
     return absl::InternalError(
         absl::StrCat("the store's entry \"", entry.key, "\" is damaged: it cannot be backed up"));
   }
+  ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> sequences, SequenceAllocator(store).List());
+  for (const v1::SequenceState& sequence : sequences) *backup.add_sequences() = sequence;
   const std::string content = backup.SerializeAsString();
   return absl::StrCat(kMagic, Sha256(content), "\n", content);
 }
@@ -85,6 +88,10 @@ absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* sto
   for (const v1::NodeSchema& schema : backup.schemas()) {
     RETURN_IF_ERROR(
         PutOver(store, absl::StrCat(kSchemaPrefix, schema.node()), schema.SerializeAsString()));
+  }
+  SequenceAllocator allocator(store);
+  for (const v1::SequenceState& sequence : backup.sequences()) {
+    RETURN_IF_ERROR(allocator.Learn(sequence));
   }
   state.restored = true;
   v1::ClusterState restored;

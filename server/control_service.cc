@@ -26,6 +26,7 @@
 #include "bdr/v1/control.grpc.pb.h"
 #include "server/backup.h"
 #include "server/rebuild.h"
+#include "server/sequences/allocator.h"
 #include "server/witnesses.h"
 
 namespace bdr::server {
@@ -90,6 +91,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   Impl(Store* store, Cluster* cluster, StatusCache* statuses, SchemaCache* schemas,
        Metrics* metrics)
       : store_(store),
+        sequences_(store),
         cluster_(cluster),
         statuses_(statuses),
         schemas_(schemas),
@@ -150,8 +152,9 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                            v1::RebuildClusterResponse* response) override {
     const std::vector<Witness> heard = Heard();
     uint64_t epoch_before = 0;
-    const auto state = Change([&](ClusterState present) {
+    const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
       epoch_before = present.epoch;
+      if (!request->nodes().empty()) RETURN_IF_ERROR(sequences_.PassOver());
       return server::RebuildCluster(std::move(present),
                                     {.name = request->name(),
                                      .nodes = {request->nodes().begin(), request->nodes().end()},
@@ -201,6 +204,12 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       RETURN_IF_ERROR(own);
       RETURN_IF_ERROR(known.status());
       witness.known = *known;
+      if (present.id.empty() || present.id == witness.cluster_id) {
+        // First: once all were heard, numbers are granted again.
+        for (const v1::SequenceState& sequence : request->known_sequences()) {
+          RETURN_IF_ERROR(sequences_.Learn(sequence));
+        }
+      }
       witnesses_.Set(witness, NowUs());
       if (present.restored && present.id == witness.cluster_id) {
         ASSIGN_OR_RETURN(present, ConfirmRestored(std::move(present), Heard()));
@@ -225,6 +234,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                      NowUs());
       ToProto(*state, response->mutable_membership());
       TakeSchema(*request, *state, response);
+      TellOfSequences(response);
     } else if ((absl::IsFailedPrecondition(state.status()) ||
                 absl::IsPermissionDenied(state.status()) || absl::IsNotFound(state.status())) &&
                IsMember(request->name())) {
@@ -295,6 +305,43 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     return Finish(context, "ClusterStatus", Fill(response));
   }
 
+  grpc::ServerUnaryReactor* ConvertSequence(grpc::CallbackServerContext* context,
+                                            const v1::ConvertSequenceRequest* request,
+                                            v1::ConvertSequenceResponse* response) override {
+    const absl::Status in_force = CheckInForce();
+    if (!in_force.ok()) return Finish(context, "ConvertSequence", in_force);
+    absl::StatusOr<v1::SequenceState> state = sequences_.Convert({.name = request->name(),
+                                                                  .method = request->method(),
+                                                                  .data_type = request->data_type(),
+                                                                  .first = request->first(),
+                                                                  .last = request->last()});
+    if (state.ok()) {
+      LogInfo("sequence", {{"state", "converted"},
+                           {"name", state->name()},
+                           {"number", state->number()},
+                           {"method", state->method()},
+                           {"next", state->next()}});
+      *response->mutable_sequence() = *std::move(state);
+    }
+    return Finish(context, "ConvertSequence", state.status());
+  }
+
+  grpc::ServerUnaryReactor* ListSequences(grpc::CallbackServerContext* context,
+                                          const v1::ListSequencesRequest*,
+                                          v1::ListSequencesResponse* response) override {
+    const auto sequences = sequences_.List();
+    if (sequences.ok()) {
+      for (const v1::SequenceState& state : *sequences) *response->add_sequences() = state;
+    }
+    return Finish(context, "ListSequences", sequences.status());
+  }
+
+  grpc::ServerUnaryReactor* GrantChunk(grpc::CallbackServerContext* context,
+                                       const v1::GrantChunkRequest* request,
+                                       v1::GrantChunkResponse* response) override {
+    return Finish(context, "GrantChunk", Grant(context, *request, response));
+  }
+
   absl::Status Fill(v1::ClusterStatusResponse* response) const {
     RETURN_IF_ERROR(ReadMembership(response->mutable_membership()));
     const auto statuses = statuses_->All();
@@ -353,6 +400,13 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     }
   }
 
+  // So that no agent but all of them have to be heard if this is lost.
+  void TellOfSequences(v1::ReportResponse* response) const {
+    const auto sequences = sequences_.List();
+    if (!sequences.ok()) return;  // the next answer has them
+    for (const v1::SequenceState& state : *sequences) *response->add_sequences() = state;
+  }
+
   std::vector<Witness> Heard() const { return witnesses_.Recent(NowUs()); }
 
   absl::Status FillBackup(v1::BackUpResponse* response) const {
@@ -371,6 +425,32 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     });
     if (after.ok()) LogChange(before, *after);
     return after;
+  }
+
+  absl::Status Grant(grpc::CallbackServerContext* context, const v1::GrantChunkRequest& request,
+                     v1::GrantChunkResponse* response) {
+    ASSIGN_OR_RETURN(const PeerIdentity caller, IdentityOf(*context->auth_context()));
+    RETURN_IF_ERROR(CheckSpeaksFor(caller, request.node()));
+    RETURN_IF_ERROR(CheckInForce());
+    ASSIGN_OR_RETURN(const int64_t first, sequences_.Grant(request.number(), request.count()));
+    response->set_first(first);
+    LogDebug("sequence", {{"state", "granted"},
+                          {"number", request.number()},
+                          {"first", first},
+                          {"count", request.count()},
+                          {"node", request.node()}});
+    return absl::OkStatus();
+  }
+
+  // As long as agents may know more than the store no number is given to anybody.
+  absl::Status CheckInForce() const {
+    v1::Membership membership;
+    RETURN_IF_ERROR(ReadMembership(&membership));
+    ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
+    if (!state.restored) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        "bdr-server was restored from a backup, and not every agent has said yet how far numbers "
+        "were granted: see \"bdrctl status\"");
   }
 
   absl::Status ReadMembership(v1::Membership* out) const {
@@ -398,6 +478,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   }
 
   Store* const store_;
+  SequenceAllocator sequences_;
   Cluster* const cluster_;
   StatusCache* const statuses_;
   SchemaCache* const schemas_;

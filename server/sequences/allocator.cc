@@ -1,0 +1,183 @@
+#include "server/sequences/allocator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+#include "bdr/v1/control.pb.h"
+#include "seqam/galloc/layout.h"
+#include "seqam/registry.h"
+
+namespace bdr::server {
+namespace {
+
+// Others that were faster so often in a row do not leave off: better to say so than to go on.
+constexpr int kAttempts = 100;
+
+std::string KeyOf(uint32_t number) { return absl::StrFormat("%s%010u", kSequencePrefix, number); }
+
+absl::StatusOr<v1::SequenceState> Parse(const StoreEntry& entry) {
+  v1::SequenceState state;
+  if (state.ParseFromString(entry.value)) return state;
+  return absl::DataLossError(absl::StrCat("the store's entry \"", entry.key,
+                                          "\" is damaged; restore the store from a backup"));
+}
+
+absl::Status TooOftenBeaten(absl::string_view what) {
+  return absl::UnavailableError(
+      absl::StrCat("cannot write ", what, ": other servers were faster ", kAttempts, " times"));
+}
+
+int64_t AlignUp(int64_t number, int unit) {
+  const int64_t size = int64_t{1} << unit;
+  return (number + size - 1) / size * size;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::SequenceState> SequenceAllocator::Change(
+    uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change) {
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const absl::StatusOr<StoreEntry> entry = store_->Get(KeyOf(number));
+    if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();
+    v1::SequenceState state;
+    if (entry.ok()) {
+      ASSIGN_OR_RETURN(state, Parse(*entry));
+    }
+    const std::string before = entry.ok() ? entry->value : "";
+    RETURN_IF_ERROR(change(&state));
+    const std::string after = state.SerializeAsString();
+    if (after == before) return state;
+    const absl::StatusOr<uint64_t> written =
+        store_->Put(KeyOf(number), after, entry.ok() ? entry->revision : 0);
+    if (written.ok()) return state;
+    if (!absl::IsAborted(written.status())) return written.status();
+  }
+  return TooOftenBeaten(absl::StrCat("sequence ", number));
+}
+
+absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConversion& conversion) {
+  const seqam::Method* method = seqam::FindMethod(conversion.method);
+  if (method == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no sequence method \"", conversion.method, "\""));
+  }
+  const seqam::GallocKind* kind = seqam::FindGallocKind(conversion.data_type);
+  if (kind == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a sequence is smallint, integer or bigint, not \"", conversion.data_type, "\""));
+  }
+  const int64_t first =
+      method->needs_allocator() ? AlignUp(conversion.first, kind->unit) : conversion.first;
+  if (first > conversion.last) {
+    return absl::ResourceExhaustedError(absl::StrCat("sequence \"", conversion.name, "\" ends at ",
+                                                     conversion.last, " and would begin at ", first,
+                                                     ": give its columns a larger type first"));
+  }
+  const auto convert = [&](v1::SequenceState* state) {
+    state->set_name(conversion.name);
+    state->set_method(conversion.method);
+    state->set_data_type(conversion.data_type);
+    state->set_last(conversion.last);
+    state->set_next(std::max(state->next(), first));
+    return absl::OkStatus();
+  };
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> present, List());
+    uint32_t newest = 0;
+    for (const v1::SequenceState& state : present) {
+      if (state.name() == conversion.name) return Change(state.number(), convert);
+      newest = std::max(newest, state.number());
+    }
+    v1::SequenceState made;
+    made.set_number(newest + 1);
+    RETURN_IF_ERROR(convert(&made));
+    const absl::StatusOr<uint64_t> written =
+        store_->Put(KeyOf(made.number()), made.SerializeAsString(), 0);
+    if (written.ok()) return made;
+    if (!absl::IsAborted(written.status())) return written.status();
+  }
+  return TooOftenBeaten(absl::StrCat("sequence \"", conversion.name, "\""));
+}
+
+absl::StatusOr<int64_t> SequenceAllocator::Grant(uint32_t number, uint64_t count) {
+  int64_t first = 0;
+  const absl::StatusOr<v1::SequenceState> granted =
+      Change(number, [&](v1::SequenceState* state) -> absl::Status {
+        if (state->number() == 0) {
+          return absl::NotFoundError(absl::StrCat("there is no sequence with number ", number));
+        }
+        const seqam::Method* method = seqam::FindMethod(state->method());
+        const seqam::GallocKind* kind = seqam::FindGallocKind(state->data_type());
+        if (method == nullptr || !method->needs_allocator() || kind == nullptr) {
+          return absl::FailedPreconditionError(absl::StrCat("sequence \"", state->name(),
+                                                            "\" is of method ", state->method(),
+                                                            " since, which has no chunks"));
+        }
+        const uint64_t unit = uint64_t{1} << kind->unit;
+        if (count == 0 || count % unit != 0 || count > uint64_t{1} << 40) {
+          return absl::InvalidArgumentError(absl::StrCat("chunks of sequence \"", state->name(),
+                                                         "\" are multiples of ", unit, ", not ",
+                                                         count));
+        }
+        const int64_t left = std::max<int64_t>(state->last() - state->next() + 1, 0);
+        if (static_cast<uint64_t>(left) < count) {
+          return absl::ResourceExhaustedError(
+              absl::StrCat("sequence \"", state->name(), "\" has ", left, " numbers left up to ",
+                           state->last(), ", which is less than a chunk of ", count));
+        }
+        first = state->next();
+        state->set_next(first + static_cast<int64_t>(count));
+        return absl::OkStatus();
+      });
+  RETURN_IF_ERROR(granted.status());
+  return first;
+}
+
+absl::StatusOr<std::vector<v1::SequenceState>> SequenceAllocator::List() const {
+  ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kSequencePrefix));
+  std::vector<v1::SequenceState> sequences;
+  for (const StoreEntry& entry : entries) {
+    ASSIGN_OR_RETURN(v1::SequenceState state, Parse(entry));
+    sequences.push_back(std::move(state));
+  }
+  return sequences;
+}
+
+absl::Status SequenceAllocator::PassOver() {
+  ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> sequences, List());
+  for (const v1::SequenceState& sequence : sequences) {
+    const seqam::GallocKind* kind = seqam::FindGallocKind(sequence.data_type());
+    if (kind == nullptr) continue;
+    RETURN_IF_ERROR(Change(sequence.number(), [&](v1::SequenceState* state) {
+                      const int64_t end = AlignUp(state->last(), kind->unit);
+                      const int64_t most = state->last() / 16;
+                      const int64_t chunks = 4 * (int64_t{1} << (kind->unit + 14));
+                      state->set_next(std::min(
+                          end, AlignUp(state->next() + std::min(chunks, most), kind->unit)));
+                      return absl::OkStatus();
+                    }).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceAllocator::Learn(const v1::SequenceState& known) {
+  if (known.number() == 0) return absl::OkStatus();
+  {
+    MutexLock lock(&mu_);
+    const auto seen = at_least_.find(known.number());
+    if (seen != at_least_.end() && seen->second >= known.next()) return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const v1::SequenceState state, Change(known.number(), [&](auto* present) {
+                     if (present->number() == 0) *present = known;
+                     present->set_next(std::max(present->next(), known.next()));
+                     return absl::OkStatus();
+                   }));
+  MutexLock lock(&mu_);
+  at_least_[known.number()] = state.next();
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::server

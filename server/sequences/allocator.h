@@ -1,0 +1,76 @@
+// The cluster's sequences, and the chunks of numbers that nodes draw from.
+//
+// Of each sequence the store keeps one mark: what lies below it was granted. It is raised, durably,
+// before a chunk is given to anybody; an answer that is lost loses the chunk, so none is ever
+// granted twice. A store that has gone back in time learns the marks from the agents, who tell how
+// far they know numbers to be granted before anything is granted again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/mutex.h"
+#include "server/store/store.h"
+
+namespace bdr::v1 {
+class SequenceState;
+}
+
+namespace bdr::server {
+
+// The store's keys of sequences; their number follows, in ten digits. A bdr.v1.SequenceState each.
+inline constexpr char kSequencePrefix[] = "sequence/";
+
+struct SequenceConversion {
+  std::string name = "";  // SCHEMA.NAME
+  std::string method = "";
+  std::string data_type = "";
+  int64_t first = 0;  // no node has given out this number or one above it
+  int64_t last = 0;   // the largest that there may be
+};
+
+// Thread-safe. Holds nothing that the store does not: any number of servers may share one store.
+class SequenceAllocator {
+ public:
+  // `store` must outlive it.
+  explicit SequenceAllocator(Store* store) : store_(store) {}
+
+  // The sequence of this name, which gets a number if it has none; its mark is raised to `first`,
+  // at least, and to what chunks begin at. kInvalidArgument for a method or type that there is not;
+  // kResourceExhausted if nothing would be left.
+  absl::StatusOr<v1::SequenceState> Convert(const SequenceConversion& conversion);
+
+  // The first of `count` numbers that nobody else will ever have; `count` is a multiple of the unit
+  // of the sequence's type (seqam/galloc/layout.h). kNotFound, kInvalidArgument,
+  // kFailedPrecondition for a method without chunks; kResourceExhausted, with how many are left.
+  absl::StatusOr<int64_t> Grant(uint32_t number, uint64_t count);
+
+  absl::StatusOr<std::vector<v1::SequenceState>> List() const;
+
+  // What an agent knows to be granted: is from now on, whatever this store has known. Costs nothing
+  // where it has been learned before.
+  absl::Status Learn(const v1::SequenceState& known);
+
+  // Passes over more numbers than a node that was not heard can have been granted since the others
+  // last learned how far they were granted, which they do each second. Numbers are lost by it.
+  absl::Status PassOver();
+
+ private:
+  // Writes what `change` makes of the sequence's state; again if another server was faster.
+  absl::StatusOr<v1::SequenceState> Change(
+      uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change);
+
+  Store* const store_;
+
+  Mutex mu_;
+  // By number: the store's mark is at least that, as this process has seen.
+  std::map<uint32_t, int64_t> at_least_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace bdr::server
