@@ -45,7 +45,7 @@ inline constexpr std::array<absl::string_view, 3> kHabits = {
     "few_relations",  // a session of capture ends once it knows more than three tables
 };
 
-inline constexpr std::array<absl::string_view, 14> kFailPoints = {
+inline constexpr std::array<absl::string_view, 19> kFailPoints = {
     "apply_before_versions",   // a group's keys are registered, nothing is written
     "apply_after_versions",    // its versions are in the store, nothing is in PostgreSQL
     "apply_after_statements",  // its rows are written, not committed
@@ -60,6 +60,11 @@ inline constexpr std::array<absl::string_view, 14> kFailPoints = {
     "capture_before_skip",     // a transaction that cannot be decoded is about to be skipped
     "capture_after_skip",      // that is written down, and the slot was not told
     "receive_after_write",     // a peer's block is in the change log, unsynced
+    "chunk_granted",           // numbers were granted, and nobody has written that down
+    "chunk_in_register",       // their register is set, and nobody goes by it yet
+    "conversion_capped",       // bdrctl: no node gives out numbers beyond the limit by itself
+    "conversion_numbered",     // bdrctl: bdr-server knows of the conversion
+    "conversion_first_node",   // bdrctl: one node is converted
 };
 
 inline constexpr std::array<absl::string_view, 8> kHangPoints = {

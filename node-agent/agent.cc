@@ -161,6 +161,7 @@ absl::Status Agent::Open() {
     MutexLock lock(&mu_);
     membership_ = known;
   }
+  ASSIGN_OR_RETURN(sequence_marks_, SequenceMarks::Load(database_.get()));
   ASSIGN_OR_RETURN(
       control_,
       ControlClient::Start(
@@ -170,6 +171,10 @@ absl::Status Agent::Open() {
            .metrics = &metrics_,
            .wanted_schemas =
                [this](const v1::ReportResponse& response) {
+                 const absl::Status learned = sequence_marks_->Learn(
+                     {response.sequences().begin(), response.sequences().end()});
+                 // The next answer says it again.
+                 if (!learned.ok()) LogDebug("sequence", {}, learned.message());
                  return data_path_ ? schema_->Wanted(response) : std::vector<std::string>();
                },
            .on_schema = [this](const v1::NodeSchema& told) { schema_->Take(told); },
@@ -181,6 +186,9 @@ absl::Status Agent::Open() {
             report->set_known_epoch(known.epoch);
             report->set_node_id(reported_id_);
             report->set_data_dir_id(data_dir_id_);
+            for (const v1::SequenceState& known_state : sequence_marks_->All()) {
+              *report->add_known_sequences() = known_state;
+            }
             FillStatus(report->mutable_status());
             if (!data_path_) return;
             report->set_incarnation(own_.incarnation);
@@ -445,6 +453,12 @@ absl::Status Agent::StartDataPath() {
                      .fold_history = fold_history_.get(),
                      .server_past = server_past_.get(),
                      .foreign_origins = &foreign_origins_});
+  ASSIGN_OR_RETURN(chunk_client_, ChunkClient::Make({.node = config_.node,
+                                                     .servers = config_.control,
+                                                     .security = config_.security}));
+  chunks_ = std::make_unique<ChunkKeeper>(
+      ChunkKeeper::Options{.conninfo = config_.database, .node_id = own_.node}, chunk_client_.get(),
+      sequence_marks_.get());
   row_client_ = std::make_unique<RowClient>(
       RowClient::Options{.self = own_.node,
                          .cluster_id = membership().cluster_id,
@@ -696,6 +710,7 @@ void Agent::ShutDown() {
   if (peers_ != nullptr) peers_->Stop();
   foreign_key_actions_.reset();
   schema_.reset();
+  chunks_.reset();
   watcher_.reset();
   compactor_.reset();
   if (capture_ != nullptr) capture_->Stop();
@@ -801,6 +816,7 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .health = health,
                      .capture = capture_.get(),
                      .watcher = watcher_.get(),
+                     .chunks = chunks_.get(),
                      .progress = progress_.get(),
                      .log = log_.get(),
                      .clock_gate = clock_gate_.get(),

@@ -46,6 +46,8 @@
 #include "node-agent/rows/row_client.h"
 #include "node-agent/rows/row_service.h"
 #include "node-agent/schema/schema_watch.h"
+#include "node-agent/sequences/chunk_keeper.h"
+#include "node-agent/sequences/marks.h"
 #include "node-agent/server_names.h"
 #include "node-agent/server_past.h"
 #include "node-agent/settings.h"
@@ -129,6 +131,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<conflict::HistoryStore> fold_history_;
   std::unique_ptr<ServerPast> server_past_;
   std::unique_ptr<CaptureGaps> gaps_;
+  std::unique_ptr<SequenceMarks> sequence_marks_;
   std::unique_ptr<ControlClient> control_;
 
   // As reports tell it: 0 until there is an identity.
@@ -160,6 +163,8 @@ class Agent : public AgentBackend {
   std::unique_ptr<Capture> capture_;
   std::unique_ptr<CaptureBarrier> barrier_;
   std::unique_ptr<Watcher> watcher_;
+  std::unique_ptr<ChunkClient> chunk_client_;
+  std::unique_ptr<ChunkKeeper> chunks_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<RowClient> row_client_;
   std::unique_ptr<Peers> peers_;

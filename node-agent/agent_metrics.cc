@@ -48,6 +48,15 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_stable_held_by",
        .help = "1 for the member for which the stable time waits, 0 for the others",
        .labels = {"member"}},
+      {.name = "bdr_sequence_reserve",
+       .help = "numbers of a sequence of method galloc that can be drawn without bdr-server",
+       .labels = {"sequence"}},
+      {.name = "bdr_sequence_drawn_per_second",
+       .help = "numbers drawn from it on this node, of late",
+       .labels = {"sequence"}},
+      {.name = "bdr_sequence_used_ratio",
+       .help = "how much of its numbers all nodes together have been granted: 0 to 1",
+       .labels = {"sequence"}},
       {.name = "bdr_versions_estimated_keys",
        .help = "row versions in the agent's store, by RocksDB's estimate; they go once stable"},
       {.name = "bdr_compactions_total",
@@ -179,6 +188,12 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
                      1e6);
   metrics->GetGauge("bdr_versions_estimated_keys")
       .Set(static_cast<double>(status.versions_estimated()));
+  for (const v1::SequenceStatus& sequence : status.sequences()) {
+    const MetricLabels labels = {{"sequence", sequence.name()}};
+    metrics->GetGauge("bdr_sequence_reserve", labels).Set(static_cast<double>(sequence.reserve()));
+    metrics->GetGauge("bdr_sequence_drawn_per_second", labels).Set(sequence.per_second());
+    metrics->GetGauge("bdr_sequence_used_ratio", labels).Set(sequence.used());
+  }
   const auto held_by = [&](const std::string& member) {
     metrics->GetGauge("bdr_stable_held_by", {{"member", member}})
         .Set(status.stable_held_by() == member ? 1 : 0);

@@ -162,6 +162,8 @@ void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status) {
     take(*own, "merging own changes again");
   }
   take(parts.watcher->fitness(), "database");
+  take(parts.chunks->health(), "sequences");
+  parts.chunks->FillStatus(status);
   take(parts.clock_skews->health(), "clocks");
   take(parts.watcher->unpublished(), "publications");
   take(parts.watcher->foreign_origins(), "other tools");

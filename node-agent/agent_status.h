@@ -16,6 +16,7 @@
 #include "node-agent/peers.h"
 #include "node-agent/progress.h"
 #include "node-agent/schema/schema_watch.h"
+#include "node-agent/sequences/chunk_keeper.h"
 #include "node-agent/upkeep/clock_skews.h"
 #include "node-agent/watcher.h"
 
@@ -32,6 +33,7 @@ struct StatusParts {
   Health health;  // of the agent itself
   const Capture* capture;
   const Watcher* watcher;
+  const ChunkKeeper* chunks;
   const Progress* progress;
   const ChangeLog* log;
   const ClockGate* clock_gate;

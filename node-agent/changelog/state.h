@@ -37,6 +37,7 @@ inline constexpr absl::string_view kStateVersions = "versions/";    // appliers:
 inline constexpr absl::string_view kStateGap = "gap/";              // capture/gaps.h
 inline constexpr absl::string_view kStateBefore = "before/";        // apply/group_versions.h
 inline constexpr absl::string_view kStateUnsettled = "unsettled";   // schema/schema_watch.h
+inline constexpr absl::string_view kStateSequences = "sequences";   // sequences/marks.h
 inline constexpr absl::string_view kStateSettled = "settled";       // likewise: v1::Schema
 
 // Stateless; thread-safe.

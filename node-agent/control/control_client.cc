@@ -12,8 +12,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "base/config.h"
-#include "base/grpc_security.h"
 #include "base/grpc_status.h"
 #include "base/logging.h"
 #include "base/mutex.h"
@@ -22,6 +20,7 @@
 #include "base/steady_clock.h"
 #include "base/thread_name.h"
 #include "bdr/v1/control.grpc.pb.h"
+#include "node-agent/control/servers.h"
 
 namespace bdr::agent {
 namespace {
@@ -29,36 +28,6 @@ namespace {
 constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
 constexpr absl::Duration kLongestBackoff = absl::Seconds(5);
 constexpr absl::Duration kLongestProbe = absl::Seconds(1);
-
-// Nobody has answered, in one way or another.
-bool IsSilence(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsCancelled(status);
-}
-
-struct Server {
-  std::string address;
-  std::unique_ptr<v1::ControlPlane::Stub> stub;
-};
-
-absl::StatusOr<std::vector<Server>> MakeStubs(const ControlOptions& options) {
-  if (options.servers.empty()) {
-    return absl::InvalidArgumentError(
-        "no bdr-server is named: set \"control\" to the address of at least one");
-  }
-  std::vector<Server> servers;
-  for (const std::string& address : options.servers) {
-    RETURN_IF_ERROR(config::ParseHostPort(address).status());
-    ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.security, address));
-    grpc::ChannelArguments arguments;
-    // Ours is the backoff that counts; gRPC's own would go up to two minutes.
-    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
-    servers.push_back({address, v1::ControlPlane::NewStub(
-                                    grpc::CreateCustomChannel(address, credentials, arguments))});
-  }
-  return servers;
-}
 
 }  // namespace
 
@@ -236,7 +205,7 @@ struct ControlClient::Impl {
 absl::StatusOr<std::unique_ptr<ControlClient>> ControlClient::Start(ControlOptions options,
                                                                     FillReport fill_report,
                                                                     OnMembership on_membership) {
-  ASSIGN_OR_RETURN(std::vector<Server> servers, MakeStubs(options));
+  ASSIGN_OR_RETURN(std::vector<Server> servers, MakeServers(options.servers, options.security));
   auto impl = std::make_unique<Impl>(std::move(options), std::move(servers), std::move(fill_report),
                                      std::move(on_membership));
   impl->thread = std::thread([raw = impl.get()] {
