@@ -74,6 +74,7 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   AddClockCommands(app, invocation);
   AddTableCommands(app, invocation);
   AddSchemaCommands(app, invocation);
+  AddSequenceCommands(app, invocation);
   AddClusterCommands(app, invocation);
   AddConstraintCommands(app, invocation);
   AddDeadLetterCommands(app, invocation);

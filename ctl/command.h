@@ -70,6 +70,7 @@ void AddConstraintCommands(CLI::App* app, Invocation* invocation);
 void AddDeadLetterCommands(CLI::App* app, Invocation* invocation);
 void AddNodeCommands(CLI::App* app, Invocation* invocation);
 void AddSchemaCommands(CLI::App* app, Invocation* invocation);
+void AddSequenceCommands(CLI::App* app, Invocation* invocation);
 void AddStatusCommand(CLI::App* app, Invocation* invocation);
 void AddTableCommands(CLI::App* app, Invocation* invocation);
 void AddTableChangeCommands(CLI::App* table, Invocation* invocation);  // under "bdrctl table"

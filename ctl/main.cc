@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/test_hooks.h"
 #include "ctl/command.h"
 #include "ctl/wrong_word.h"
 
@@ -49,6 +50,10 @@ int main(int argc, char** argv) {
     return bdr::ctl::kUsage;
   }
   invocation.globals.format = *format;
+  if (const absl::Status hooks = bdr::EnableTestHooks(); !hooks.ok()) {
+    bdr::ctl::Invocation::Complain(hooks);
+    return bdr::ctl::kUsage;
+  }
   const absl::StatusOr<int> code = invocation.run();
   if (!code.ok()) {
     bdr::ctl::Invocation::Complain(code.status());

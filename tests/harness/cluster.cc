@@ -396,10 +396,13 @@ std::vector<std::string> Cluster::BdrctlCommand() const {
   return argv;
 }
 
-absl::StatusOr<ProgramResult> Cluster::Bdrctl(std::vector<std::string> arguments) const {
+absl::StatusOr<ProgramResult> Cluster::Bdrctl(
+    std::vector<std::string> arguments,
+    std::vector<std::pair<std::string, std::string>> environment) const {
   std::vector<std::string> argv = BdrctlCommand();
   argv.insert(argv.end(), arguments.begin(), arguments.end());
-  return RunProgram({.argv = std::move(argv)}, absl::Seconds(120));
+  return RunProgram({.argv = std::move(argv), .environment = std::move(environment)},
+                    absl::Seconds(120));
 }
 
 absl::Status Cluster::CheckProcesses() const {

@@ -107,7 +107,9 @@ class Cluster {
                             absl::Duration deadline) const;
 
   // `bdrctl --server ... ARGUMENTS`; its exit code is in the result.
-  absl::StatusOr<ProgramResult> Bdrctl(std::vector<std::string> arguments) const;
+  absl::StatusOr<ProgramResult> Bdrctl(
+      std::vector<std::string> arguments,
+      std::vector<std::pair<std::string, std::string>> environment = {}) const;
   absl::StatusOr<Metrics> AgentMetrics(absl::string_view node) const;
 
   // Parts. The references stay valid; the processes behind them come and go.

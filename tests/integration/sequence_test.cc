@@ -1,0 +1,306 @@
+// Sequences of which no two nodes give out the same number.
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "base/mutex.h"
+#include "tests/integration/cluster_fixture.h"
+
+namespace bdr::integration {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kOrders[] = "CREATE TABLE orders (id serial PRIMARY KEY, at text NOT NULL)";
+
+// One user on each node who runs a statement that returns ids, again and again.
+class Drawers {
+ public:
+  Drawers(harness::Cluster* cluster, std::string sql, std::vector<std::string> nodes = {})
+      : cluster_(cluster), sql_(std::move(sql)) {
+    if (nodes.empty()) nodes = cluster->names();
+    for (const std::string& node : nodes) threads_.emplace_back([this, node] { Run(node); });
+  }
+  ~Drawers() { Stop(); }
+
+  // All that anybody was told; a transaction whose outcome is not known was not.
+  std::vector<int64_t> Stop() {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    MutexLock lock(&mu_);
+    return ids_;
+  }
+  absl::Status WaitForMore(size_t ids) {
+    const size_t goal = count() + ids;
+    return harness::WaitFor(absl::StrCat(ids, " more ids"), kDeadline,
+                            [&]() -> absl::StatusOr<bool> { return count() >= goal; });
+  }
+  // Other than lost connections.
+  std::vector<std::string> errors() {
+    MutexLock lock(&mu_);
+    return errors_;
+  }
+
+ private:
+  size_t count() {
+    MutexLock lock(&mu_);
+    return ids_.size();
+  }
+  void Run(const std::string& node) {
+    std::unique_ptr<postgres::Connection> connection;
+    while (!stop_) {
+      if (connection == nullptr || connection->broken()) {
+        auto connected = cluster_->Connect(node);
+        if (!connected.ok()) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          continue;
+        }
+        connection = *std::move(connected);
+      }
+      const auto rows = connection->Exec(sql_);
+      MutexLock lock(&mu_);
+      if (!rows.ok()) {
+        if (!connection->broken()) errors_.push_back(rows.status().ToString());
+        continue;
+      }
+      for (int i = 0; i < rows->rows(); ++i) {
+        int64_t id = 0;
+        if (absl::SimpleAtoi(rows->value(i, 0), &id)) ids_.push_back(id);
+      }
+    }
+  }
+
+  harness::Cluster* const cluster_;
+  const std::string sql_;
+  std::atomic<bool> stop_ = false;
+  std::vector<std::thread> threads_;
+  Mutex mu_;
+  std::vector<int64_t> ids_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> errors_ ABSL_GUARDED_BY(mu_);
+};
+
+class SequenceTest : public ClusterTest {
+ protected:
+  std::vector<std::string> ConvertCommand(const std::string& sequence, const std::string& method) {
+    std::vector<std::string> command = {"sequence", "convert", sequence, "--method", method};
+    for (const std::string& node : cluster_->names()) {
+      command.push_back("--database");
+      command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
+    }
+    return command;
+  }
+  void Convert(const std::string& sequence, const std::string& method) {
+    ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result,
+                         cluster_->Bdrctl(ConvertCommand(sequence, method)));
+    ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
+  }
+  void WaitForStatus(const std::string& text) {
+    std::string last;
+    ASSERT_OK(harness::WaitFor(absl::StrCat("bdrctl status says \"", text, "\""), kDeadline,
+                               [&]() -> absl::StatusOr<bool> {
+                                 ASSIGN_OR_RETURN(const auto result, cluster_->Bdrctl({"status"}));
+                                 last = result.out + result.err;
+                                 return absl::StrContains(last, text);
+                               }))
+        << last;
+  }
+  // Everywhere the same rows, and so many; a number that came twice would have made them fewer.
+  void ExpectRows(const std::string& table, int64_t rows) {
+    Converge();
+    ExpectEverywhere(absl::StrCat("SELECT count(*) FROM ", table), absl::StrCat(rows));
+    ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
+  }
+};
+
+TEST_F(SequenceTest, NodesDrawFromChunksOfTheirOwn) {
+  BDR_START_CLUSTER(3, kOrders);
+  BDR_EXEC("n1", "INSERT INTO orders (at) SELECT 'before' FROM generate_series(1, 100)");
+  BDR_CONVERGE();
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  std::vector<std::thread> users;
+  for (const std::string& node : cluster_->names()) {
+    users.emplace_back([this, node] {
+      for (int i = 0; i < 20; ++i) {
+        BDR_EXEC(node, absl::StrCat("INSERT INTO orders (at) SELECT '", node,
+                                    "' FROM generate_series(1, 1000)"));
+      }
+    });
+  }
+  for (std::thread& user : users) user.join();
+  for (const char* level : {"REPEATABLE READ", "SERIALIZABLE"}) {
+    BDR_EXEC("n2", absl::StrCat("BEGIN ISOLATION LEVEL ", level,
+                                "; SELECT count(*) FROM orders; INSERT INTO orders (at) SELECT '",
+                                level, "' FROM generate_series(1, 30000); COMMIT"));
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", 100 + 60000 + 60000));
+  EXPECT_EQ(Value("n1", "SELECT bdr.nextval('orders_id_seq') > 100"), "t");
+
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult list, cluster_->Bdrctl({"sequence", "list"}));
+  EXPECT_EQ(list.exit_code, 0);
+  EXPECT_THAT(list.out, HasSubstr("public.orders_id_seq"));
+  EXPECT_THAT(list.out, HasSubstr("galloc"));
+}
+
+// Users draw on every node while everything that can be killed is. Every id that anybody was told
+// is gathered where it was told.
+TEST_F(SequenceTest, KilledPartsGiveNoNumberTwice) {
+  BDR_START_CLUSTER(3, absl::StrCat(kOrders,
+                                    "; CREATE TABLE small (id smallserial PRIMARY KEY,"
+                                    " at text)"));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.small_id_seq", "galloc"));
+  Drawers drawers(cluster_.get(),
+                  "INSERT INTO orders (at) SELECT 'x' FROM generate_series(1, 100) "
+                  "RETURNING id");
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_OK(drawers.WaitForMore(3000));
+    cluster_->server().Kill9();
+    ASSERT_OK(drawers.WaitForMore(3000)) << "the reserve lasts";
+    ASSERT_OK(cluster_->StartServer());
+    cluster_->agent("n1").Kill9();
+    ASSERT_OK(drawers.WaitForMore(3000));
+    ASSERT_OK(cluster_->postgres("n2").Kill9());
+    ASSERT_OK(cluster_->StartAgent("n1"));
+    ASSERT_OK(cluster_->postgres("n2").Start());
+    BDR_EXEC("n3", "INSERT INTO small (at) SELECT 'x' FROM generate_series(1, 50)");
+  }
+  ASSERT_OK(drawers.WaitForMore(3000));
+  const std::vector<int64_t> ids = drawers.Stop();
+  EXPECT_EQ(std::set<int64_t>(ids.begin(), ids.end()).size(), ids.size()) << "told twice";
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
+  ExpectEverywhere(absl::StrCat("SELECT count(*) FROM unnest('{", absl::StrJoin(ids, ","),
+                                "}'::bigint[]) AS t (id) WHERE id NOT IN (SELECT id FROM orders)"),
+                   "0");
+  ExpectEverywhere("SELECT count(*) FROM small", "100");
+}
+
+// Without bdr-server the reserve lasts; then whoever draws is told what to do.
+TEST_F(SequenceTest, AnEmptyReserveIsSaid) {
+  BDR_START_CLUSTER(2, "CREATE TABLE small (id smallserial PRIMARY KEY, at text)");
+  ASSERT_NO_FATAL_FAILURE(Convert("public.small_id_seq", "galloc"));
+  BDR_EXEC("n1", "INSERT INTO small (at) VALUES ('x')");
+  cluster_->server().Kill9();
+  const absl::Status none =
+      cluster_->Exec("n1",
+                     "SET bdr.sequence_timeout = '300ms';"
+                     "INSERT INTO small (at) SELECT 'x' FROM generate_series(1, 1000)");
+  EXPECT_THAT(none.message(), HasSubstr("no ids are left for sequence \"small_id_seq\""));
+  EXPECT_THAT(none.message(), HasSubstr("bdr-server"));
+  ASSERT_OK(cluster_->StartServer());
+  BDR_EXEC("n1", "INSERT INTO small (at) SELECT 'x' FROM generate_series(1, 1000)");
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("small", 1001));
+  // The type ends before the numbers of all nodes do.
+  const absl::Status exhausted =
+      cluster_->Exec("n2",
+                     "SET bdr.sequence_timeout = '1s';"
+                     "INSERT INTO small (at) SELECT 'x' FROM generate_series(1, 32000)");
+  EXPECT_FALSE(exhausted.ok());
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("numbers left up to 32767"));
+}
+
+// A user of node n1 writes all the time; the conversion is cut off at each of its steps, and goes
+// on.
+TEST_F(SequenceTest, AConversionUnderLoadMayStopAnywhere) {
+  BDR_START_CLUSTER(2, kOrders);
+  Drawers drawers(cluster_.get(), "INSERT INTO orders (at) VALUES ('x') RETURNING id", {"n1"});
+  ASSERT_OK(drawers.WaitForMore(100));
+  for (const char* after : {"capped", "numbered", "first_node"}) {
+    ASSERT_OK_AND_ASSIGN(
+        const harness::ProgramResult cut,
+        cluster_->Bdrctl(ConvertCommand("public.orders_id_seq", "galloc"),
+                         {{"BDR_FAIL_POINT", absl::StrCat("conversion_", after)}}));
+    EXPECT_EQ(cut.exit_code, 128 + SIGKILL) << after << cut.out << cut.err;
+    ASSERT_OK(drawers.WaitForMore(100)) << after;
+  }
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  ASSERT_OK(drawers.WaitForMore(100));
+  BDR_EXEC("n2", "INSERT INTO orders (at) SELECT 'y' FROM generate_series(1, 1000)");
+  const std::vector<int64_t> ids = drawers.Stop();
+  EXPECT_THAT(drawers.errors(), ::testing::IsEmpty());
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", static_cast<int64_t>(ids.size()) + 1000));
+
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "local"));
+  ExpectEverywhere(
+      "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid ="
+      " 'orders'::regclass AND adnum = 1",
+      "nextval('orders_id_seq'::regclass)");
+  ExpectEverywhere(
+      "SELECT seqtypid::regtype || ' ' || seqmin || ' ' || seqmax FROM pg_sequence"
+      " WHERE seqrelid = 'orders_id_seq'::regclass",
+      "integer 1 2147483647");
+  BDR_EXEC("n1", "INSERT INTO orders (at) VALUES ('z')");
+  ExpectEverywhere(
+      "SELECT count(*) FROM pg_class WHERE relnamespace = 'bdr'::regnamespace AND"
+      " relname ~ '^sequence_'  AND relkind = 'S'",
+      "0");
+}
+
+// bdr-server loses all that it knew of what was granted: the agents know.
+TEST_F(SequenceTest, ALostServerGrantsNothingTwice) {
+  BDR_START_CLUSTER(2, kOrders);
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node, "INSERT INTO orders (at) SELECT 'x' FROM generate_series(1, 30000)");
+  }
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  cluster_->server().Kill9();
+  const std::string folder = cluster_->folder() + "/server";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  std::filesystem::permissions(folder, std::filesystem::perms::owner_all);
+  ASSERT_OK(cluster_->StartServer());
+  ASSERT_OK(harness::WaitFor("the cluster is rebuilt", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto result, cluster_->Bdrctl({"cluster", "init", "--from-agents"}));
+    return result.exit_code == 0;
+  }));
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node, "INSERT INTO orders (at) SELECT 'y' FROM generate_series(1, 100000)");
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", 260000));
+}
+
+// The method needs no right that nextval() does not: a plain owner, and a user with USAGE alone. An
+// identity column becomes one again.
+TEST_F(SequenceTest, PlainUsersDrawAndIdentitiesComeBack) {
+  BDR_START_CLUSTER(2,
+                    "CREATE ROLE shop LOGIN; CREATE ROLE clerk LOGIN; GRANT CREATE, USAGE ON "
+                    "SCHEMA public TO shop;"
+                    "SET ROLE shop; CREATE TABLE \"Item\" (\"Id\" bigint GENERATED ALWAYS AS "
+                    "IDENTITY PRIMARY KEY,"
+                    " at text); GRANT INSERT, SELECT ON \"Item\" TO clerk; RESET ROLE");
+  BDR_EXEC("n1", "INSERT INTO \"Item\" (at) SELECT 'x' FROM generate_series(1, 10)");
+  BDR_CONVERGE();
+  ASSERT_NO_FATAL_FAILURE(Convert("public.\"Item_Id_seq\"", "galloc"));
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node,
+             "GRANT USAGE ON SEQUENCE \"Item_Id_seq\" TO clerk;"
+             "SET ROLE clerk; INSERT INTO \"Item\" (at) SELECT 'y' FROM generate_series(1, 100)");
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("\"Item\"", 210));
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));  // its owner's default is nobody's code
+  // Drawn past the method: nobody else's number either.
+  std::set<std::string> native;
+  for (const std::string& node : cluster_->names()) {
+    native.insert(Value(node, "SELECT nextval('\"Item_Id_seq\"')"));
+  }
+  EXPECT_EQ(native.size(), 2u);
+  EXPECT_THAT(cluster_->Exec("n1", "SELECT setval('\"Item_Id_seq\"', 1)").message(),
+              HasSubstr("out of bounds"));
+
+  ASSERT_NO_FATAL_FAILURE(Convert("public.\"Item_Id_seq\"", "local"));
+  ExpectEverywhere(
+      "SELECT attidentity FROM pg_attribute WHERE attrelid = '\"Item\"'::regclass AND"
+      " attname = 'Id'",
+      "a");
+  BDR_EXEC("n1", "SET ROLE shop; INSERT INTO \"Item\" (at) VALUES ('z')");
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("\"Item\"", 211));
+}
+
+}  // namespace
+}  // namespace bdr::integration
