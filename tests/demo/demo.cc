@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -76,11 +77,48 @@ absl::StatusOr<std::unique_ptr<harness::Cluster>> BuildCluster(const Options& op
     if (loaded->exit_code == 0) return absl::OkStatus();
     return absl::InternalError(absl::StrCat("pgbench -i on ", node, ": ", loaded->err));
   };
+  cluster.schema_sql = "CREATE TABLE orders (id serial PRIMARY KEY, node text NOT NULL)";
   cluster.folder = options.folder;
   cluster.first_port = options.first_port;
   cluster.parent_death_signal = 0;
   cluster.start_deadline = absl::Seconds(90);
   return harness::Cluster::Start(std::move(cluster));
+}
+
+// From here on the nodes draw ids of orders from chunks that bdr-server grants, each its own.
+absl::Status ConvertOrders(const harness::Cluster& cluster) {
+  std::vector<std::string> command = {"sequence", "convert", "public.orders_id_seq", "--method",
+                                      "galloc"};
+  for (const std::string& node : cluster.names()) {
+    command.push_back("--database");
+    command.push_back(absl::StrCat(node, "=", cluster.conninfo(node)));
+  }
+  ASSIGN_OR_RETURN(const harness::ProgramResult converted, cluster.Bdrctl(command));
+  if (converted.exit_code != 0)
+    return absl::InternalError(absl::StrCat(converted.out, converted.err));
+  Say(absl::StrCat("  bdrctl sequence convert public.orders_id_seq --method galloc: ",
+                   converted.out));
+  return absl::OkStatus();
+}
+
+// How many orders each node has made; a number that two had drawn would be one row, and a conflict.
+absl::Status ShowOrders(const harness::Cluster& cluster) {
+  const std::string node = cluster.names().front();
+  ASSIGN_OR_RETURN(
+      const std::string made,
+      cluster.QueryValue(node,
+                         "SELECT string_agg(format('%s made %s', node, n), ', ' ORDER BY "
+                         "node) FROM (SELECT node, count(*) AS n FROM orders GROUP BY 1) t"));
+  ASSIGN_OR_RETURN(const std::string ids,
+                   cluster.QueryValue(node, "SELECT count(DISTINCT id) FROM orders"));
+  ASSIGN_OR_RETURN(const std::string twice,
+                   cluster.QueryValue(node,
+                                      "SELECT count(*) FROM bdr.conflict_log WHERE relation = "
+                                      "'public.orders'"));
+  Say(absl::StrFormat("\norders, whose ids are drawn on every node: %s; %s ids, %s", made, ids,
+                      twice == "0" ? "no duplicates" : absl::StrCat(twice, " duplicates")));
+  if (twice == "0") return absl::OkStatus();
+  return absl::InternalError("two nodes have drawn the same id");
 }
 
 struct Balance {
@@ -133,13 +171,16 @@ absl::Status ShowSums(const harness::Cluster& cluster) {
 absl::Status RunPgbench(const Options& options, const harness::Cluster& cluster) {
   std::vector<std::unique_ptr<harness::ChildProcess>> running;
   for (const std::string& node : cluster.names()) {
+    const std::string script = absl::StrCat(options.folder, "/", node, "/orders.sql");
+    std::ofstream(script) << "INSERT INTO orders (node) VALUES ('" << node << "');\n";
     ASSIGN_OR_RETURN(std::unique_ptr<harness::ChildProcess> pgbench,
                      harness::ChildProcess::Start(
                          {.name = absl::StrCat("pgbench on ", node),
                           // -n: a vacuum would truncate the history first, on all nodes.
                           .argv = PgbenchCommand(cluster, node,
                                                  {"-n", "-c", absl::StrCat(options.clients), "-j",
-                                                  "1", "-T", absl::StrCat(options.seconds)}),
+                                                  "1", "-T", absl::StrCat(options.seconds), "-b",
+                                                  "tpcb-like@4", "-f", absl::StrCat(script, "@1")}),
                           .log_file = absl::StrCat(options.folder, "/", node, "/pgbench.log")}));
     running.push_back(std::move(pgbench));
   }
@@ -191,7 +232,8 @@ void TellHowToGoOn(const harness::Cluster& cluster) {
                         cluster.postgres(node).port(), kDatabase));
   }
   Say("\nLook at it:");
-  for (const char* verb : {"status --watch", "node list", "conflict list", "verify"}) {
+  for (const char* verb :
+       {"status --watch", "node list", "sequence list", "conflict list", "verify"}) {
     Say(absl::StrCat("  ", bdrctl, " ", verb));
   }
   Say("\nA table made now takes part after this, on every node:\n"
@@ -215,11 +257,13 @@ absl::Status Run(const Options& options) {
       absl::StrFormat("pgbench reads and writes on all %d nodes at the same time, %d clients each, "
                       "for %d s:\n",
                       options.nodes, options.clients, options.seconds));
+  RETURN_IF_ERROR(ConvertOrders(*cluster));
   const bool delta = options.policy == "delta";
   if (delta) RETURN_IF_ERROR(SetDelta(*cluster));
   absl::Status result = RunPgbench(options, *cluster);
   result.Update(Compare(*cluster));
   if (delta && result.ok()) result.Update(ShowSums(*cluster));
+  if (result.ok()) result.Update(ShowOrders(*cluster));
   TellHowToGoOn(*cluster);
   return result;
 }
