@@ -23,7 +23,7 @@ namespace {
 
 constexpr absl::Duration kPulse = absl::Milliseconds(50);
 // Where the server has written nothing for a while.
-constexpr absl::Duration kIdlePulse = absl::Milliseconds(250);
+constexpr absl::Duration kIdlePulse = absl::Milliseconds(500);
 constexpr absl::Duration kDurableInterval = absl::Milliseconds(200);
 constexpr absl::Duration kSlotInterval = absl::Seconds(1);
 constexpr absl::Duration kTablesInterval = absl::Seconds(30);

@@ -31,7 +31,7 @@ struct PublisherOptions {
   // Heartbeats go out at least this often, under load too.
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   // ... but less often where the log has not grown for two seconds.
-  absl::Duration idle_heartbeat_interval = absl::Milliseconds(500);
+  absl::Duration idle_heartbeat_interval = absl::Seconds(1);
   // Asked at each subscription and heartbeat, so it must be quick: who is removed gets no more.
   std::function<bool(NodeId)> is_member = {};
   // Of a member. Asked at each subscription: who subscribes has to show that node's certificate, or

@@ -37,7 +37,7 @@ constexpr absl::Duration kSettled = absl::Minutes(1);  // a stream that stood so
 // Acknowledgements are repeated that often though nothing has changed.
 constexpr absl::Duration kAckRepeat = absl::Seconds(1);
 // Where nothing has come and nothing changed for a while, it is looked at less often.
-constexpr absl::Duration kIdleAckInterval = absl::Milliseconds(500);
+constexpr absl::Duration kIdleAckInterval = absl::Seconds(1);
 constexpr absl::Duration kPeersStatusTimeout = absl::Seconds(2);
 
 // What gRPC's threads and ours tell each other.
