@@ -81,8 +81,8 @@ absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* sto
   const absl::StatusOr<StoreEntry> present = store->Get(kClusterKey);
   if (present.ok()) {
     return absl::FailedPreconditionError(
-        "data_dir keeps a cluster already, which a backup must not replace: move it away first, or "
-        "name another data_dir");
+        "it keeps a cluster already, which a backup must not replace: move data_dir away first, or "
+        "name another one, or another prefix in etcd");
   }
   if (!absl::IsNotFound(present.status())) return present.status();
   for (const v1::NodeSchema& schema : backup.schemas()) {

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -34,24 +33,13 @@
 #include "server/server_config.h"
 #include "server/server_metrics.h"
 #include "server/status_cache.h"
-#include "server/store/rocksdb_store.h"
+#include "server/store/open_store.h"
 
 namespace bdr::server {
 namespace {
 
 // Requests are short: what has not ended by then never will.
 constexpr absl::Duration kDrainTime = absl::Seconds(3);
-
-absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& data_dir) {
-  std::error_code error;
-  std::filesystem::create_directories(data_dir, error);
-  if (error) {
-    return absl::FailedPreconditionError(absl::StrCat("cannot create data_dir \"", data_dir,
-                                                      "\": ", error.message(),
-                                                      "; create it, or name another"));
-  }
-  return OpenRocksDbStore(data_dir + "/store");
-}
 
 void RefreshMetrics(const ControlService& service, Metrics& metrics) {
   v1::ClusterStatusResponse status;
@@ -102,7 +90,7 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   TakeGrpcLog();
   RETURN_IF_ERROR(CheckOwnIdentity(config.security, Role::kServer, ""));
 
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.data_dir));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.store_options()));
   Cluster cluster(store.get());
   RETURN_IF_ERROR(cluster.Read().status());
   StatusCache statuses;
@@ -131,7 +119,8 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
                      {"version", BDR_VERSION},
                      {"listen", config.listen},
                      {"metrics_listen", config.metrics_listen},
-                     {"data_dir", config.data_dir}});
+                     {"data_dir", config.data_dir},
+                     {"store", store->Name()}});
   const int signal = WaitForSignal(signals);
   LogInfo("server", {{"state", "running->stopping"}, {"signal", strsignal(signal)}});
   server->Shutdown(absl::ToChronoTime(absl::Now() + kDrainTime));
@@ -151,22 +140,23 @@ absl::StatusOr<std::string> ReadBackup(const std::string& path) {
 absl::Status Restore(const std::string& config_path, const std::string& path) {
   ASSIGN_OR_RETURN(const ServerConfig config, LoadServerConfig(config_path));
   RETURN_IF_ERROR(CheckPrivate(config.data_dir));
+  const std::string to = config.store == kEmbedded ? config.data_dir : config.store;
   absl::StatusOr<RestoredBackup> restored = absl::UnknownError("");
   if (const absl::StatusOr<std::string> bytes = ReadBackup(path); bytes.ok()) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.data_dir));
+    ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.store_options()));
     restored = RestoreBackup(*bytes, store.get());
   } else {
     restored = bytes.status();
   }
   if (!restored.ok()) {
     return absl::Status(restored.status().code(),
-                        absl::StrCat("cannot restore backup \"", path, "\" to \"", config.data_dir,
+                        absl::StrCat("cannot restore backup \"", path, "\" to \"", to,
                                      "\": ", restored.status().message()));
   }
   std::cout
       << "cluster \"" << restored->state.name << "\" (" << restored->state.id << ") of "
-      << restored->state.members.size() << " nodes was restored to \"" << config.data_dir
-      << "\" as of epoch " << restored->state.epoch << ", "
+      << restored->state.members.size() << " nodes was restored to \"" << to << "\" as of epoch "
+      << restored->state.epoch << ", "
       << absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMicros(restored->taken_us),
                           absl::UTCTimeZone())
       << "\nStart bdr-server: it answers once every node's agent has reported and none knows "
@@ -189,7 +179,7 @@ int main(int argc, char** argv) {
   std::string backup;
   CLI::App* restore = app.add_subcommand(
       "restore",
-      "Writes a backup (\"bdrctl cluster backup\") to a data_dir that keeps no cluster, and ends");
+      "Writes a backup (\"bdrctl cluster backup\") to a store that keeps no cluster, and ends");
   restore->fallthrough();
   restore->add_option("FILE", backup, "The backup")->required();
   app.set_version_flag("--version", std::string("bdr-server ") + BDR_VERSION);

@@ -1,4 +1,5 @@
-// The embedded store: what was acknowledged stays, and no write wins over one that it did not see.
+// The embedded store: what was acknowledged stays. What it has in common with etcd is in
+// store_test.cc.
 #include "server/store/rocksdb_store.h"
 
 #include <gmock/gmock.h>
@@ -58,69 +59,20 @@ TEST_F(RocksDbStoreTest, KeepsValuesAndRevisionsOverReopening) {
   EXPECT_GT(third, second);
 }
 
-TEST_F(RocksDbStoreTest, PutFailsUnlessTheRevisionIsTheOneThatWasRead) {
-  ASSERT_OK_AND_ASSIGN(const uint64_t revision, store_->Put("a", "1", 0));
-  EXPECT_EQ(store_->Put("a", "x", 0).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(store_->Put("a", "x", revision + 1).status().code(), absl::StatusCode::kAborted);
-  EXPECT_EQ(store_->Put("new", "x", revision).status().code(), absl::StatusCode::kAborted);
-  EXPECT_OK(store_->Put("a", "2", revision));
-  EXPECT_EQ(store_->Get("a")->value, "2");
-}
-
-TEST_F(RocksDbStoreTest, MissingKeysAreNotFound) {
-  EXPECT_EQ(store_->Get("none").status().code(), absl::StatusCode::kNotFound);
-  // The store's own bookkeeping is no key.
-  EXPECT_EQ(store_->Get("revision").status().code(), absl::StatusCode::kNotFound);
-}
-
-TEST_F(RocksDbStoreTest, ListsOnlyThePrefixInOrder) {
-  for (const char* key : {"m/2", "m/1", "n/1", "m"}) ASSERT_OK(store_->Put(key, key, 0));
-  ASSERT_OK_AND_ASSIGN(const auto entries, store_->List("m/"));
-  ASSERT_EQ(entries.size(), 2u);
-  EXPECT_EQ(entries[0].key, "m/1");
-  EXPECT_EQ(entries[1].key, "m/2");
-}
-
-TEST_F(RocksDbStoreTest, ConcurrentIncrementsLoseNone) {
-  constexpr int kThreads = 4, kEach = 25;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < kThreads; ++t) {
-    threads.emplace_back([this] {
-      for (int done = 0; done < kEach;) {
-        const auto entry = store_->Get("n");
-        int n = 0;
-        ASSERT_TRUE(!entry.ok() || absl::SimpleAtoi(entry->value, &n));
-        if (store_->Put("n", absl::StrCat(n + 1), entry.ok() ? entry->revision : 0).ok()) ++done;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(store_->Get("n")->value, absl::StrCat(kThreads * kEach));
-}
-
-TEST_F(RocksDbStoreTest, WatchGivesChangesUnderItsPrefixInOrder) {
-  ASSERT_OK(store_->Put("m/0", "before", 0));
-  ASSERT_OK_AND_ASSIGN(const auto watch, store_->Watch("m/"));
-  ASSERT_OK_AND_ASSIGN(const uint64_t revision, store_->Put("m/2", "x", 0));
-  ASSERT_OK(store_->Put("n/1", "other", 0));
-  ASSERT_OK(store_->Put("m/1", "y", 0));
-  ASSERT_OK(store_->Put("m/2", "z", revision));
-  std::vector<std::string> seen;
-  while (true) {
-    ASSERT_OK_AND_ASSIGN(const auto change, watch->Next(absl::ZeroDuration()));
-    if (!change.has_value()) break;
-    seen.push_back(absl::StrCat(change->key, "=", change->value));
-  }
-  EXPECT_THAT(seen, ::testing::ElementsAre("m/1=y", "m/2=z"));
-}
-
-TEST_F(RocksDbStoreTest, WatchWakesOnAChange) {
-  ASSERT_OK_AND_ASSIGN(const auto watch, store_->Watch(""));
-  std::thread writer([this] { EXPECT_OK(store_->Put("a", "1", 0)); });
-  ASSERT_OK_AND_ASSIGN(const auto change, watch->Next(absl::Seconds(30)));
-  writer.join();
+TEST_F(RocksDbStoreTest, LeasesLastTheirWholeTimeAgainAfterReopening) {
+  ASSERT_OK_AND_ASSIGN(const uint64_t lease, store_->GrantLease(absl::Seconds(2)));
+  ASSERT_OK(store_->Commit({.writes = {{.key = "a", .value = "1", .lease = lease}}}));
+  Open();
+  EXPECT_OK(store_->Get("a"));
+  EXPECT_OK(store_->RenewLease(lease));
+  ASSERT_OK_AND_ASSIGN(const auto watch, store_->Watch("a"));
+  ASSERT_OK_AND_ASSIGN(const auto change, watch->Next(absl::Seconds(60)));
   ASSERT_TRUE(change.has_value());
-  EXPECT_EQ(change->value, "1");
+  EXPECT_TRUE(change->deleted);
+  // Also on disk, with the lease itself.
+  Open();
+  EXPECT_EQ(store_->Get("a").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(store_->RenewLease(lease).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(RocksDbStoreTest, ASecondProcessIsRefused) {

@@ -1,0 +1,104 @@
+#include "tests/harness/etcd.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "tests/harness/cluster.h"
+#include "tests/harness/http.h"
+#include "tests/harness/ports.h"
+
+namespace bdr::harness {
+namespace {
+
+constexpr absl::Duration kStartDeadline = absl::Seconds(60);
+
+std::string NameOf(int index) { return absl::StrCat("etcd-", index); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EtcdCluster>> EtcdCluster::Start(EtcdClusterOptions options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<TempFolder> folder, TempFolder::Create("bdr-etcd"));
+  std::unique_ptr<EtcdCluster> cluster(new EtcdCluster(options, std::move(folder)));
+  for (int i = 0; i < options.members; ++i) {
+    Member member;
+    ASSIGN_OR_RETURN(member.client_port, FreePort());
+    ASSIGN_OR_RETURN(member.peer_port, FreePort());
+    ASSIGN_OR_RETURN(member.metrics_port, FreePort());
+    member.folder = absl::StrCat(cluster->folder_->path(), "/", NameOf(i));
+    if (options.authority != nullptr) {
+      RETURN_IF_ERROR(options.authority->Issue(NameOf(i), "server"));
+    }
+    cluster->members_.push_back(std::move(member));
+  }
+  for (int i = 0; i < options.members; ++i) RETURN_IF_ERROR(cluster->StartMember(i));
+  RETURN_IF_ERROR(cluster->WaitUntilReady(kStartDeadline));
+  return cluster;
+}
+
+std::vector<std::string> EtcdCluster::endpoints() const {
+  std::vector<std::string> addresses;
+  for (const Member& member : members_) {
+    addresses.push_back(absl::StrCat("127.0.0.1:", member.client_port));
+  }
+  return addresses;
+}
+
+std::string EtcdCluster::Url(const std::string& prefix) const {
+  return absl::StrCat("etcd://", absl::StrJoin(endpoints(), ","), "/", prefix);
+}
+
+absl::Status EtcdCluster::StartMember(int index) {
+  std::vector<std::string> peers;
+  for (int i = 0; i < size(); ++i) {
+    peers.push_back(
+        absl::StrCat(NameOf(i), "=http://127.0.0.1:", members_[static_cast<size_t>(i)].peer_port));
+  }
+  Member& member = members_[static_cast<size_t>(index)];
+  const std::string client = absl::StrCat(options_.authority == nullptr ? "http" : "https",
+                                          "://127.0.0.1:", member.client_port);
+  const std::string peer = absl::StrCat("http://127.0.0.1:", member.peer_port);
+  std::vector<std::string> argv = {
+      "etcd", "--name", NameOf(index), "--data-dir", member.folder, "--listen-client-urls", client,
+      "--advertise-client-urls", client, "--listen-peer-urls", peer,
+      "--initial-advertise-peer-urls", peer, "--initial-cluster", absl::StrJoin(peers, ","),
+      // Also with TLS in plaintext, for us.
+      "--listen-metrics-urls", absl::StrCat("http://127.0.0.1:", member.metrics_port), "--logger",
+      "zap"};
+  if (options_.authority != nullptr) {
+    argv.insert(argv.end(),
+                {"--client-cert-auth", "--trusted-ca-file", options_.authority->ca_file(),
+                 "--cert-file", options_.authority->certificate_file(NameOf(index)), "--key-file",
+                 options_.authority->key_file(NameOf(index))});
+  }
+  ASSIGN_OR_RETURN(member.process, ChildProcess::Start({.name = NameOf(index),
+                                                        .argv = std::move(argv),
+                                                        .log_file = member.folder + ".log"}));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int> EtcdCluster::Leader() {
+  for (int i = 0; i < size(); ++i) {
+    Member& member = members_[static_cast<size_t>(i)];
+    if (!member.process->Running()) continue;
+    const auto response = HttpGet(member.metrics_port, "/metrics");
+    if (response.ok() && Metrics::Parse(response->body).Sum("etcd_server_is_leader") > 0) return i;
+  }
+  return absl::UnavailableError("no member of etcd leads");
+}
+
+absl::Status EtcdCluster::WaitUntilReady(absl::Duration deadline) {
+  return WaitFor("etcd has a leader", deadline, [this]() -> absl::StatusOr<bool> {
+    for (Member& member : members_) {
+      if (!member.process->Running()) continue;
+      const auto response = HttpGet(member.metrics_port, "/metrics");
+      if (!response.ok()) continue;
+      if (Metrics::Parse(response->body).Sum("etcd_server_has_leader") > 0) return true;
+    }
+    return absl::UnavailableError(
+        absl::StrCat("none says so: ", TailOfFile(members_[0].folder + ".log")));
+  });
+}
+
+}  // namespace bdr::harness
