@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/config.h"
 #include "base/grpc_security.h"
 
@@ -43,19 +44,40 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& global
   return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
-absl::StatusOr<Server> ConnectServer(const Globals& globals) {
-  if (!config::ParseHostPort(globals.server).ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--server \"", globals.server, "\" is not host:port, such as \"", kDefaultServer,
-        "\": the port is the one that bdr-server's configuration has as \"listen\""));
+absl::Status Combine(const std::vector<absl::Status>& errors) {
+  if (errors.size() == 1) return errors[0];
+  return absl::Status(
+      errors.back().code(),
+      absl::StrCat("none of ", errors.size(), " answers: ",
+                   absl::StrJoin(errors, "; ", [](std::string* out, const absl::Status& error) {
+                     absl::StrAppend(out, error.message());
+                   })));
+}
+
+absl::StatusOr<std::vector<Target>> ServerTargets(const Globals& globals) {
+  std::vector<Target> targets;
+  const std::vector<std::string> addresses = absl::StrSplit(globals.server, ',');
+  for (const std::string& address : addresses) {
+    if (!config::ParseHostPort(address).ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--server \"", globals.server, "\" is not host:port, such as \"", kDefaultServer,
+          "\", or several of them with commas between: the port is the one that bdr-server's "
+          "configuration has as \"listen\""));
+    }
+    Target target{.kind = Target::Kind::kServer,
+                  .name = absl::StrCat("bdr-server \"", address, "\""),
+                  .address = address,
+                  .insecure = globals.insecure,
+                  .channel = nullptr};
+    ASSIGN_OR_RETURN(target.channel, OpenChannel(globals, address));
+    targets.push_back(std::move(target));
   }
-  Target target{.kind = Target::Kind::kServer,
-                .name = absl::StrCat("bdr-server \"", globals.server, "\""),
-                .address = globals.server,
-                .insecure = globals.insecure,
-                .channel = nullptr};
-  ASSIGN_OR_RETURN(target.channel, OpenChannel(globals, globals.server));
-  return Server(std::move(target));
+  return targets;
+}
+
+absl::StatusOr<Server> ConnectServer(const Globals& globals) {
+  ASSIGN_OR_RETURN(std::vector<Target> targets, ServerTargets(globals));
+  return Server(std::move(targets));
 }
 
 absl::StatusOr<Agent> ConnectAgent(const Globals& globals, const v1::Member& member) {

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -29,12 +30,24 @@ inline constexpr absl::Duration kCallTimeout = absl::Seconds(10);
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const Globals& globals,
                                                            const std::string& address);
 
-// One stub and what it has in errors. Thread-safe like the stub.
+// Whether nobody has answered, so that another server may be asked: all that is asked of one may be
+// asked again.
+inline bool IsSilence(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+// What all of `errors` say, if there are several; the code of the last.
+absl::Status Combine(const std::vector<absl::Status>& errors);
+
+// Those that may be asked, and what each has in errors. A call goes to the one that answered last,
+// and to the next if that one does not. Thread-safe like the stubs.
 template <typename Service>
 class Peer {
  public:
-  explicit Peer(Target target)
-      : target_(std::move(target)), stub_(Service::NewStub(target_.channel)) {}
+  explicit Peer(Target target) : Peer(std::vector<Target>{std::move(target)}) {}
+  explicit Peer(std::vector<Target> targets) : targets_(std::move(targets)) {
+    for (const Target& target : targets_) stubs_.push_back(Service::NewStub(target.channel));
+  }
 
   // `method` is a member of the stub: Call(&v1::AgentAdmin::Stub::HashTable, request).
   template <typename Request, typename Response>
@@ -42,24 +55,38 @@ class Peer {
                                                                       const Request&, Response*),
                                 const Request& request,
                                 absl::Duration timeout = kCallTimeout) const {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-    Response response;
-    const grpc::Status status = (stub_.get()->*method)(&context, request, &response);
-    if (status.ok()) return response;
-    return ExplainFailure(target_, FromGrpcStatus(status));
+    std::vector<absl::Status> errors;
+    for (size_t i = 0; i < targets_.size(); ++i) {
+      const size_t asked = *present_ % targets_.size();
+      grpc::ClientContext context;
+      context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+      Response response;
+      const grpc::Status status = (stubs_[asked].get()->*method)(&context, request, &response);
+      if (status.ok()) return response;
+      const absl::Status error = FromGrpcStatus(status);
+      errors.push_back(ExplainFailure(targets_[asked], error));
+      // What a server says itself stands: the servers share one state.
+      if (!IsSilence(error)) return errors.back();
+      ++*present_;
+    }
+    return Combine(errors);
   }
 
-  const std::string& name() const { return target_.name; }
+  // Of the one that is asked first.
+  const std::string& name() const { return targets_[*present_ % targets_.size()].name; }
 
  private:
-  Target target_;
-  std::unique_ptr<typename Service::Stub> stub_;
+  std::vector<Target> targets_;
+  std::vector<std::unique_ptr<typename Service::Stub>> stubs_;
+  // Counts up. Behind a pointer, so that a peer can be moved.
+  std::unique_ptr<std::atomic<size_t>> present_ = std::make_unique<std::atomic<size_t>>(0);
 };
 
 using Server = Peer<v1::ControlPlane>;
 using Agent = Peer<v1::AgentAdmin>;
 
+// The servers that --server names. kInvalidArgument if that is no list of addresses.
+absl::StatusOr<std::vector<Target>> ServerTargets(const Globals& globals);
 absl::StatusOr<Server> ConnectServer(const Globals& globals);
 absl::StatusOr<Agent> ConnectAgent(const Globals& globals, const v1::Member& member);
 

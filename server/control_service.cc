@@ -1,5 +1,6 @@
 // Requests are answered on gRPC's own threads: they read memory and a small store, and only a
-// change of the members waits for the disk, once.
+// change of the members waits for the disk, once. With etcd each waits for a few calls of it, none
+// longer than the seconds of etcd_store.h.
 #include "server/control_service.h"
 
 #include <grpcpp/grpcpp.h>
@@ -95,13 +96,17 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
         cluster_(cluster),
         statuses_(statuses),
         schemas_(schemas),
-        metrics_(metrics) {}
+        metrics_(metrics),
+        witnesses_(store) {}
 
   grpc::ServerUnaryReactor* InitCluster(grpc::CallbackServerContext* context,
                                         const v1::InitClusterRequest* request,
                                         v1::InitClusterResponse* response) override {
     const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
-      if (present.id.empty()) RETURN_IF_ERROR(CheckNoneBelongs(Heard()));
+      if (present.id.empty()) {
+        ASSIGN_OR_RETURN(const std::vector<Witness> heard, Heard());
+        RETURN_IF_ERROR(CheckNoneBelongs(heard));
+      }
       return server::InitCluster(std::move(present), request->name(), RandomId());
     });
     if (state.ok()) ToProto(*state, response->mutable_membership());
@@ -150,7 +155,9 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   grpc::ServerUnaryReactor* RebuildCluster(grpc::CallbackServerContext* context,
                                            const v1::RebuildClusterRequest* request,
                                            v1::RebuildClusterResponse* response) override {
-    const std::vector<Witness> heard = Heard();
+    const absl::StatusOr<std::vector<Witness>> told = Heard();
+    if (!told.ok()) return Finish(context, "RebuildCluster", told.status());
+    const std::vector<Witness>& heard = *told;
     uint64_t epoch_before = 0;
     const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
       epoch_before = present.epoch;
@@ -211,8 +218,10 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
         }
       }
       witnesses_.Set(witness, NowUs());
+      if (TellsMore(witness, present)) RETURN_IF_ERROR(witnesses_.Share(witness));
       if (present.restored && present.id == witness.cluster_id) {
-        ASSIGN_OR_RETURN(present, ConfirmRestored(std::move(present), Heard()));
+        ASSIGN_OR_RETURN(const std::vector<Witness> heard, Heard());
+        ASSIGN_OR_RETURN(present, ConfirmRestored(std::move(present), heard));
       }
       RETURN_IF_ERROR(CheckKnown(present, witness));
       return ApplyReport(std::move(present), {.name = request->name(),
@@ -227,11 +236,11 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                                               .settings_active = request->settings_active()});
     });
     if (state.ok()) {
-      statuses_->Set(request->name(),
-                     request->has_status()
-                         ? std::make_shared<const v1::NodeStatus>(request->status())
-                         : nullptr,
-                     NowUs());
+      TellOfStatus(statuses_->Set(request->name(),
+                                  request->has_status()
+                                      ? std::make_shared<const v1::NodeStatus>(request->status())
+                                      : nullptr,
+                                  NowUs()));
       ToProto(*state, response->mutable_membership());
       TakeSchema(*request, *state, response);
       TellOfSequences(response);
@@ -240,7 +249,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                IsMember(request->name())) {
       // Its own status can tell nobody. One that is not found is that of a removed node, whose name
       // another has now.
-      statuses_->Refuse(request->name(), std::string(state.status().message()), NowUs());
+      TellOfStatus(
+          statuses_->Refuse(request->name(), std::string(state.status().message()), NowUs()));
       const std::string who = caller.ok() ? ToString(*caller) : "unknown";
       if (refused_.IsNews(
               absl::StrCat(request->name(), " ", who, " ", CauseOf(state.status().message())))) {
@@ -344,7 +354,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
 
   absl::Status Fill(v1::ClusterStatusResponse* response) const {
     RETURN_IF_ERROR(ReadMembership(response->mutable_membership()));
-    const auto statuses = statuses_->All();
+    ASSIGN_OR_RETURN(const auto statuses, statuses_->All());
     for (const v1::Member& member : response->membership().members()) {
       v1::ReportedStatus* node = response->add_nodes();
       *node->mutable_member() = member;
@@ -370,8 +380,17 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   absl::Status ForgetLastOfName(const std::string& name) {
     ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
     if (state.Find(name) != nullptr) return absl::OkStatus();
-    statuses_->Forget(name);
+    RETURN_IF_ERROR(statuses_->Forget(name));
     return schemas_->Forget(name);
+  }
+  // It is told again with the next report.
+  void TellOfStatus(const absl::Status& shared) {
+    MutexLock lock(&kept_mu_);
+    if (shared.ok()) {
+      (void)shared_.Works(SteadyNow());
+    } else if (shared_.Failed(std::string(absl::StatusCodeToString(shared.code())), SteadyNow())) {
+      LogWarning("status", {{"state", "not_shared"}}, shared_.LineText(shared.message()));
+    }
   }
   void TellOfSchema(const std::string& node, const absl::Status& kept) {
     MutexLock lock(&kept_mu_);
@@ -407,7 +426,12 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     for (const v1::SequenceState& state : *sequences) *response->add_sequences() = state;
   }
 
-  std::vector<Witness> Heard() const { return witnesses_.Recent(NowUs()); }
+  absl::StatusOr<std::vector<Witness>> Heard() const { return witnesses_.Recent(NowUs()); }
+
+  // Whether what an agent says may have to be known to whichever server is asked to rebuild.
+  static bool TellsMore(const Witness& witness, const ClusterState& present) {
+    return present.id.empty() || present.restored || witness.known_epoch > present.epoch;
+  }
 
   absl::Status FillBackup(v1::BackUpResponse* response) const {
     // First: a backup may have more than what is said of it, but not less.
@@ -456,12 +480,16 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   absl::Status ReadMembership(v1::Membership* out) const {
     ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
     if (state.id.empty()) {
-      RETURN_IF_ERROR(CheckNoneBelongs(Heard()));
+      ASSIGN_OR_RETURN(const std::vector<Witness> heard, Heard());
+      RETURN_IF_ERROR(CheckNoneBelongs(heard));
       return absl::FailedPreconditionError(
           "there is no cluster yet: run \"bdrctl cluster init NAME\" first");
     }
     // The next report of an agent brings it into force.
-    if (state.restored) RETURN_IF_ERROR(ConfirmRestored(state, Heard()).status());
+    if (state.restored) {
+      ASSIGN_OR_RETURN(const std::vector<Witness> heard, Heard());
+      RETURN_IF_ERROR(ConfirmRestored(state, heard).status());
+    }
     ToProto(state, out);
     return absl::OkStatus();
   }
@@ -487,6 +515,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
   SaidOnce refused_;  // reports
   Mutex kept_mu_;
   std::map<std::string, Repetition> kept_ ABSL_GUARDED_BY(kept_mu_);  // schemas, by node
+  Repetition shared_ ABSL_GUARDED_BY(kept_mu_);                       // statuses
 };
 
 ControlService::ControlService(Store* store, Cluster* cluster, StatusCache* statuses,

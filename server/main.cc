@@ -93,9 +93,10 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.store_options()));
   Cluster cluster(store.get());
   RETURN_IF_ERROR(cluster.Read().status());
-  StatusCache statuses;
+  StatusCache statuses(store.get());
   SchemaCache schemas(store.get());
   RETURN_IF_ERROR(schemas.Load());
+  schemas.Follow();
   Metrics metrics(ServerMetrics());
   ControlService service(store.get(), &cluster, &statuses, &schemas, &metrics);
   ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config.security));

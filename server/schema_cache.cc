@@ -3,24 +3,88 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "base/logging.h"
+#include "base/repetition.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
+#include "base/thread_name.h"
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::server {
+namespace {
+
+constexpr absl::Duration kListAgainAfter = absl::Minutes(1);
+constexpr absl::Duration kWait = absl::Milliseconds(500);
+
+}  // namespace
+
 SchemaCache::SchemaCache(Store* store) : store_(store) {}
-SchemaCache::~SchemaCache() = default;
+
+SchemaCache::~SchemaCache() {
+  {
+    MutexLock lock(&mu_);
+    stop_ = true;
+    wake_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
 
 absl::Status SchemaCache::Load() {
   ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kSchemaPrefix));
+  for (const StoreEntry& entry : entries) RETURN_IF_ERROR(Take(entry));
+  return absl::OkStatus();
+}
+
+absl::Status SchemaCache::Take(const StoreEntry& entry) {
+  auto schema = std::make_shared<v1::NodeSchema>();
+  if (!schema->ParseFromString(entry.value)) {
+    return absl::DataLossError(absl::StrCat("the store's entry \"", entry.key,
+                                            "\" is damaged; restore the store from a backup"));
+  }
+  std::string node = entry.key.substr(sizeof(kSchemaPrefix) - 1);
   MutexLock lock(&mu_);
-  for (const StoreEntry& entry : entries) {
-    auto schema = std::make_shared<v1::NodeSchema>();
-    if (!schema->ParseFromString(entry.value)) {
-      return absl::DataLossError(absl::StrCat("the store's entry \"", entry.key,
-                                              "\" is damaged; restore the store from a backup"));
+  Kept& known = by_node_[std::move(node)];
+  // This server's own write may have been noted already.
+  if (known.revision < entry.revision) {
+    known = {.schema = std::move(schema), .revision = entry.revision};
+  }
+  return absl::OkStatus();
+}
+
+bool SchemaCache::Stopped() const {
+  MutexLock lock(&mu_);
+  return stop_;
+}
+
+void SchemaCache::Follow() {
+  if (store_->exclusive()) return;
+  thread_ = std::thread([this] {
+    NameThread("schemas");
+    Repetition outcome;
+    while (!Stopped()) {
+      const absl::Status status = FollowOnce();
+      if (status.ok()) {
+        (void)outcome.Works(SteadyNow());
+        continue;
+      }
+      if (outcome.Failed(std::string(absl::StatusCodeToString(status.code())), SteadyNow())) {
+        LogWarning("schema", {{"state", "not_followed"}}, outcome.LineText(status.message()));
+      }
+      MutexLock lock(&mu_);
+      if (!stop_) wake_.WaitFor(&mu_, kWait);
     }
-    std::string node = schema->node();
-    by_node_[std::move(node)] = {.schema = std::move(schema), .revision = entry.revision};
+  });
+}
+
+absl::Status SchemaCache::FollowOnce() {
+  ASSIGN_OR_RETURN(const std::unique_ptr<StoreWatch> watch, store_->Watch(kSchemaPrefix));
+  RETURN_IF_ERROR(Load());
+  const absl::Time until = SteadyNow() + kListAgainAfter;
+  while (!Stopped() && SteadyNow() < until) {
+    ASSIGN_OR_RETURN(const auto change, watch->Next(kWait));
+    // Only those of nodes that there are no more are removed, and those are not asked for.
+    if (change.has_value() && !change->deleted) RETURN_IF_ERROR(Take(*change));
   }
   return absl::OkStatus();
 }
@@ -47,7 +111,6 @@ absl::Status SchemaCache::Set(const v1::NodeSchema& schema, int64_t now_us) {
   return absl::OkStatus();
 }
 
-// A store has no way to remove a key.
 absl::Status SchemaCache::Forget(absl::string_view node) {
   if (Find(node) == nullptr) return absl::OkStatus();
   v1::NodeSchema nothing;

@@ -149,7 +149,7 @@ Cluster::~Cluster() {
   }
   // Agents first: without their database they would only complain.
   for (const auto& node : nodes_) node->agent.reset();
-  server_.reset();
+  for (const auto& server : servers_) server->process.reset();
   for (const auto& node : nodes_) {
     node->proxy.reset();
     node->postgres.reset();
@@ -200,7 +200,7 @@ absl::Status Cluster::SetUp() {
   }
   RETURN_IF_ERROR(WriteConfigs());
   if (options_.proxies) RETURN_IF_ERROR(StartProxies());
-  RETURN_IF_ERROR(StartServer());
+  for (int i = 0; i < options_.servers; ++i) RETURN_IF_ERROR(StartServer(i));
   RETURN_IF_ERROR(InParallel(nodes_.size(), [this](size_t i) {
     return nodes_[i]->options.server_of.empty() ? StartNodeServer(nodes_[i].get())
                                                 : absl::OkStatus();
@@ -220,8 +220,16 @@ absl::Status Cluster::ChoosePorts() {
     RETURN_IF_ERROR(CheckPortFree(next + offset));
     return next + offset;
   };
-  ASSIGN_OR_RETURN(server_port_, choose(0));
-  ASSIGN_OR_RETURN(server_metrics_port_, choose(1));
+  for (int i = 0; i < options_.servers; ++i) {
+    const std::string name = i == 0 ? "server" : absl::StrCat("server", i + 1);
+    auto server = std::make_unique<ServerProcess>();
+    ASSIGN_OR_RETURN(server->port, choose(2 * i));
+    ASSIGN_OR_RETURN(server->metrics_port, choose(2 * i + 1));
+    server->folder = absl::StrCat(options_.folder, "/", name);
+    server->config = absl::StrCat(options_.folder, "/", name, ".yaml");
+    server->log = absl::StrCat(options_.folder, "/", name, ".log");
+    servers_.push_back(std::move(server));
+  }
   for (const auto& node : nodes_) {
     next += 10;
     // PostgreSQL's port is chosen here too, so that all ports of a node lie together.
@@ -283,13 +291,19 @@ std::string Cluster::Security(absl::string_view name) const {
 }
 
 absl::Status Cluster::WriteConfigs() {
-  std::filesystem::create_directories(options_.folder + "/server");
-  std::filesystem::permissions(options_.folder + "/server", std::filesystem::perms::owner_all);
-  RETURN_IF_ERROR(
-      WriteFile(options_.folder + "/server.yaml",
-                absl::StrCat("listen: ", network_ == nullptr ? "127.0.0.1" : "0.0.0.0", ":",
-                             server_port_, "\nmetrics_listen: 127.0.0.1:", server_metrics_port_,
-                             "\ndata_dir: ", options_.folder, "/server\n", Security("server"))));
+  std::vector<std::string> control;
+  for (const auto& server : servers_) {
+    std::filesystem::create_directories(server->folder);
+    std::filesystem::permissions(server->folder, std::filesystem::perms::owner_all);
+    RETURN_IF_ERROR(WriteFile(
+        server->config,
+        absl::StrCat("listen: ", network_ == nullptr ? "127.0.0.1" : "0.0.0.0", ":", server->port,
+                     "\nmetrics_listen: 127.0.0.1:", server->metrics_port, "\ndata_dir: ",
+                     server->folder, "\n", Security("server"), options_.server_config)));
+    control.push_back(absl::StrCat("\"",
+                                   network_ == nullptr ? "127.0.0.1" : Network::kSwitchAddress, ":",
+                                   server->port, "\""));
+  }
   for (const auto& node : nodes_) {
     const std::string& name = node->options.name;
     RETURN_IF_ERROR(WriteFile(
@@ -297,9 +311,9 @@ absl::Status Cluster::WriteConfigs() {
         absl::StrCat("node: ", name, "\ndatabase: host=127.0.0.1 port=", node->postgres_port,
                      " user=bdr dbname=", node->database, "\ndata_dir: ", node->folder,
                      "/agent\nlisten: ", node->host, ":", node->agent_port,
-                     "\nmetrics_listen: 127.0.0.1:", node->metrics_port, "\ncontrol: [\"",
-                     network_ == nullptr ? "127.0.0.1" : Network::kSwitchAddress, ":", server_port_,
-                     "\"]\n", Security(name), options_.agent_config, node->options.agent_config)));
+                     "\nmetrics_listen: 127.0.0.1:", node->metrics_port, "\ncontrol: [",
+                     absl::StrJoin(control, ", "), "]\n", Security(name), options_.agent_config,
+                     node->options.agent_config)));
   }
   return absl::OkStatus();
 }
@@ -328,18 +342,18 @@ std::string Cluster::NameOfClient(int client_port, int proxy_port) const {
   return "";  // bdrctl, say
 }
 
-absl::Status Cluster::StartServer() {
-  ASSIGN_OR_RETURN(server_,
-                   ChildProcess::Start({.name = "bdr-server",
-                                        .argv = {ProgramFolder() + "/bdr-server", "--config",
-                                                 options_.folder + "/server.yaml"},
-                                        .log_file = options_.folder + "/server.log",
-                                        .parent_death_signal = options_.parent_death_signal}));
+absl::Status Cluster::StartServer(int index) {
+  ServerProcess& server = Server(index);
+  ASSIGN_OR_RETURN(
+      server.process,
+      ChildProcess::Start({.name = "bdr-server",
+                           .argv = {ProgramFolder() + "/bdr-server", "--config", server.config},
+                           .log_file = server.log,
+                           .parent_death_signal = options_.parent_death_signal}));
   return WaitFor("bdr-server accepts connections", absl::Seconds(30),
-                 [this]() -> absl::StatusOr<bool> {
-                   if (server_->Running()) return CanConnect(server_port_);
-                   return absl::InternalError(
-                       absl::StrCat("it ended: ", TailOfFile(options_.folder + "/server.log")));
+                 [&server]() -> absl::StatusOr<bool> {
+                   if (server.process->Running()) return CanConnect(server.port);
+                   return absl::InternalError(absl::StrCat("it ended: ", TailOfFile(server.log)));
                  });
 }
 
@@ -384,8 +398,10 @@ absl::Status Cluster::Join() {
 }
 
 std::vector<std::string> Cluster::BdrctlCommand() const {
+  std::vector<std::string> servers;
+  for (const auto& server : servers_) servers.push_back(absl::StrCat("127.0.0.1:", server->port));
   std::vector<std::string> argv = {ProgramFolder() + "/bdrctl", "--server",
-                                   absl::StrCat("127.0.0.1:", server_port_)};
+                                   absl::StrJoin(servers, ",")};
   if (!options_.tls) {
     argv.push_back("--insecure");
     return argv;
@@ -714,7 +730,9 @@ void Cluster::Heal() {
 }
 
 void Cluster::Detach() {
-  if (server_ != nullptr) server_->Detach();
+  for (const auto& server : servers_) {
+    if (server->process != nullptr) server->process->Detach();
+  }
   for (const auto& node : nodes_) {
     if (node->agent != nullptr) node->agent->Detach();
     if (node->postgres != nullptr) node->postgres->Detach();

@@ -56,6 +56,9 @@ struct ClusterOptions {
   bool fake_clocks = false;       // every node's PostgreSQL and agent go by a clock() of the node
   bool fake_agent_clocks = true;  // with fake_clocks; false: only PostgreSQL does
   std::string agent_config = {};  // more lines of agent.yaml
+  // More than one need a store that they share, which `server_config` names.
+  int servers = 1;
+  std::string server_config = {};  // more lines of every bdr-server's configuration
   // Added to every agent's environment (base/test_hooks.h).
   std::vector<std::pair<std::string, std::string>> agent_environment = {};
   std::string folder = {};  // empty: a temporary one
@@ -115,14 +118,16 @@ class Cluster {
   // Parts. The references stay valid; the processes behind them come and go.
   PostgresServer& postgres(absl::string_view node) const { return *Find(node).postgres; }
   ChildProcess& agent(absl::string_view node) const { return *Find(node).agent; }
-  ChildProcess& server() const { return *server_; }
+  ChildProcess& server(int index = 0) const { return *Server(index).process; }
   // With `tls`; null without.
   CertificateAuthority* authority() const { return authority_.get(); }
   // With `fake_clocks`. May be moved at any time, by one thread.
   FakeClock& clock(absl::string_view node) const { return *Find(node).clock; }
   int agent_port(absl::string_view node) const { return Find(node).agent_port; }
   int metrics_port(absl::string_view node) const { return Find(node).metrics_port; }
-  int server_port() const { return server_port_; }
+  int server_port(int index = 0) const { return Server(index).port; }
+  // Its configuration, to be changed before it is started again.
+  std::string server_config_file(int index = 0) const { return Server(index).config; }
   std::string agent_folder(absl::string_view node) const;
   std::string agent_log(absl::string_view node) const;
   // How bdrctl is called for this cluster, for people.
@@ -133,7 +138,7 @@ class Cluster {
   // With more in its environment, for this start alone: BDR_FAIL_POINT, say.
   absl::Status StartAgent(absl::string_view node,
                           const std::vector<std::pair<std::string, std::string>>& environment);
-  absl::Status StartServer();
+  absl::Status StartServer(int index = 0);
   // kill -9 of the agent, and its data folder loses what it had not synced. The number of bytes.
   absl::StatusOr<int64_t> CrashAgentMachine(absl::string_view node);
 
@@ -167,6 +172,15 @@ class Cluster {
     std::unique_ptr<TcpProxy> proxy;  // what others connect to
   };
 
+  struct ServerProcess {
+    int port = 0;
+    int metrics_port = 0;
+    std::string folder;  // its data_dir
+    std::string config;
+    std::string log;
+    std::unique_ptr<ChildProcess> process;
+  };
+
   explicit Cluster(ClusterOptions options);
   absl::Status SetUp();
   absl::Status ChoosePorts();
@@ -178,6 +192,7 @@ class Cluster {
   std::string Security(absl::string_view name) const;
   std::string NameOfClient(int client_port, int proxy_port) const;
   Node& Find(absl::string_view name) const;
+  ServerProcess& Server(int index) const { return *servers_.at(static_cast<size_t>(index)); }
   class Looks;
   absl::StatusOr<std::map<std::string, TableContent>> Contents(Looks& looks,
                                                                const std::string& node) const;
@@ -193,10 +208,8 @@ class Cluster {
   std::unique_ptr<TempFolder> temporary_;
   std::unique_ptr<Network> network_;  // with namespaces
   std::vector<std::unique_ptr<Node>> nodes_;
-  int server_port_ = 0;
-  int server_metrics_port_ = 0;
   std::unique_ptr<CertificateAuthority> authority_;
-  std::unique_ptr<ChildProcess> server_;
+  std::vector<std::unique_ptr<ServerProcess>> servers_;
 
   mutable Mutex mu_;
   std::map<std::string, pid_t> agent_pids_ ABSL_GUARDED_BY(mu_);
