@@ -37,6 +37,13 @@ constexpr AccessRule kRules[] = {
     {.method = "/bdr.v1.ControlPlane/AcceptClock", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/ConvertSequence", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/ListSequences", .node = true, .admin = true, .viewer = true},
+    {.method = "/bdr.v1.Servers/GetServerStatus", .admin = true, .viewer = true},
+    {.method = "/bdr.v1.Servers/MigrateStore", .admin = true, .audited = true},
+    // A node asks for locks in its own name alone. Renewing is asking again, so only what takes a
+    // lock away is written down.
+    {.method = "/bdr.v1.Locks/AcquireLock", .node = true, .admin = true},
+    {.method = "/bdr.v1.Locks/ReleaseLock", .node = true, .admin = true, .audited = true},
+    {.method = "/bdr.v1.Locks/ListLocks", .node = true, .admin = true, .viewer = true},
     // What agents ask of each other.
     {.method = "/bdr.v1.Replication/Subscribe", .node = true},
     {.method = "/bdr.v1.Rows/FetchRows", .node = true},

@@ -19,6 +19,8 @@
 #include "base/peer_identity.h"
 #include "bdr/v1/admin.pb.h"
 #include "bdr/v1/control.pb.h"
+#include "bdr/v1/locks.pb.h"
+#include "bdr/v1/servers.pb.h"
 
 namespace bdr {
 namespace {
@@ -129,6 +131,12 @@ std::string AuditedObject(const google::protobuf::Message& request) {
   }
   if (const auto* clock = DynamicCastToGenerated<v1::AcceptClockRequest>(&request)) {
     return absl::StrCat("clock of node ", clock->node(), " by ", clock->advance_us(), " us");
+  }
+  if (const auto* move = DynamicCastToGenerated<v1::MigrateStoreRequest>(&request)) {
+    return absl::StrCat("store to ", absl::StrContains(move->to(), '@') ? "?" : move->to());
+  }
+  if (const auto* release = DynamicCastToGenerated<v1::ReleaseLockRequest>(&request)) {
+    return absl::StrCat("lock ", release->name(), " of ticket ", release->ticket());
   }
   if (const auto* repair = DynamicCastToGenerated<v1::RepairRowsRequest>(&request)) {
     return absl::StrCat(repair->rows_size(), " rows of table ", repair->schema(), ".",

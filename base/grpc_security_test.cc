@@ -31,7 +31,9 @@
 #include "bdr/v1/admin.pb.h"
 #include "bdr/v1/control.grpc.pb.h"
 #include "bdr/v1/control.pb.h"
+#include "bdr/v1/locks.pb.h"
 #include "bdr/v1/rows.pb.h"
+#include "bdr/v1/servers.pb.h"
 #include "bdr/v1/stream.pb.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -316,7 +318,8 @@ std::vector<std::string> AllCalls() {
   std::vector<std::string> calls;
   for (const google::protobuf::FileDescriptor* file :
        {v1::NodeStatus::descriptor()->file(), v1::HashTableRequest::descriptor()->file(),
-        v1::FetchRowsRequest::descriptor()->file(), v1::Subscription::descriptor()->file()}) {
+        v1::FetchRowsRequest::descriptor()->file(), v1::Subscription::descriptor()->file(),
+        v1::LockTicket::descriptor()->file(), v1::ServerInfo::descriptor()->file()}) {
     for (int i = 0; i < file->service_count(); ++i) {
       for (int j = 0; j < file->service(i)->method_count(); ++j) {
         calls.push_back(

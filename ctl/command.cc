@@ -50,7 +50,8 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   app->require_subcommand(1);
   app->set_version_flag("--version", absl::StrCat("bdrctl ", BDR_VERSION),
                         "Print the version of bdrctl");
-  app->add_option("--server", globals.server, "bdr-server to ask, as host:port; several with commas between: "
+  app->add_option("--server", globals.server,
+                  "bdr-server to ask, as host:port; several with commas between: "
                   "one after the other, until one answers")
       ->envname("BDR_SERVER")
       ->capture_default_str();
@@ -79,10 +80,12 @@ void BuildApp(CLI::App* app, Invocation* invocation) {
   AddClusterCommands(app, invocation);
   AddConstraintCommands(app, invocation);
   AddDeadLetterCommands(app, invocation);
+  AddLockCommands(app, invocation);
   AddNodeCommands(app, invocation);
   AddConflictCommands(app, invocation);
   AddApplyCommands(app, invocation);
   AddCaptureCommands(app, invocation);
+  AddServerCommands(app, invocation);
   AddVerifyCommand(app, invocation);
   AddCertCommands(app, invocation);
   AddCompletionCommand(app, invocation);

@@ -68,9 +68,11 @@ void AddCompletionCommand(CLI::App* app, Invocation* invocation);
 void AddConflictCommands(CLI::App* app, Invocation* invocation);
 void AddConstraintCommands(CLI::App* app, Invocation* invocation);
 void AddDeadLetterCommands(CLI::App* app, Invocation* invocation);
+void AddLockCommands(CLI::App* app, Invocation* invocation);
 void AddNodeCommands(CLI::App* app, Invocation* invocation);
 void AddSchemaCommands(CLI::App* app, Invocation* invocation);
 void AddSequenceCommands(CLI::App* app, Invocation* invocation);
+void AddServerCommands(CLI::App* app, Invocation* invocation);
 void AddStatusCommand(CLI::App* app, Invocation* invocation);
 void AddTableCommands(CLI::App* app, Invocation* invocation);
 void AddTableChangeCommands(CLI::App* table, Invocation* invocation);  // under "bdrctl table"

@@ -8,13 +8,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "bdr/v1/store.pb.h"
 #include "server/cluster.h"
+#include "server/locks.h"
 #include "server/schema_cache.h"
-#include "server/sequences/allocator.h"
+#include "server/store_keys.h"
 
 namespace bdr::server {
 namespace {
@@ -43,6 +45,11 @@ absl::StatusOr<v1::Backup> Parse(absl::string_view bytes) {
   return backup;
 }
 
+// In a backup: other fields hold these.
+bool HasItsOwnPlace(absl::string_view key) {
+  return key == kClusterKey || absl::StartsWith(key, kSchemaPrefix);
+}
+
 absl::Status PutOver(Store* store, const std::string& key, const std::string& value) {
   const absl::StatusOr<StoreEntry> present = store->Get(key);
   if (!present.ok() && !absl::IsNotFound(present.status())) return present.status();
@@ -69,13 +76,19 @@ absl::StatusOr<std::string> MakeBackup(Store* store, int64_t now_us) {
     return absl::InternalError(
         absl::StrCat("the store's entry \"", entry.key, "\" is damaged: it cannot be backed up"));
   }
-  ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> sequences, SequenceAllocator(store).List());
-  for (const v1::SequenceState& sequence : sequences) *backup.add_sequences() = sequence;
+  ASSIGN_OR_RETURN(const std::vector<StoreEntry> all, store->List(""));
+  for (const StoreEntry& entry : all) {
+    if (!Outlives(entry.key) || HasItsOwnPlace(entry.key)) continue;
+    v1::BackupEntry* other = backup.add_others();
+    other->set_key(entry.key);
+    other->set_value(entry.value);
+  }
   const std::string content = backup.SerializeAsString();
   return absl::StrCat(kMagic, Sha256(content), "\n", content);
 }
 
-absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* store) {
+absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* store,
+                                             int64_t now_us) {
   ASSIGN_OR_RETURN(v1::Backup backup, Parse(bytes));
   ASSIGN_OR_RETURN(ClusterState state, FromProto(backup.cluster()));
   const absl::StatusOr<StoreEntry> present = store->Get(kClusterKey);
@@ -85,13 +98,22 @@ absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* sto
         "name another one, or another prefix in etcd");
   }
   if (!absl::IsNotFound(present.status())) return present.status();
+  const absl::Status moved = store->Get(kMovedKey).status();
+  if (moved.ok()) {
+    return absl::FailedPreconditionError(
+        "it is part of a move of the state to another store (\"bdrctl server migrate\"), which is "
+        "not finished: finish that, or name another data_dir, or another prefix in etcd");
+  }
+  if (!absl::IsNotFound(moved)) return moved;
+  for (const v1::BackupEntry& other : backup.others()) {
+    RETURN_IF_ERROR(PutOver(store, other.key(), other.value()));
+  }
+  // What locks have given out since the backup was made is not in it.
+  ASSIGN_OR_RETURN(const uint64_t base, NextTokenBase(store, now_us));
+  RETURN_IF_ERROR(PutOver(store, kTokenBaseKey, absl::StrCat(base)));
   for (const v1::NodeSchema& schema : backup.schemas()) {
     RETURN_IF_ERROR(
         PutOver(store, absl::StrCat(kSchemaPrefix, schema.node()), schema.SerializeAsString()));
-  }
-  SequenceAllocator allocator(store);
-  for (const v1::SequenceState& sequence : backup.sequences()) {
-    RETURN_IF_ERROR(allocator.Learn(sequence));
   }
   state.restored = true;
   v1::ClusterState restored;

@@ -22,6 +22,6 @@ struct RestoredBackup {
 // cluster_state.h. The cluster comes last, in one write: what was killed before has restored
 // nothing and may be repeated. kInvalidArgument if the bytes are no backup, kDataLoss if they are
 // damaged.
-absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* store);
+absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* store, int64_t now_us);
 
 }  // namespace bdr::server

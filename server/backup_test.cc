@@ -19,6 +19,8 @@ namespace {
 
 using absl::StatusCode;
 
+constexpr int64_t kNowUs = 1'000'000;
+
 class BackupTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -60,7 +62,7 @@ class BackupTest : public ::testing::Test {
 TEST_F(BackupTest, RestoresAllAsRestored) {
   ClusterState state = Fill();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, MakeBackup(from_.get(), 99));
-  ASSERT_OK_AND_ASSIGN(const RestoredBackup restored, RestoreBackup(bytes, to_.get()));
+  ASSERT_OK_AND_ASSIGN(const RestoredBackup restored, RestoreBackup(bytes, to_.get(), kNowUs));
   EXPECT_EQ(restored.taken_us, 99);
   state.restored = true;
   EXPECT_EQ(restored.state, state);
@@ -75,8 +77,24 @@ TEST_F(BackupTest, RestoresAllAsRestored) {
 TEST_F(BackupTest, NothingIsReplaced) {
   Fill();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, MakeBackup(from_.get(), 1));
-  EXPECT_EQ(RestoreBackup(bytes, from_.get()).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(RestoreBackup(bytes, from_.get(), kNowUs).status().code(),
+            StatusCode::kFailedPrecondition);
   EXPECT_FALSE(Cluster(from_.get()).Read()->restored);
+}
+
+TEST_F(BackupTest, HoldsWhatThisVersionDoesNotKnowAndNothingThatEndsWithItsServer) {
+  Fill();
+  ASSERT_OK(from_->Put("sequence/public.s", "4711", 0));
+  ASSERT_OK(from_->Put("lock/x/ticket", "", 0));
+  ASSERT_OK(from_->Put("server/id", "", 0));
+  ASSERT_OK(from_->Put("leader", "", 0));
+  ASSERT_OK_AND_ASSIGN(const std::string bytes, MakeBackup(from_.get(), 1));
+  ASSERT_OK(RestoreBackup(bytes, to_.get(), kNowUs));
+  EXPECT_EQ(to_->Get("sequence/public.s")->value, "4711");
+  for (const char* key : {"lock/x/ticket", "server/id", "leader"}) {
+    EXPECT_EQ(to_->Get(key).status().code(), StatusCode::kNotFound) << key;
+  }
+  EXPECT_EQ(to_->Get("token_base")->value, "1000000");
 }
 
 // Killed before the cluster was written: the schemas are there already.
@@ -84,7 +102,7 @@ TEST_F(BackupTest, MayBeRepeatedIfItWasKilled) {
   const ClusterState state = Fill();
   ASSERT_OK_AND_ASSIGN(const std::string bytes, MakeBackup(from_.get(), 1));
   ASSERT_OK(to_->Put("schema/a", "half", 0));
-  ASSERT_OK(RestoreBackup(bytes, to_.get()));
+  ASSERT_OK(RestoreBackup(bytes, to_.get(), kNowUs));
   SchemaCache schemas(to_.get());
   ASSERT_OK(schemas.Load());
   EXPECT_EQ(schemas.Find("a")->hash(), "h");
@@ -98,10 +116,10 @@ TEST_F(BackupTest, WhatIsDamagedIsRefusedAndNothingIsWritten) {
     damaged[at] = static_cast<char>(damaged[at] ^ 1);
     // The line feed after the hash says nothing.
     if (bytes[at] == '\n' && at < 100) continue;
-    ASSERT_FALSE(RestoreBackup(damaged, to_.get()).ok()) << "changed at " << at;
-    ASSERT_FALSE(RestoreBackup(bytes.substr(0, at), to_.get()).ok()) << "cut at " << at;
+    ASSERT_FALSE(RestoreBackup(damaged, to_.get(), kNowUs).ok()) << "changed at " << at;
+    ASSERT_FALSE(RestoreBackup(bytes.substr(0, at), to_.get(), kNowUs).ok()) << "cut at " << at;
   }
-  EXPECT_EQ(RestoreBackup("", to_.get()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(RestoreBackup("", to_.get(), kNowUs).status().code(), StatusCode::kInvalidArgument);
   ASSERT_OK_AND_ASSIGN(const auto entries, to_->List(""));
   EXPECT_TRUE(entries.empty());
 }

@@ -32,19 +32,22 @@ absl::StatusOr<Versioned> ReadVersioned(Store* store) {
   const absl::StatusOr<StoreEntry> entry = store->Get(kClusterKey);
   if (absl::IsNotFound(entry.status())) return Versioned{};
   RETURN_IF_ERROR(entry.status());
-  v1::ClusterState message;
-  absl::StatusOr<ClusterState> state = absl::InternalError("");
-  if (message.ParseFromString(entry->value)) state = FromProto(message);
-  if (!state.ok()) {
-    return absl::InternalError(
-        "the store's entry \"cluster\" is damaged: move data_dir away, then restore a backup "
-        "(\"bdr-server restore\"), or start empty and rebuild it from the agents (\"bdrctl cluster "
-        "init --from-agents\")");
-  }
-  return Versioned{*std::move(state), entry->revision};
+  ASSIGN_OR_RETURN(ClusterState state, ParseClusterState(entry->value));
+  return Versioned{std::move(state), entry->revision};
 }
 
 }  // namespace
+
+absl::StatusOr<ClusterState> ParseClusterState(const std::string& value) {
+  v1::ClusterState message;
+  absl::StatusOr<ClusterState> state = absl::InternalError("");
+  if (message.ParseFromString(value)) state = FromProto(message);
+  if (state.ok()) return state;
+  return absl::InternalError(
+      "the store's entry \"cluster\" is damaged: move data_dir away (of etcd, name another "
+      "prefix), then restore a backup (\"bdr-server restore\"), or start empty and rebuild it from "
+      "the agents (\"bdrctl cluster init --from-agents\")");
+}
 
 absl::StatusOr<ClusterState> Cluster::Read() const {
   ASSIGN_OR_RETURN(Versioned present, ReadVersioned(store_));

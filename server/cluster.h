@@ -39,6 +39,9 @@ class Cluster {
   Store* const store_;
 };
 
+// Of the value of kClusterKey. kInternal, with what to do, if it is damaged.
+absl::StatusOr<ClusterState> ParseClusterState(const std::string& value);
+
 void ToProto(const ClusterMember& member, v1::Member* out);
 void ToProto(const AcceptedClock& accepted, v1::AcceptedClock* out);
 void ToProto(const ClusterState& state, v1::Membership* out);

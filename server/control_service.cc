@@ -26,6 +26,7 @@
 #include "base/steady_clock.h"
 #include "bdr/v1/control.grpc.pb.h"
 #include "server/backup.h"
+#include "server/finish_call.h"
 #include "server/rebuild.h"
 #include "server/sequences/allocator.h"
 #include "server/witnesses.h"
@@ -496,13 +497,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
 
   grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext* context, const char* call,
                                    const absl::Status& status) {
-    metrics_
-        ->GetCounter("bdr_server_requests_total",
-                     {{"call", call}, {"code", absl::StatusCodeToString(status.code())}})
-        .Increment();
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(ToGrpcStatus(status));
-    return reactor;
+    return FinishCall(context, call, status, metrics_);
   }
 
   Store* const store_;

@@ -1,6 +1,7 @@
 // bdr-server: the control plane. See docs/configuration.md.
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstring>
@@ -24,16 +25,22 @@
 #include "base/metrics.h"
 #include "base/private_files.h"
 #include "base/process_metrics.h"
+#include "base/random_id.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 #include "server/backup.h"
 #include "server/cluster.h"
 #include "server/control_service.h"
+#include "server/guarded_store.h"
+#include "server/leadership.h"
+#include "server/lock_service.h"
 #include "server/schema_cache.h"
 #include "server/server_config.h"
 #include "server/server_metrics.h"
+#include "server/server_service.h"
 #include "server/status_cache.h"
 #include "server/store/open_store.h"
+#include "server/upkeep.h"
 
 namespace bdr::server {
 namespace {
@@ -55,14 +62,14 @@ std::vector<std::string> NotReady(const Cluster& cluster) {
 }
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const ServerConfig& config,
-                                                     ControlService& service) {
+                                                     const std::vector<grpc::Service*>& services) {
   ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(config.security, config.listen));
   grpc::ServerBuilder builder;
   // Two servers on one port would each get half of the agents.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   int port = 0;
   builder.AddListeningPort(config.listen, credentials, &port);
-  builder.RegisterService(service.service());
+  for (grpc::Service* service : services) builder.RegisterService(service);
   AddAudit(&builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
@@ -71,6 +78,12 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> Listen(const ServerConfig& config,
                                                "this machine? Change \"listen\""));
   }
   return server;
+}
+
+std::string HostName() {
+  char name[256] = "";
+  (void)gethostname(name, sizeof(name) - 1);  // for people alone
+  return name;
 }
 
 // Blocks until SIGTERM or SIGINT, which must be blocked in every thread.
@@ -90,13 +103,24 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   TakeGrpcLog();
   RETURN_IF_ERROR(CheckOwnIdentity(config.security, Role::kServer, ""));
 
-  ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.store_options()));
+  ASSIGN_OR_RETURN(std::unique_ptr<Store> opened, OpenStore(config.store_options()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<GuardedStore> store,
+                   GuardedStore::Guard(std::move(opened)));
   Cluster cluster(store.get());
-  RETURN_IF_ERROR(cluster.Read().status());
+  // A store that does not answer, or was moved, is what whoever asks is told, and /readyz says.
+  if (const absl::Status read = cluster.Read().status(); !absl::IsUnavailable(read)) {
+    RETURN_IF_ERROR(read);
+  }
   StatusCache statuses(store.get());
   SchemaCache schemas(store.get());
-  RETURN_IF_ERROR(schemas.Load());
+  if (const absl::Status loaded = schemas.Load(); !absl::IsUnavailable(loaded)) {
+    RETURN_IF_ERROR(loaded);
+  }
   schemas.Follow();
+  const std::unique_ptr<Leadership> leadership = Leadership::Start(
+      store.get(),
+      {.id = RandomId(), .address = config.listen, .host = HostName(), .version = BDR_VERSION});
+  const Upkeep upkeep(store.get(), leadership.get());
   Metrics metrics(ServerMetrics());
   ControlService service(store.get(), &cluster, &statuses, &schemas, &metrics);
   ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config.security));
@@ -104,8 +128,12 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   metrics.OnScrape([&] {
     ShowProcess("bdr-server", BDR_VERSION, &metrics);
     RefreshMetrics(service, metrics);
+    metrics.GetGauge("bdr_server_leads").Set(leadership->leads() ? 1 : 0);
   });
-  ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server, Listen(config, service));
+  ServerService servers(store.get(), leadership.get(), config.store_options(), &metrics);
+  LockService locks(store.get(), &metrics);
+  ASSIGN_OR_RETURN(const std::unique_ptr<grpc::Server> server,
+                   Listen(config, {service.service(), servers.service(), locks.service()}));
 
   std::unique_ptr<HttpServer> http;
   if (!config.metrics_listen.empty()) {
@@ -145,7 +173,7 @@ absl::Status Restore(const std::string& config_path, const std::string& path) {
   absl::StatusOr<RestoredBackup> restored = absl::UnknownError("");
   if (const absl::StatusOr<std::string> bytes = ReadBackup(path); bytes.ok()) {
     ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStore(config.store_options()));
-    restored = RestoreBackup(*bytes, store.get());
+    restored = RestoreBackup(*bytes, store.get(), absl::ToUnixMicros(absl::Now()));
   } else {
     restored = bytes.status();
   }

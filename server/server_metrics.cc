@@ -9,6 +9,9 @@ namespace bdr::server {
 
 std::vector<MetricInfo> ServerMetrics() {
   std::vector<MetricInfo> metrics = {
+      {.name = "bdr_server_leads",
+       .help = "1 while this bdr-server does the work in the background, else 0; of all servers on "
+               "one store exactly one does"},
       {.name = "bdr_server_members", .help = "nodes that were added to the cluster"},
       {.name = "bdr_server_membership_epoch",
        .help = "number of the membership, which grows with every change of it"},

@@ -19,6 +19,8 @@ namespace {
 
 // After all endpoints failed at once: etcd is being started, or elects a leader.
 constexpr absl::Duration kPauseAfterRound = absl::Milliseconds(50);
+constexpr absl::Duration kImpatience = absl::Milliseconds(200);
+constexpr absl::Duration kPatientEvery = absl::Seconds(1);
 
 absl::StatusOr<std::string> ReadWhole(absl::string_view what, const std::string& path,
                                       bool secret) {
@@ -159,7 +161,18 @@ absl::StatusOr<std::unique_ptr<EtcdClient>> EtcdClient::Open(EtcdOptions options
       new EtcdClient(std::move(options), std::move(endpoints), std::move(password)));
 }
 
-absl::Time EtcdClient::Deadline() const { return SteadyNow() + options_.timeout; }
+absl::Time EtcdClient::Deadline() {
+  const absl::Time now = SteadyNow();
+  MutexLock lock(&mu_);
+  if (silent_ && now < next_patient_) return now + std::min(options_.timeout, kImpatience);
+  next_patient_ = now + kPatientEvery;
+  return now + options_.timeout;
+}
+
+void EtcdClient::NoteEnd(bool answered) {
+  MutexLock lock(&mu_);
+  silent_ = !answered;
+}
 
 absl::Status EtcdClient::Connected(EtcdEndpoint& endpoint, absl::Time until) const {
   while (true) {
@@ -235,7 +248,11 @@ absl::Status EtcdClient::Call(const Request& request) {
   for (size_t attempt = 1;; ++attempt) {
     bool sent = false;
     const absl::Status status = Try(request, until, &sent);
-    if (!absl::IsUnavailable(status) || SteadyNow() >= until) return status;
+    const bool answered = !absl::IsUnavailable(status);
+    if (answered || SteadyNow() >= until) {
+      NoteEnd(answered);
+      return status;
+    }
     if (attempt % endpoints_.size() == 0) absl::SleepFor(kPauseAfterRound);
   }
 }

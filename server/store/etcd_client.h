@@ -60,7 +60,12 @@ class EtcdClient {
   // The credentials were refused: the next call gets new ones.
   void ForgetToken();
 
-  absl::Time Deadline() const;  // of a whole operation that begins now (SteadyNow())
+  // Until when a whole operation that begins now may take (SteadyNow()). While etcd does not answer
+  // one operation a second takes its time, and the others give up soon: whoever asks bdr-server is
+  // to be told, not to queue up behind those who wait.
+  absl::Time Deadline();
+  // How it ended.
+  void NoteEnd(bool answered);
   std::vector<EtcdEndpoint>& endpoints() { return endpoints_; }
 
  private:
@@ -80,6 +85,8 @@ class EtcdClient {
 
   Mutex mu_;
   std::string token_ ABSL_GUARDED_BY(mu_);
+  bool silent_ ABSL_GUARDED_BY(mu_) = false;  // the last operation got no answer
+  absl::Time next_patient_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();  // SteadyNow()
 };
 
 // What etcd's error means to us, with who said it.

@@ -202,11 +202,13 @@ class EtcdStore : public Store {
           },
           until, &sent);
       maybe_done = maybe_done || sent;
+      const bool answered = !absl::IsUnavailable(status);
+      if (answered || SteadyNow() >= until) client_->NoteEnd(answered);
       if (status.ok() && response.succeeded()) {
         return static_cast<uint64_t>(response.header().revision());
       }
       if (status.ok()) return Refused(transaction, response, id, maybe_done);
-      if (!absl::IsUnavailable(status)) return status;
+      if (answered) return status;
       if (SteadyNow() >= until) return NoAnswer(status, maybe_done);
       if (!sent) absl::SleepFor(absl::Milliseconds(20));
     }

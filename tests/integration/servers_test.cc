@@ -110,6 +110,120 @@ TEST_F(ServersTest, TheClusterGoesOnWhenAServerAndTheLeaderOfEtcdAreKilled) {
             Json::parse(Ask(1, {"node", "list", "-o", "json"})->out));
 }
 
+TEST_F(ServersTest, AnotherServerLeadsWhenTheLeaderIsKilledAndStatusSaysSo) {
+  ASSERT_NO_FATAL_FAILURE(StartOnEtcd(2));
+  const auto wait_for_leader = [this](size_t servers, std::string* address) {
+    std::string last;
+    ASSERT_OK(harness::WaitFor("one leads", kDeadline, [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const auto result, cluster_->Bdrctl({"server", "status", "-o", "json"}));
+      last = result.out + result.err;
+      if (result.exit_code == 4) return false;
+      const Json status = Json::parse(result.out);
+      std::vector<std::string> leaders;
+      for (const Json& server : status.at("servers")) {
+        if (server.at("leads")) leaders.push_back(server.at("address"));
+      }
+      EXPECT_LE(leaders.size(), 1u);
+      if (leaders.size() != 1 || status.at("servers").size() != servers) return false;
+      *address = leaders[0];
+      return true;
+    })) << last;
+  };
+  std::string first;
+  ASSERT_NO_FATAL_FAILURE(wait_for_leader(2, &first));
+  const std::string text = Bdrctl({"server", "status"}, 0);
+  EXPECT_THAT(text, HasSubstr(etcd_->Url()));
+  EXPECT_THAT(text, HasSubstr("3.4"));
+  const int killed = absl::EndsWith(first, absl::StrCat(":", cluster_->server_port(0))) ? 0 : 1;
+  cluster_->server(killed).Kill9();
+  std::string second;
+  ASSERT_NO_FATAL_FAILURE(wait_for_leader(1, &second));
+  EXPECT_NE(first, second);
+  etcd_->member(0).Kill9();
+  EXPECT_THAT(Bdrctl({"server", "status"}, 1), HasSubstr("Connection refused"));
+}
+
+TEST_F(ServersTest, LocksAreTakenQueuedForAndReleasedByScripts) {
+  ASSERT_NO_FATAL_FAILURE(StartOnEtcd(2));
+  EXPECT_THAT(Bdrctl({"lock", "list"}, 0), HasSubstr("no lock is held"));
+  const Json held = Json::parse(Bdrctl(
+      {"lock", "acquire", "load", "--owner", "anna", "--reason", "prices", "-o", "json"}, 0));
+  EXPECT_THAT(Bdrctl({"lock", "acquire", "load", "--owner", "bert"}, 4),
+              HasSubstr("held by \"anna\" (prices)"));
+  EXPECT_THAT(Bdrctl({"lock", "acquire", "load", "--owner", "bert", "--wait", "1s"}, 4),
+              HasSubstr("still held by \"anna\""));
+  // Whichever server is asked.
+  cluster_->server(0).Kill9();
+  const Json listed = Json::parse(Bdrctl({"lock", "list", "-o", "json"}, 0));
+  ASSERT_EQ(listed.size(), 1u) << listed;
+  EXPECT_EQ(listed.at(0), held);
+  const std::string ticket = held.at("ticket");
+  Bdrctl({"lock", "acquire", "load", "--owner", "anna", "--ticket", ticket, "--token",
+          held.at("token").dump()},
+         0);
+  Bdrctl({"lock", "release", "load", "--ticket", ticket}, 0);
+  EXPECT_THAT(Bdrctl({"lock", "acquire", "load", "--owner", "anna", "--ticket", ticket, "--token",
+                      held.at("token").dump()},
+                     4),
+              HasSubstr("lost"));
+  const Json next =
+      Json::parse(Bdrctl({"lock", "acquire", "load", "--owner", "bert", "-o", "json"}, 0));
+  EXPECT_GT(next.at("token").get<uint64_t>(), held.at("token").get<uint64_t>());
+}
+
+TEST_F(ServersTest, TheStateMovesToEtcdAndBackWhileTheNodesWrite) {
+  ASSERT_NO_FATAL_FAILURE(StartEtcd());
+  BDR_START_CLUSTER(2, kTable);
+  ASSERT_NO_FATAL_FAILURE(ExpectDecisions("first_update_wins"));
+  const auto nodes = [this] {
+    const Json list = Json::parse(Bdrctl({"node", "list", "-o", "json"}, 0));
+    return std::pair(list.at("cluster_id"), list.at("nodes"));
+  };
+  const auto before = nodes();
+  EXPECT_THAT(Bdrctl({"server", "migrate", "--to", "somewhere"}, 4), HasSubstr("etcd://"));
+  EXPECT_THAT(Bdrctl({"server", "migrate", "--to", "embedded"}, 4), HasSubstr("already"));
+  ASSERT_OK_AND_ASSIGN(const std::string config, harness::ReadFile(cluster_->server_config_file()));
+
+  EXPECT_THAT(Bdrctl({"server", "migrate", "--to", etcd_->Url()}, 0), HasSubstr("start it again"));
+  EXPECT_THAT(Bdrctl({"status"}, 4), HasSubstr("was moved"));
+  EXPECT_THAT(Bdrctl({"server", "status"}, 2), HasSubstr("not used any more"));
+  ASSERT_NO_FATAL_FAILURE(Write());
+  // Also when it is started again as it was.
+  cluster_->server().Kill9();
+  ASSERT_OK(cluster_->StartServer());
+  EXPECT_THAT(Bdrctl({"node", "list"}, 4), HasSubstr("was moved"));
+  ASSERT_OK(cluster_->server().Terminate());
+  ASSERT_OK(harness::WriteFile(cluster_->server_config_file(),
+                               absl::StrCat(config, "store: ", etcd_->Url(), "\n")));
+  ASSERT_OK(cluster_->StartServer());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  EXPECT_EQ(nodes(), before);
+  ASSERT_NO_FATAL_FAILURE(ExpectDecisions("last_update_wins"));
+  ASSERT_NO_FATAL_FAILURE(Write());
+  // A backup that is made on one store comes back on the other.
+  const std::string file = cluster_->folder() + "/backup";
+  Bdrctl({"cluster", "backup", file}, 0);
+
+  Bdrctl({"server", "migrate", "--to", "embedded"}, 0);
+  ASSERT_OK(cluster_->server().Terminate());
+  ASSERT_OK(harness::WriteFile(cluster_->server_config_file(), config));
+  ASSERT_OK(cluster_->StartServer());
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  EXPECT_EQ(nodes(), before);
+  ASSERT_NO_FATAL_FAILURE(ExpectDecisions("first_update_wins"));
+  ASSERT_NO_FATAL_FAILURE(Write());
+
+  ASSERT_OK(harness::WriteFile(cluster_->server_config_file(),
+                               absl::StrCat(config, "store: ", etcd_->Url("restored"), "\n")));
+  ASSERT_OK_AND_ASSIGN(
+      const auto restored,
+      harness::RunProgram({.argv = {harness::ProgramFolder() + "/bdr-server", "--config",
+                                    cluster_->server_config_file(), "restore", file}},
+                          kDeadline));
+  EXPECT_EQ(restored.exit_code, 0) << restored.err;
+  EXPECT_THAT(restored.out, HasSubstr(etcd_->Url("restored")));
+}
+
 TEST_F(ServersTest, WithoutAMajorityOfEtcdTheNodesGoOnAndDecisionsWait) {
   ASSERT_NO_FATAL_FAILURE(StartOnEtcd(1));
   etcd_->member(0).Kill9();
