@@ -18,8 +18,8 @@ class AuthMetadataProcessor;
 
 namespace bdr {
 
-// One call. Beyond it, the handlers of `Report`, `Subscribe` and `FetchRows` check that a node
-// speaks for itself (CheckSpeaksFor).
+// One call. Beyond it, the handlers of `Report`, `Subscribe`, `FetchRows`, `AcquireLock` and
+// `ReleaseLock` check that a node speaks for itself.
 struct AccessRule {
   absl::string_view method;  // as gRPC names it: "/bdr.v1.ControlPlane/AddNode"
   bool node = false;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tests/harness/etcd.h"
 #include "tests/integration/cluster_fixture.h"
 
@@ -141,6 +142,40 @@ TEST_F(ServersTest, AnotherServerLeadsWhenTheLeaderIsKilledAndStatusSaysSo) {
   EXPECT_NE(first, second);
   etcd_->member(0).Kill9();
   EXPECT_THAT(Bdrctl({"server", "status"}, 1), HasSubstr("Connection refused"));
+}
+
+TEST_F(ServersTest, WhatAgentsTellOneServerCountsForAnotherThatRebuildsTheCluster) {
+  ASSERT_NO_FATAL_FAILURE(StartOnEtcd(2));
+  ASSERT_NO_FATAL_FAILURE(ExpectDecisions("first_update_wins"));
+  // All agents are with the first server; the state is lost, and the second one is asked.
+  for (const int server : {0, 1}) {
+    ASSERT_OK(cluster_->server(server).Terminate());
+    const std::string file = cluster_->server_config_file(server);
+    ASSERT_OK_AND_ASSIGN(const std::string config, harness::ReadFile(file));
+    ASSERT_OK(harness::WriteFile(
+        file, absl::StrReplaceAll(config, {{etcd_->Url(), etcd_->Url("empty")}})));
+  }
+  // A refusal is an answer, so that they stay there.
+  std::string last;
+  for (const int server : {0, 1}) {
+    ASSERT_OK(cluster_->StartServer(server));
+    ASSERT_OK(harness::WaitFor("both agents were heard", kDeadline, [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const auto result, Ask(server, {"status"}));
+      last = result.out + result.err;
+      return absl::StrContains(last, "\"n1\", \"n2\"");
+    })) << last;
+  }
+  EXPECT_EQ(Ask(1, {"cluster", "init", "other"})->exit_code, 4);
+  ASSERT_OK(harness::WaitFor("it is rebuilt", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto result, Ask(1, {"cluster", "init", "--from-agents"}));
+    last = result.out + result.err;
+    return result.exit_code == 0;
+  })) << last;
+  EXPECT_THAT(last, HasSubstr("has 2 nodes"));
+  ASSERT_NO_FATAL_FAILURE(WaitUntilAllIsWell(0));
+  ASSERT_NO_FATAL_FAILURE(WaitUntilAllIsWell(1));
+  EXPECT_THAT(Bdrctl({"table", "show-policy", "public.t"}, 0), HasSubstr("first_update_wins"));
+  ASSERT_NO_FATAL_FAILURE(Write());
 }
 
 TEST_F(ServersTest, LocksAreTakenQueuedForAndReleasedByScripts) {
