@@ -170,12 +170,15 @@ TEST_F(MigrateTest, AGuardedStoreRefusesOnceItIsMovedAndTakesBackWhatADeadProces
 TEST_F(MigrateTest, AWriteWhileItIsCopiedWaitsAndNoneIsLost) {
   ASSERT_OK_AND_ASSIGN(auto guarded, GuardedStore::Guard(std::move(a_)));
   std::atomic<int> acknowledged = 0;
+  std::atomic<bool> moved = false;
   std::thread writer([&] {
     for (int n = 0;; ++n) {
+      const bool late = moved;
       const auto entry = guarded->Get("n");
       const auto written = guarded->Put("n", absl::StrCat(n), entry.ok() ? entry->revision : 0);
       if (written.ok()) {
         acknowledged = n;
+        ASSERT_FALSE(late) << "written to a store that is not used any more";
       } else if (!guarded->moved_to().empty()) {
         return;
       } else {
@@ -187,6 +190,7 @@ TEST_F(MigrateTest, AWriteWhileItIsCopiedWaitsAndNoneIsLost) {
   EXPECT_OK(harness::WaitFor("it writes", absl::Seconds(60),
                              [&]() -> absl::StatusOr<bool> { return acknowledged > 20; }));
   EXPECT_OK(Move(guarded->unguarded(), b_.get()));
+  moved = true;
   writer.join();
   EXPECT_EQ(b_->Get("n")->value, absl::StrCat(acknowledged.load()));
 }
