@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -23,8 +24,7 @@ namespace bdr::ctl {
 namespace {
 
 struct ConvertOptions {
-  std::string sequence;
-  std::string method;
+  SequenceWish wish;
   std::vector<std::string> databases;
   bool dry_run = false;
 };
@@ -55,17 +55,29 @@ std::string MethodNames() {
   return absl::StrJoin(names, ", ");
 }
 
+// With room for as many nodes again, unless somebody has said for how many.
+SequenceWish WithSlots(SequenceWish wish, const v1::Membership& membership) {
+  if (!absl::StartsWith(wish.method, "stepped")) return wish;
+  uint32_t highest = 4;
+  for (const v1::Member& member : membership.members()) {
+    highest = std::max(highest, member.node_id());
+  }
+  if (wish.slots == 0) wish.slots = 2 * highest;
+  if (wish.block == 0 && wish.method == "stepped_blocks") wish.block = 1024;
+  return wish;
+}
+
 absl::StatusOr<int> Convert(const Invocation& invocation, const ConvertOptions& options) {
-  if (seqam::FindMethod(options.method) == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("there is no method \"", options.method, "\"; there are: ", MethodNames()));
+  if (seqam::FindMethod(options.wish.method) == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("there is no method \"", options.wish.method,
+                                                   "\"; there are: ", MethodNames()));
   }
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const auto databases, Databases(options.databases, membership));
   ASSIGN_OR_RETURN(
       SequenceConversion conversion,
-      SequenceConversion::Open(options.sequence, options.method, membership, databases));
+      SequenceConversion::Open(WithSlots(options.wish, membership), membership, databases));
   RETURN_IF_ERROR(conversion.Look());
   if (!options.dry_run) RETURN_IF_ERROR(conversion.Run(server));
   invocation.Print(
@@ -217,10 +229,16 @@ void AddSequenceCommands(CLI::App* app, Invocation* invocation) {
                "eu1='host=db1 dbname=shop user=postgres' --database us2='host=db2 dbname=shop "
                "user=postgres'"},
               [invocation, options] { return Convert(*invocation, *options); });
-  verb->add_option("SEQUENCE", options->sequence, "As SCHEMA.NAME")->required();
-  verb->add_option("--method", options->method, absl::StrCat("One of ", MethodNames()))->required();
+  verb->add_option("SEQUENCE", options->wish.sequence, "As SCHEMA.NAME")->required();
+  verb->add_option("--method", options->wish.method, absl::StrCat("One of ", MethodNames()))
+      ->required();
   verb->add_option("--database", options->databases,
                    "NODE=CONNINFO of each node: libpq connection string, as a superuser");
+  verb->add_option("--slots", options->wish.slots,
+                   "Of the stepped methods: for how many nodes; a sequence that has the method "
+                   "already gets as many");
+  verb->add_option("--block", options->wish.block,
+                   "Of stepped_blocks: how many numbers a block has, a power of two");
   verb->add_flag("--dry-run", options->dry_run,
                  "Change nothing; print what uses the sequence and what would be run where");
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -46,11 +47,10 @@ absl::StatusOr<int64_t> ToNumber(absl::string_view text) {
 }  // namespace
 
 absl::StatusOr<SequenceConversion> SequenceConversion::Open(
-    const std::string& sequence, const std::string& method, const v1::Membership& membership,
+    const SequenceWish& wish, const v1::Membership& membership,
     const std::map<std::string, std::string>& databases) {
   SequenceConversion conversion;
-  conversion.sequence_ = sequence;
-  conversion.method_ = method;
+  conversion.wish_ = wish;
   for (const v1::Member& member : membership.members()) {
     Node node{.name = member.name(), .id = member.node_id()};
     ASSIGN_OR_RETURN(node.connection,
@@ -71,6 +71,7 @@ absl::StatusOr<SequenceConversion> SequenceConversion::Open(
     RETURN_IF_ERROR(node.connection->Exec(kLockTimeout).status());
     conversion.nodes_.push_back(std::move(node));
   }
+  RETURN_IF_ERROR(conversion.CheckSlots());
   return conversion;
 }
 
@@ -90,7 +91,7 @@ absl::Status SequenceConversion::Look() {
 
 absl::Status SequenceConversion::LookOnce() {
   for (Node& node : nodes_) {
-    const postgres::Param params[] = {{.data = sequence_}};
+    const postgres::Param params[] = {{.data = wish_.sequence}};
     const auto row = node.connection->ExecParams(
         "SELECT s.oid::regclass::text, coalesce(b.method, 'local'),"
         " coalesce(b.data_type, q.seqtypid::regtype)::text,"
@@ -100,24 +101,27 @@ absl::Status SequenceConversion::LookOnce() {
         " array_to_string(ARRAY(SELECT format('column %I of table %s', u.attname, u.relation)"
         " FROM bdr.sequence_columns(s.oid) u UNION ALL SELECT * FROM "
         "bdr.sequence_mentions(s.oid)), '|')"
+        ", coalesce((b.parameters ->> 'slots')::int, 0)"
         " FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid"
         " LEFT JOIN bdr.sequence b ON b.relation = s.oid WHERE s.oid = to_regclass($1)",
         params);
     RETURN_IF_ERROR(row.status());
     if (row->rows() == 0) {
       return absl::NotFoundError(absl::StrCat("node \"", node.name, "\" has no sequence \"",
-                                              sequence_, "\"; write it as SCHEMA.NAME"));
+                                              wish_.sequence, "\"; write it as SCHEMA.NAME"));
     }
     node.method = std::string(row->value(0, 1));
     node.data_type = std::string(row->value(0, 2));
     ASSIGN_OR_RETURN(node.max, ToNumber(row->value(0, 3)));
     ASSIGN_OR_RETURN(node.highest, ToNumber(row->value(0, 4)));
+    ASSIGN_OR_RETURN(const int64_t slots, ToNumber(row->value(0, 6)));
+    node.slots = static_cast<uint32_t>(slots);
     node.uses = absl::StrSplit(row->value(0, 5), '|', absl::SkipEmpty());
   }
   for (const Node& node : nodes_) {
     if (node.data_type == nodes_[0].data_type && node.max == nodes_[0].max) continue;
     return absl::FailedPreconditionError(
-        absl::StrCat("sequence \"", sequence_, "\" is ", nodes_[0].data_type, " up to ",
+        absl::StrCat("sequence \"", wish_.sequence, "\" is ", nodes_[0].data_type, " up to ",
                      nodes_[0].max, " on node \"", nodes_[0].name, "\" and ", node.data_type,
                      " up to ", node.max, " on \"", node.name, "\": make them alike first"));
   }
@@ -135,19 +139,67 @@ int64_t SequenceConversion::Limit() const {
 }
 
 std::string SequenceConversion::ConvertSql(uint32_t number, uint32_t node, int64_t first) const {
-  return absl::StrCat("SELECT bdr.convert_sequence(", Literal(sequence_), "::regclass, ",
-                      Literal(method_), ", ", number, ", ", node, ", ", first, ")");
+  return absl::StrCat("SELECT bdr.convert_sequence(", Literal(wish_.sequence), "::regclass, ",
+                      Literal(wish_.method), ", ", number, ", ", node, ", ", first, ", ",
+                      Literal(Parameters(node)), ")");
+}
+
+std::string SequenceConversion::Parameters(uint32_t node) const {
+  if (wish_.slots == 0) return "{}";
+  Json parameters = {{"slots", wish_.slots}, {"slot", node - 1}};
+  if (wish_.block > 0) parameters["block"] = wish_.block;
+  return parameters.dump();
+}
+
+absl::Status SequenceConversion::CheckSlots() const {
+  const bool stepped = absl::StartsWith(wish_.method, "stepped");
+  if (!stepped && wish_.slots > 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("method ", wish_.method, " has no slots: leave --slots out"));
+  }
+  for (const Node& node : nodes_) {
+    if (!stepped || node.id <= wish_.slots) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node \"", node.name, "\" has id ", node.id, ", and with --slots ", wish_.slots,
+        " there is no slot for it: give more, with room for nodes to come"));
+  }
+  return absl::OkStatus();
+}
+
+// Each says how far it goes by the slots that it has; beyond all of that it goes on with the new
+// ones. Both may be repeated: what was switched already is capped and switched once more.
+absl::Status SequenceConversion::Widen() {
+  const auto ahead = static_cast<int64_t>(per_second_ * kConversionSeconds) + kLeastMargin;
+  for (Node& node : nodes_) {
+    ASSIGN_OR_RETURN(const std::string cap,
+                     RunOn(node, absl::StrCat("SELECT bdr.stepped_cap(", Literal(wish_.sequence),
+                                              "::regclass, ", ahead, ")")));
+    ASSIGN_OR_RETURN(const int64_t last, ToNumber(cap));
+    first_ = std::max(first_, last + 1);
+    BDR_FAIL_POINT("conversion_capped");
+  }
+  for (Node& node : nodes_) {
+    RETURN_IF_ERROR(
+        RunOn(node, absl::StrCat("SELECT bdr.stepped_switch(", Literal(wish_.sequence),
+                                 "::regclass, ", wish_.slots, ", ", node.id - 1, ", ", first_, ")"))
+            .status());
+    BDR_FAIL_POINT("conversion_first_node");
+  }
+  return absl::OkStatus();
 }
 
 std::string SequenceConversion::CapSql(int64_t last) const {
-  return absl::StrCat("SELECT bdr.cap_sequence(", Literal(sequence_), "::regclass, ", last, ")");
+  return absl::StrCat("SELECT bdr.cap_sequence(", Literal(wish_.sequence), "::regclass, ", last,
+                      ")");
 }
 
-absl::Status SequenceConversion::RunOn(Node& node, const std::string& sql) {
+absl::StatusOr<std::string> SequenceConversion::RunOn(Node& node, const std::string& sql) {
   const absl::Time until = absl::Now() + kLockDeadline;
   while (true) {
     const auto done = node.connection->Exec(sql);
-    if (done.ok()) return absl::OkStatus();
+    if (done.ok()) {
+      return done->rows() == 0 || done->is_null(0, 0) ? "" : std::string(done->value(0, 0));
+    }
     (void)node.connection->Exec("ROLLBACK");  // of more than one statement
     if (postgres::Sqlstate(done.status()) != kLockNotAvailable || absl::Now() > until) {
       return absl::Status(done.status().code(),
@@ -160,29 +212,36 @@ absl::Status SequenceConversion::RunOn(Node& node, const std::string& sql) {
 // All of it, and then nothing: what a node refuses is to be known before anything is changed.
 absl::Status SequenceConversion::Rehearse(Node& node) {
   return RunOn(node, absl::StrCat("BEGIN; ", CapSql(first_ - 1), "; ",
-                                  ConvertSql(kRehearsed, node.id, first_), "; ROLLBACK"));
+                                  ConvertSql(kRehearsed, node.id, first_), "; ROLLBACK"))
+      .status();
 }
 
 absl::Status SequenceConversion::Run(const Server& server) {
+  const bool widens = std::all_of(nodes_.begin(), nodes_.end(), [this](const Node& node) {
+    return node.method == wish_.method && node.slots > 0;
+  });
+  const bool has_slots = std::all_of(
+      nodes_.begin(), nodes_.end(), [this](const Node& node) { return node.slots == wish_.slots; });
+  if (widens && !has_slots) return Widen();
   ASSIGN_OR_RETURN(const auto listed,
                    server.Call(&v1::ControlPlane::Stub::ListSequences, v1::ListSequencesRequest()));
   const v1::SequenceState* known = nullptr;
   for (const v1::SequenceState& state : listed.sequences()) {
-    if (state.name() == sequence_) known = &state;
+    if (state.name() == wish_.sequence) known = &state;
   }
-  const bool begun = known != nullptr && known->method() == method_;
+  const bool begun = known != nullptr && known->method() == wish_.method;
   first_ = begun ? known->next() : 0;
   int64_t last = begun ? 0 : Limit();
   if (!begun) {
     if (known != nullptr) last = std::max(last, known->next());
     first_ = last + 1;
     for (Node& node : nodes_) RETURN_IF_ERROR(Rehearse(node));
-    for (Node& node : nodes_) RETURN_IF_ERROR(RunOn(node, CapSql(last)));
+    for (Node& node : nodes_) RETURN_IF_ERROR(RunOn(node, CapSql(last)).status());
     BDR_FAIL_POINT("conversion_capped");
   }
   v1::ConvertSequenceRequest request;
-  request.set_name(sequence_);
-  request.set_method(method_);
+  request.set_name(wish_.sequence);
+  request.set_method(wish_.method);
   request.set_data_type(nodes_[0].data_type);
   request.set_first(first_);
   request.set_last(nodes_[0].max);
@@ -192,8 +251,8 @@ absl::Status SequenceConversion::Run(const Server& server) {
   first_ = converted.sequence().next();
   BDR_FAIL_POINT("conversion_numbered");
   for (Node& node : nodes_) {
-    RETURN_IF_ERROR(RunOn(node, ConvertSql(number_, node.id, first_)));
-    node.method = method_;
+    RETURN_IF_ERROR(RunOn(node, ConvertSql(number_, node.id, first_)).status());
+    node.method = wish_.method;
     BDR_FAIL_POINT("conversion_first_node");
   }
   return absl::OkStatus();
@@ -201,8 +260,9 @@ absl::Status SequenceConversion::Run(const Server& server) {
 
 std::string SequenceConversion::Text(bool dry_run) const {
   if (!dry_run) {
-    return absl::StrCat("sequence ", sequence_, " is of method ", method_, " on ", nodes_.size(),
-                        nodes_.size() == 1 ? " node" : " nodes", ", from ", first_, " on\n");
+    return absl::StrCat("sequence ", wish_.sequence, " is of method ", wish_.method, " on ",
+                        nodes_.size(), nodes_.size() == 1 ? " node" : " nodes", ", from ", first_,
+                        " on\n");
   }
   std::string text;
   for (const Node& node : nodes_) {
@@ -215,14 +275,14 @@ std::string SequenceConversion::Text(bool dry_run) const {
   absl::StrAppend(&text, "and after that, as the number that bdr-server gives it:\n");
   for (const Node& node : nodes_) {
     absl::StrAppend(&text, "  ", node.name, ": ", "SELECT bdr.convert_sequence(",
-                    Literal(sequence_), ", ", Literal(method_), ", NUMBER, ", node.id, ", ",
-                    last + 1, ");\n");
+                    Literal(wish_.sequence), ", ", Literal(wish_.method), ", NUMBER, ", node.id,
+                    ", ", last + 1, ");\n");
   }
   return text;
 }
 
 Json SequenceConversion::Document(bool dry_run) const {
-  Json document = {{"sequence", sequence_}, {"method", method_}, {"dry_run", dry_run}};
+  Json document = {{"sequence", wish_.sequence}, {"method", wish_.method}, {"dry_run", dry_run}};
   if (!dry_run) {
     document["number"] = number_;
     document["first"] = first_;

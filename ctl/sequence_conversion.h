@@ -26,12 +26,19 @@
 
 namespace bdr::ctl {
 
+struct SequenceWish {
+  std::string sequence = "";  // SCHEMA.NAME, each quoted where it must be
+  std::string method = "";
+  uint32_t slots = 0;  // of the stepped methods; a node has the slot of its id less one
+  uint32_t block = 0;  // of stepped_blocks
+};
+
 class SequenceConversion {
  public:
   // Connects to every node's database, and makes sure that it is that node's: kFailedPrecondition
   // with what to do if not.
   static absl::StatusOr<SequenceConversion> Open(
-      const std::string& sequence, const std::string& method, const v1::Membership& membership,
+      const SequenceWish& wish, const v1::Membership& membership,
       const std::map<std::string, std::string>& databases);
 
   // What there is, and how fast it is drawn from. Changes nothing. kNotFound for a node that has no
@@ -58,14 +65,19 @@ class SequenceConversion {
   absl::Status LookOnce();
   std::string CapSql(int64_t last) const;
   std::string ConvertSql(uint32_t number, uint32_t node, int64_t first) const;
+  std::string Parameters(uint32_t node) const;
+  // kFailedPrecondition if a node has no slot, or the method has none.
+  absl::Status CheckSlots() const;
+  // All nodes have the method already: brings them to as many slots as are wished for.
+  absl::Status Widen();
   // Where somebody holds a lock that it needs it tries again, so that nobody waits behind it.
-  absl::Status RunOn(Node& node, const std::string& sql);
+  // The first value of the last result, if there is one.
+  absl::StatusOr<std::string> RunOn(Node& node, const std::string& sql);
   absl::Status Rehearse(Node& node);
   // Enough for what is drawn while nodes are converted one after the other.
   int64_t Limit() const;
 
-  std::string sequence_;  // SCHEMA.NAME, each quoted where it must be
-  std::string method_;
+  SequenceWish wish_;
   std::vector<Node> nodes_;
   double per_second_ = 0;  // numbers drawn, of all nodes
   uint32_t number_ = 0;

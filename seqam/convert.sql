@@ -50,7 +50,12 @@ BEGIN
     END IF;
     FOR q IN SELECT u.relation, u.attname FROM bdr.sequence_columns(s) u
               JOIN pg_attribute a ON a.attrelid = u.relation AND a.attnum = u.attnum
-             WHERE a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) LOOP
+              JOIN pg_type t ON t.oid = a.atttypid
+              JOIN pg_class c ON c.oid = u.relation
+             -- Not of views, which run whatever their owners put into them.
+             WHERE c.relkind IN ('r', 'p')
+               AND CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+                   IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) LOOP
         EXECUTE format('SELECT max(%I) FROM %s WHERE %1$I >= -4611686018427387904', q.attname, q.relation) INTO found;
         highest := GREATEST(highest, found);
     END LOOP;
@@ -167,7 +172,8 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    FOR u IN SELECT DISTINCT q.relation FROM bdr.sequence_columns(s) q ORDER BY q.relation LOOP
+    FOR u IN SELECT DISTINCT q.relation FROM bdr.sequence_columns(s) q JOIN pg_class c ON c.oid = q.relation
+              WHERE c.relkind IN ('r', 'p') ORDER BY q.relation LOOP
         EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', u.relation);
     END LOOP;
 

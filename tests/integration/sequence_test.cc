@@ -94,9 +94,11 @@ class SequenceTest : public ClusterTest {
     }
     return command;
   }
-  void Convert(const std::string& sequence, const std::string& method) {
-    ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result,
-                         cluster_->Bdrctl(ConvertCommand(sequence, method)));
+  void Convert(const std::string& sequence, const std::string& method,
+               const std::vector<std::string>& more = {}) {
+    std::vector<std::string> command = ConvertCommand(sequence, method);
+    command.insert(command.end(), more.begin(), more.end());
+    ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result, cluster_->Bdrctl(command));
     ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
   }
   void WaitForStatus(const std::string& text) {
@@ -300,6 +302,60 @@ TEST_F(SequenceTest, PlainUsersDrawAndIdentitiesComeBack) {
       "a");
   BDR_EXEC("n1", "SET ROLE shop; INSERT INTO \"Item\" (at) VALUES ('z')");
   ASSERT_NO_FATAL_FAILURE(ExpectRows("\"Item\"", 211));
+}
+
+// From method to method while both nodes write.
+TEST_F(SequenceTest, EveryMethodKeepsNodesApart) {
+  BDR_START_CLUSTER(2, "CREATE TABLE orders (id bigserial PRIMARY KEY, at text NOT NULL)");
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "stepped", {"--slots", "4"}));
+  Drawers drawers(cluster_.get(), "INSERT INTO orders (at) VALUES ('x') RETURNING id");
+  ASSERT_OK(drawers.WaitForMore(200));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "stepped", {"--slots", "8"}));
+  ExpectEverywhere(
+      "SELECT seqincrement FROM pg_sequence WHERE seqrelid = 'orders_id_seq'::regclass", "8");
+  for (const char* method : {"stepped_blocks", "galloc", "snowflake"}) {
+    ASSERT_OK(drawers.WaitForMore(200));
+    ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", method));
+    ExpectEverywhere("SELECT method FROM bdr.sequence", method);
+  }
+  ASSERT_OK(drawers.WaitForMore(200));
+  const std::vector<int64_t> ids = drawers.Stop();
+  EXPECT_THAT(drawers.errors(), ::testing::IsEmpty());
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", static_cast<int64_t>(ids.size())));
+  EXPECT_EQ(Value("n1", "SELECT bdr.snowflake_node(bdr.nextval('orders_id_seq'))"), "1");
+}
+
+// What an application calls itself goes by the method as well.
+TEST_F(SequenceTest, RolesThatCallNextvalAreIntercepted) {
+  BDR_START_CLUSTER(2, absl::StrCat(kOrders,
+                                    "; CREATE ROLE app LOGIN; GRANT ALL ON orders,"
+                                    " orders_id_seq TO app; CREATE SEQUENCE other;"
+                                    " GRANT ALL ON other TO app"));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  std::vector<std::string> command = {"sequence", "intercept", "app"};
+  for (const std::string& node : cluster_->names()) {
+    command.push_back("--database");
+    command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
+  }
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result, cluster_->Bdrctl(command));
+    ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
+  }
+  for (const std::string& node : cluster_->names()) {
+    ASSERT_OK_AND_ASSIGN(const auto app,
+                         postgres::Connection::Connect({.conninfo = cluster_->conninfo(node, "app"),
+                                                        .application_name = "app",
+                                                        .users_settings = true}));
+    ASSERT_OK_AND_ASSIGN(const std::string id, app->QueryValue("SELECT nextval('orders_id_seq')"));
+    EXPECT_OK(app->ExecParams("INSERT INTO orders VALUES ($1, 'app')", {{{.data = id}}}).status());
+    EXPECT_EQ(*app->QueryValue("SELECT currval('orders_id_seq')"), id);
+    EXPECT_EQ(*app->QueryValue("SELECT nextval('other')"), "1");
+    EXPECT_EQ(*app->QueryValue("SELECT lastval()"), "1");
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", 2));
+  command.push_back("--off");
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult off, cluster_->Bdrctl(command));
+  EXPECT_THAT(off.out, HasSubstr("search_path \"$user\", public"));
 }
 
 }  // namespace
