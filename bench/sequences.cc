@@ -124,10 +124,16 @@ absl::StatusOr<double> Turn(postgres::Connection& session, const std::string& sq
   return static_cast<double>(statements * ids) / absl::ToDoubleSeconds(taken);
 }
 
-double Middle(std::vector<double> values) {
+// The value that `share` of all lie below.
+double Quantile(std::vector<double> values, double share) {
   std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
+  return values.empty()
+             ? 0
+             : values[static_cast<size_t>(share * static_cast<double>(values.size() - 1))];
 }
+
+// Where other programs interrupt a turn now and then: what they leave alone.
+constexpr double kAtBest = 0.9;
 
 }  // namespace
 
@@ -140,7 +146,8 @@ absl::Status MeasureSequences(const SequenceSettings& settings) {
 
   ASSIGN_OR_RETURN(const auto session, server->Connect());
   RETURN_IF_ERROR(session->Exec("SET synchronous_commit = off").status());
-  std::printf("%-24s %-16s %14s %10s %10s\n", "", "", "ids a second", "us an id", "of native");
+  std::printf("%-24s %-16s %14s %10s %10s %10s\n", "", "", "ids a second", "us an id", "of native",
+              "at best");
   int tables = 0;
   for (const Measurement& measurement : kMeasurements) {
     std::map<std::string, std::vector<double>> rates;
@@ -164,10 +171,14 @@ absl::Status MeasureSequences(const SequenceSettings& settings) {
         ratios[contestant.name].push_back(rate / native);
       }
     }
+    const double native_at_best = Quantile(rates[kNative], kAtBest);
     for (const Contestant& contestant : contestants) {
-      const double rate = Middle(rates[contestant.name]);
-      std::printf("%-24s %-16s %14.0f %10.2f %9.0f%%\n", measurement.name, contestant.name.c_str(),
-                  rate, 1e6 / rate, Middle(ratios[contestant.name]) * 100);
+      const std::vector<double>& all = rates[contestant.name];
+      const double rate = Quantile(all, 0.5);
+      std::printf("%-24s %-16s %14.0f %10.2f %9.0f%% %9.0f%%\n", measurement.name,
+                  contestant.name.c_str(), rate, 1e6 / rate,
+                  Quantile(ratios[contestant.name], 0.5) * 100,
+                  Quantile(all, kAtBest) / native_at_best * 100);
     }
     std::fflush(stdout);
   }

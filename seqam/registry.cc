@@ -8,8 +8,8 @@
 namespace bdr::seqam {
 
 absl::Span<const Method* const> Methods() {
-  static const Method* const kMethods[] = {Local(), Galloc(), Snowflake(), Stepped(),
-                                           SteppedBlocks()};
+  static const Method* const kMethods[] = {Local(), Stepped(), Snowflake(), SteppedBlocks(),
+                                           Galloc()};
   return kMethods;
 }
 

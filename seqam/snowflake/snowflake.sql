@@ -31,8 +31,10 @@ DECLARE
     piece   bigint;
     began   regclass;
 BEGIN
-    IF register IS NULL OR pg_sequence_last_value(to_regclass(register::text || '_relation'))
-                           IS DISTINCT FROM s::oid::bigint THEN
+    IF register IS NULL THEN
+        RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    ELSIF pg_sequence_last_value(to_regclass(register::text || '_relation')) IS DISTINCT FROM s::oid::bigint THEN
         RAISE EXCEPTION 'register "%" is not that of sequence "%"', register, s
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Call bdr.nextval() with the sequence alone.';
@@ -132,6 +134,8 @@ BEGIN
                         s, first
             USING HINT = 'Choose another method.';
     END IF;
+    -- What a session keeps for later would come out of order.
+    EXECUTE format('ALTER SEQUENCE %s CACHE 1', s);
     FOREACH x IN ARRAY '{"",_began,_relation}'::text[] LOOP
         EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
         EXECUTE format('CREATE SEQUENCE %s%s AS bigint MINVALUE 0 NO CYCLE', name, x);

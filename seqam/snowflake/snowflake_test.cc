@@ -390,6 +390,18 @@ TEST_F(SnowflakeTest, WhoWaitsCanBeCancelled) {
   ASSERT_OK(holder->Exec("SELECT bdr.nextval('public.t_id_seq')"));
 }
 
+TEST_F(SnowflakeTest, ATransactionFromBeforeTheConversionIsToldToRepeat) {
+  ASSERT_OK(server_->Exec("CREATE SEQUENCE public.late", "app"));
+  const auto session = Session();
+  ASSERT_OK(session->Exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM public.t"));
+  ASSERT_OK(
+      server_->Exec("SELECT bdr.convert_sequence('public.late', 'snowflake', 8, 3, 1)", "app"));
+  EXPECT_EQ(session->Exec("SELECT bdr.nextval('public.late')").status().code(),
+            absl::StatusCode::kAborted);
+  ASSERT_OK(session->Exec("ROLLBACK"));
+  ASSERT_OK(session->Exec("SELECT bdr.nextval('public.late')"));
+}
+
 TEST_F(SnowflakeTest, TooSmallAColumnIsRefused) {
   ASSERT_OK(server_->Exec("CREATE TABLE public.small (id serial PRIMARY KEY)", "app"));
   const absl::Status status = server_->Exec(

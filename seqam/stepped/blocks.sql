@@ -70,6 +70,8 @@ BEGIN
         RAISE EXCEPTION 'sequence "%" has INCREMENT %, and stepped_blocks counts by one', s, q.increment
             USING HINT = 'Choose another method, or set its INCREMENT to 1 first.';
     END IF;
+    -- What a session keeps for later would come out of order.
+    EXECUTE format('ALTER SEQUENCE %s CACHE 1', s);
     FOREACH x IN ARRAY '{"",_cap,_relation}'::text[] LOOP
         EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
         EXECUTE format('CREATE SEQUENCE %s%s AS bigint MINVALUE 0 NO CYCLE', name, x);
@@ -115,8 +117,10 @@ DECLARE
     first bigint := (SELECT w.seqstart FROM pg_sequence w WHERE w.seqrelid = s);
     round bigint;
 BEGIN
-    IF register IS NULL OR pg_sequence_last_value(to_regclass(register::text || '_relation'))
-                           IS DISTINCT FROM s::oid::bigint THEN
+    IF register IS NULL THEN
+        RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    ELSIF pg_sequence_last_value(to_regclass(register::text || '_relation')) IS DISTINCT FROM s::oid::bigint THEN
         RAISE EXCEPTION 'register "%" is not that of sequence "%"', register, s
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'Call bdr.nextval() with the sequence alone.';
@@ -172,6 +176,9 @@ BEGIN
     LOOP
         m := pg_catalog.pg_sequence_last_value(register);
         round := (v >> 42) & 15;
+        IF m IS NULL THEN
+            PERFORM bdr.stepped_blocks_enter_round(s, register);  -- says why
+        END IF;
         IF m IS NULL OR round > m & 15 THEN
             RAISE EXCEPTION 'sequence "%" has used up what its slots hold', s
                 USING ERRCODE = 'object_not_in_prerequisite_state',
