@@ -56,6 +56,7 @@ class SequenceConversion {
     uint32_t id = 0;
     std::unique_ptr<postgres::Connection> connection = nullptr;
     std::string method = "";             // as it is now
+    uint32_t slots = 0;                  // likewise, of the stepped methods
     std::string data_type = "";          // as it was before any method
     int64_t max = 0;                     // likewise
     int64_t highest = 0;                 // in use; 0: none

@@ -178,12 +178,17 @@ BEGIN
     END LOOP;
 
     before := format('nextval(%L::regclass)', s);
-    IF was.relation IS NOT NULL THEN
-        before := format('bdr.nextval(%L::regclass, %L::regclass)', s, was.register);
-        kind := COALESCE(was.parameters ->> 'identity', '');
-        DELETE FROM bdr.sequence q WHERE q.relation = s;
+    kind := COALESCE(was.parameters ->> 'identity', '');
+    DELETE FROM bdr.sequence q WHERE q.relation = s;
+    IF was.register IS NOT NULL THEN
+        -- The new method's registers have the old one's names.
+        FOR u IN SELECT * FROM bdr.sequence_columns(s) q WHERE q.expression IS NOT NULL LOOP
+            EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', u.relation, u.attname,
+                           replace(u.expression, bdr.sequence_call(was.method, s, was.register), before));
+        END LOOP;
+        PERFORM bdr.drop_registers();
     ELSIF method <> 'local' AND tag IS NOT NULL THEN
-        kind := COALESCE((SELECT q.identity FROM bdr.sequence_columns(s) q WHERE q.identity <> ''), '');
+        kind := COALESCE((SELECT q.identity FROM bdr.sequence_columns(s) q WHERE q.identity <> ''), kind);
         DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
         s := bdr.identity_to_default(s);
         before := format('nextval(%L::regclass)', s);
@@ -220,7 +225,7 @@ BEGIN
                                    WHERE q.relation = s), 0) << 46);
             EXECUTE format('ALTER SEQUENCE %s AS bigint MINVALUE -9223372036854775808 MAXVALUE %s INCREMENT 1 '
                            'START %s RESTART %3$s NO CYCLE', s, start + 70368744177663, start);
-            after := format('bdr.nextval(%L::regclass, %L::regclass)', s, was.register);
+            after := bdr.sequence_call(method, s, was.register);
         END IF;
     END IF;
     FOR u IN SELECT * FROM bdr.sequence_columns(s) q WHERE q.expression IS NOT NULL LOOP

@@ -1,24 +1,19 @@
 -- The next number of a sequence by its method. Runs with the rights and the search path of whoever
 -- calls, so that nextval() itself asks for the rights (and is named in full: a role may have another
--- nextval() in its path).
---
--- A bulk insert spends much of its time here, so this is arranged by what was measured: bdr.nextval()
--- is SQL that PostgreSQL puts in place of its call, so that nextval() and the read of the register
--- are plain calls, in this order, and what is left is little PL/pgSQL: declared variables, statements
--- and further calls each cost as much as a long expression does. An expression is also made ready
--- once in each transaction, so each method has its own: a single row pays for one, not for all.
+-- nextval() in its path). It is SQL that PostgreSQL puts in place of its call: nextval() and the read
+-- of the register are plain calls, in this order.
 CREATE OR REPLACE FUNCTION bdr.sequence_id(v bigint, m bigint, s regclass, register regclass)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $bdr$
 BEGIN
-@QUICK@    RETURN bdr.sequence_id_otherwise(v, m, s, register);
+    RETURN CASE v >> 59
+@QUICK@        ELSE bdr.sequence_id_otherwise(v, m, s, register)
+    END;
 END $bdr$;
 
 CREATE OR REPLACE FUNCTION bdr.sequence_id_otherwise(v bigint, m bigint, s regclass, register regclass)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $bdr$
-DECLARE
-    shift int;
 BEGIN
     IF v >= -4611686018427387904 THEN
         RETURN v;
@@ -31,6 +26,14 @@ CREATE OR REPLACE FUNCTION bdr.nextval(s regclass, register regclass) RETURNS bi
 LANGUAGE sql VOLATILE AS $bdr$
     SELECT bdr.sequence_id(pg_catalog.nextval(s), pg_catalog.pg_sequence_last_value(register), s,
                            register)
+$bdr$;
+
+-- The call that a column's default has: the method's own if it has one.
+CREATE OR REPLACE FUNCTION bdr.sequence_call(method text, s regclass, register regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+    SELECT format('bdr.%I(%L::regclass, %L::regclass)',
+                  CASE WHEN to_regprocedure(format('bdr.%I(regclass, regclass)', 'nextval_' || method)) IS NULL
+                       THEN 'nextval' ELSE 'nextval_' || method END, s, register)
 $bdr$;
 
 -- The same for whoever knows the sequence alone.

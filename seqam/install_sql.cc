@@ -5,6 +5,7 @@
 #include "seqam/convert_sql.h"
 #include "seqam/core_sql.h"
 #include "seqam/intercept_sql.h"
+#include "seqam/quick_sql.h"
 #include "seqam/registry.h"
 #include "seqam/session_sql.h"
 #include "seqam/uuid_sql.h"
@@ -26,10 +27,25 @@ std::string Branches(Span methods) {
   return branches;
 }
 
-std::string QuickStatements(Span methods) {
-  std::string statements;
-  for (const Method* method : methods) absl::StrAppend(&statements, method->QuickSql());
-  return statements;
+// Arms of a CASE over v >> kTagShift: whose method has a quick way goes there.
+std::string QuickArms(Span methods) {
+  std::string arms;
+  for (const Method* method : methods) {
+    if (method->QuickSql().empty()) continue;
+    absl::StrAppend(&arms, "        WHEN ", FirstOrdinal(*method->tag(), 0) >> kTagShift,
+                    " THEN bdr.sequence_id_", method->name(), "(v, m, s, register)\n");
+  }
+  return arms;
+}
+
+std::string QuickFunctions(Span methods) {
+  std::string functions;
+  for (const Method* method : methods) {
+    if (method->QuickSql().empty()) continue;
+    absl::StrAppend(&functions, absl::StrReplaceAll(kQuickSql, {{"@METHOD@", method->name()},
+                                                                {"@ARMS@", method->QuickSql()}}));
+  }
+  return functions;
 }
 
 // A CASE over the ordinal's tag.
@@ -64,7 +80,8 @@ std::string InstallSql(Span methods) {
   for (const Method* method : methods) absl::StrAppend(&sql, method->InstallSql());
   absl::StrAppend(&sql, kConvertSql);
   absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches(methods)},
-                                                       {"@QUICK@", QuickStatements(methods)}}));
+                                                       {"@QUICK@", QuickArms(methods)}}));
+  absl::StrAppend(&sql, QuickFunctions(methods));
   absl::StrAppend(
       &sql, absl::StrReplaceAll(kSessionSql, {{"@CURRVAL@", ByTag(methods, &Method::CurrvalSql)},
                                               {"@FLOOR@", ByTag(methods, &Method::FloorSql)}}));

@@ -63,9 +63,10 @@ class Method {
   // bdr.sequence_NUMBER and bdr.sequence_NUMBER_X, and returns the first. Without a tag it brings
   // the sequence itself to where it is to go on; with one convert_sequence() does, afterwards.
 
-  // With a tag, if a call is to cost little: PL/pgSQL, "IF condition THEN RETURN id; END IF;", that
-  // bdr.nextval() runs first, for the ordinals of every method: a condition that holds for
-  // another's would be that method's duplicates. It sees `v`, `m`, `s` and `register`, as below.
+  // With a tag, if a call is to cost little: arms of an SQL CASE, "WHEN condition THEN id", for
+  // functions of the method's own that defaults call (quick.sql). Where no condition holds
+  // NextvalSql() runs. They see `v`, `m`, `s` and `register`, as below, but `v` may be another
+  // method's, or no ordinal, where a default was left over: no condition may hold for that.
   virtual absl::string_view QuickSql() const { return ""; }
 
   // With a tag: PL/pgSQL that bdr.nextval() runs for an ordinal of it. It sees `s`, the sequence,

@@ -9,7 +9,6 @@
 
 namespace bdr::seqam {
 
-// In the order in which bdr.nextval() tries their quick ways: each costs those behind it.
 absl::Span<const Method* const> Methods();
 
 // nullptr if there is none of this name.

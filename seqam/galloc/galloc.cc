@@ -16,10 +16,10 @@ constexpr int64_t kTagAndKind = INT64_MIN | int64_t{15} << kTagShift | int64_t{7
 // One kind, with its numbers written out, as this is all that a call costs; bdr.galloc_id() is the
 // same for each.
 constexpr char kQuick[] = R"sql(
-    IF v & @TAG_AND_KIND@ = @THIS_KIND@
-       AND ((v & 70368744177663) >> (@UNIT@ + (m >> 60 & 14)::int4)) & @PIECES@ = (m >> @ID_BITS@) & @PIECES@ THEN
-        RETURN ((m & @IDS@) << @UNIT@) + (v & ((1::int8 << (@UNIT@ + (m >> 60 & 14)::int4)) - 1));
-    END IF;
+        WHEN v & @TAG_AND_KIND@ = @THIS_KIND@
+            AND ((v & 70368744177663) >> (@UNIT@ + (m >> 60 & 14)::int4)) & @PIECES@
+                = (m >> @ID_BITS@) & @PIECES@
+            THEN ((m & @IDS@) << @UNIT@) + (v & ((1::int8 << (@UNIT@ + (m >> 60 & 14)::int4)) - 1))
 )sql";
 
 std::string QuickOf(const GallocKind& kind) {

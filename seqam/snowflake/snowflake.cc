@@ -18,11 +18,10 @@ constexpr int64_t kSnowflakeTagOnly =
 // snowflake.sql says what this computes. The clock is compared as a number that PostgreSQL makes
 // from a time without parsing a unit's name: 4194304000 = 2^28 / 0.064 s.
 constexpr char kSnowflakeQuick[] = R"sql(
-    IF (v >> 18) & @TAG_AND_STRETCH@ = (m & 268435455) + @TAG@
-        AND pg_catalog.tstzrange_subdiff(pg_catalog.clock_timestamp(),
-                                         '2024-01-01 00:00:00.064+00') * 4194304000 < m::float8 THEN
-        RETURN (m & -268435456) + ((v >> 37) & 4190208) + ((v & 258048) << 10) + (v & 4095);
-    END IF;
+        WHEN (v >> 18) & @TAG_AND_STRETCH@ = (m & 268435455) + @TAG@
+            AND pg_catalog.tstzrange_subdiff(pg_catalog.clock_timestamp(),
+                                             '2024-01-01 00:00:00.064+00') * 4194304000 < m::float8
+            THEN (m & -268435456) + ((v >> 37) & 4190208) + ((v & 258048) << 10) + (v & 4095)
 )sql";
 
 constexpr char kSnowflakeNextval[] = R"sql(

@@ -15,10 +15,9 @@ constexpr int64_t kBlocksTagOnly = (FirstOrdinal(kBlocksTag, 0) >> kRoundShift) 
 
 // blocks.sql says what this computes, as bdr.stepped_blocks_id().
 constexpr char kBlocksQuick[] = R"sql(
-    IF (v >> 42) & @TAG_AND_ROUND@ = (m & 31) + @TAG@ THEN
-        RETURN (v & 4398046511103) + (((m >> 20) + ((v & 4398046511103) >> ((m >> 5) & 31)::int4)
-                                                   * ((m >> 10) & 1023)) << ((m >> 5) & 31)::int4);
-    END IF;
+        WHEN (v >> 42) & @TAG_AND_ROUND@ = (m & 31) + @TAG@
+            THEN (v & 4398046511103) + (((m >> 20) + ((v & 4398046511103) >> ((m >> 5) & 31)::int4)
+                                                     * ((m >> 10) & 1023)) << ((m >> 5) & 31)::int4)
 )sql";
 
 constexpr char kBlocksNextval[] = R"sql(
