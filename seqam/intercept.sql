@@ -32,7 +32,10 @@ BEGIN
       FROM pg_db_role_setting s, unnest(s.setconfig) AS c (setting)
      WHERE c.setting LIKE 'search_path=%' AND (s.setrole, s.setdatabase) IN ((found, here), (found, 0), (0, here))
      ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1;
-    path := COALESCE(path, (SELECT g.reset_val FROM pg_settings g WHERE g.name = 'search_path'));
+    -- Not what this very session was started with.
+    path := COALESCE(path, (SELECT f.setting FROM pg_file_settings f WHERE f.name = 'search_path' AND f.applied
+                             ORDER BY f.seqno DESC LIMIT 1),
+                     (SELECT g.boot_val FROM pg_settings g WHERE g.name = 'search_path'));
     rest := regexp_replace(path, '^bdr_intercept, pg_catalog(, )?', '');
     IF wanted THEN
         path := 'bdr_intercept, pg_catalog' || CASE rest WHEN '' THEN '' ELSE ', ' || rest END;
