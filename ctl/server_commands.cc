@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "bdr/v1/servers.grpc.pb.h"
 #include "ctl/command.h"
 #include "ctl/format.h"
@@ -96,6 +97,12 @@ absl::StatusOr<int> ServerStatus(const Invocation& invocation) {
 }
 
 absl::StatusOr<int> Migrate(const Invocation& invocation, const std::string& to) {
+  if (to == "embedded" && absl::StrContains(invocation.globals.server, ',')) {
+    return absl::InvalidArgumentError(
+        "the state would go into the data_dir of whichever bdr-server answers: name the one "
+        "bdr-server "
+        "that is to keep it with --server");
+  }
   ASSIGN_OR_RETURN(const ServersPeer servers, ConnectServers(invocation.globals));
   v1::MigrateStoreRequest request;
   request.set_to(to);

@@ -135,6 +135,7 @@ TEST_F(ServersTest, AnotherServerLeadsWhenTheLeaderIsKilledAndStatusSaysSo) {
   const std::string text = Bdrctl({"server", "status"}, 0);
   EXPECT_THAT(text, HasSubstr(etcd_->Url()));
   EXPECT_THAT(text, HasSubstr("3.4"));
+  EXPECT_THAT(Bdrctl({"server", "migrate", "--to", "embedded"}, 4), HasSubstr("name the one"));
   const int killed = absl::EndsWith(first, absl::StrCat(":", cluster_->server_port(0))) ? 0 : 1;
   cluster_->server(killed).Kill9();
   std::string second;
