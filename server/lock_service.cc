@@ -15,6 +15,15 @@
 #include "server/locks.h"
 
 namespace bdr::server {
+namespace {
+
+// What only the store means.
+void HideWithin(v1::LockTicket* ticket) {
+  ticket->clear_lease();
+  ticket->clear_order();
+}
+
+}  // namespace
 
 class LockService::Impl : public v1::Locks::CallbackService {
  public:
@@ -39,7 +48,7 @@ class LockService::Impl : public v1::Locks::CallbackService {
     if (tickets.ok()) {
       for (const v1::LockTicket& ticket : *tickets) {
         *response->add_locks() = ticket;
-        response->mutable_locks()->rbegin()->clear_lease();
+        HideWithin(&*response->mutable_locks()->rbegin());
       }
     }
     return Finish(context, "ListLocks", tickets.status());
@@ -61,8 +70,8 @@ class LockService::Impl : public v1::Locks::CallbackService {
                                                       "\": a node is itself the owner"));
     }
     ASSIGN_OR_RETURN(*response, locks_.Acquire(request, absl::ToUnixMicros(absl::Now())));
-    response->mutable_lock()->clear_lease();
-    for (v1::LockTicket& ticket : *response->mutable_ahead()) ticket.clear_lease();
+    HideWithin(response->mutable_lock());
+    for (v1::LockTicket& ticket : *response->mutable_ahead()) HideWithin(&ticket);
     return absl::OkStatus();
   }
 

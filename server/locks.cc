@@ -18,6 +18,8 @@ namespace {
 
 constexpr int64_t kShortestTtlMs = 2'000;
 constexpr int64_t kLongestTtlMs = 24 * 3600 * 1000;
+// Of a ticket before it is known to hold the lock.
+constexpr int64_t kWaitingTtlMs = 10'000;
 
 bool IsWord(absl::string_view word, size_t least, size_t most, absl::string_view others) {
   return word.size() >= least && word.size() <= most &&
@@ -81,8 +83,30 @@ absl::StatusOr<v1::LockTicket> ToTicket(const StoreEntry& entry, uint64_t base) 
     return absl::InternalError(
         absl::StrCat("the store's entry \"", entry.key, "\" is damaged: restore a backup"));
   }
-  ticket.set_token(base + entry.revision);
+  ticket.set_token(base + (ticket.order() != 0 ? ticket.order() : entry.revision));
   return ticket;
+}
+
+// Gives a ticket that holds its lock the time that was asked for. What came between is seen by
+// asking again.
+absl::Status KeepForItsTime(Store* store, const std::string& key) {
+  ASSIGN_OR_RETURN(const StoreEntry entry, store->Get(key));
+  v1::LockTicket ticket;
+  if (!ticket.ParseFromString(entry.value) || ticket.order() != 0) return absl::OkStatus();
+  const uint64_t short_lease = ticket.lease();
+  ASSIGN_OR_RETURN(const uint64_t lease, store->GrantLease(absl::Milliseconds(ticket.ttl_ms())));
+  ticket.set_order(entry.revision);
+  ticket.set_lease(lease);
+  const absl::Status written =
+      store
+          ->Commit({.compares = {{key, entry.revision}},
+                    .writes = {{.key = key, .value = ticket.SerializeAsString(), .lease = lease}}})
+          .status();
+  if (absl::IsAborted(written)) {
+    return absl::UnavailableError("the ticket has changed at this moment: ask again");
+  }
+  RETURN_IF_ERROR(written);
+  return store->EndLease(short_lease);  // the key has left it
 }
 
 }  // namespace
@@ -131,8 +155,9 @@ absl::StatusOr<v1::AcquireLockResponse> Locks::Acquire(const v1::AcquireLockRequ
     ticket.set_reason(request.reason());
     ticket.set_asked_us(now_us);
     ticket.set_ttl_ms(request.ttl_ms());
-    ASSIGN_OR_RETURN(const uint64_t lease,
-                     store_->GrantLease(absl::Milliseconds(request.ttl_ms())));
+    ASSIGN_OR_RETURN(
+        const uint64_t lease,
+        store_->GrantLease(absl::Milliseconds(std::min(request.ttl_ms(), kWaitingTtlMs))));
     ticket.set_lease(lease);
     RETURN_IF_ERROR(
         store_
@@ -156,6 +181,12 @@ absl::StatusOr<v1::AcquireLockResponse> Locks::Acquire(const v1::AcquireLockRequ
   if (!response.has_lock() ||
       (request.token() != 0 && request.token() != response.lock().token())) {
     return Lost(request.name());
+  }
+  if (response.lock().held() && response.lock().ttl_ms() > kWaitingTtlMs &&
+      response.lock().order() == 0) {
+    const absl::Status kept = KeepForItsTime(store_, key);
+    if (absl::IsNotFound(kept)) return Lost(request.name());
+    RETURN_IF_ERROR(kept);
   }
   if (response.lock().held() || request.wait()) return response;
   RETURN_IF_ERROR(Release(request.name(), request.ticket(), "").status());
@@ -189,14 +220,17 @@ absl::StatusOr<std::vector<v1::LockTicket>> Locks::List() { return Queue(kLockPr
 
 absl::StatusOr<StoreCompare> Locks::Fence(const std::string& name, const std::string& ticket,
                                           uint64_t token) {
-  ASSIGN_OR_RETURN(const uint64_t base, TokenBase(store_));
+  const std::string key = KeyOf(name, ticket);
+  const absl::StatusOr<StoreEntry> entry = store_->Get(key);
+  if (absl::IsNotFound(entry.status())) return Lost(name);
+  RETURN_IF_ERROR(entry.status());
   ASSIGN_OR_RETURN(const std::vector<v1::LockTicket> queue,
                    Queue(absl::StrCat(kLockPrefix, name, "/")));
   // Who is first stays so until its key is gone: others only ever queue up behind it.
   if (queue.empty() || queue[0].ticket() != ticket || queue[0].token() != token) {
     return Lost(name);
   }
-  return StoreCompare{.key = KeyOf(name, ticket), .revision = token - base};
+  return StoreCompare{.key = key, .revision = entry->revision};
 }
 
 absl::Status CheckNoneHeld(Store* store) {

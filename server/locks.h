@@ -1,11 +1,12 @@
 // Locks of the whole cluster: named, queued, each held under a lease of the store.
 //
-// A ticket is one key, "lock/NAME/TICKET" (bdr.v1.LockTicket), written once and with a lease of its
-// own. The store numbers its writes, so the tickets of a name are a queue by their revisions, and
-// the first of them holds the lock. Nothing else says who holds it, and no server's clock or memory
-// has a part in it.
+// A ticket is one key, "lock/NAME/TICKET" (bdr.v1.LockTicket), with a lease of its own. The store
+// numbers its writes, so the tickets of a name are a queue by the revisions of their first write,
+// and the first of them holds the lock. Nothing else says who holds it, and no server's clock or
+// memory has a part in it. A ticket begins with a short lease, which whoever waits renews by asking;
+// the one that is found to hold the lock is written once more, with a lease of the time asked for.
 //
-// The fencing token is the ticket's revision above "token_base", a number that grows whenever the
+// The fencing token is the revision of that first write above "token_base", a number that grows whenever the
 // content comes to another store, whose revisions may be lower: so tokens only ever grow.
 #pragma once
 

@@ -125,6 +125,30 @@ TEST_P(LocksTest, WhoDoesNotRenewLosesItAndIsTold) {
   EXPECT_GT(next.token(), brief.token());
 }
 
+TEST_P(LocksTest, WhoIsKilledWhileItWaitsLosesItsPlaceSoonAndTheHolderKeepsItsTime) {
+  v1::AcquireLockRequest holder = Ask("x", "anna");
+  v1::AcquireLockRequest killed = Ask("x", "bert");
+  v1::AcquireLockRequest waits = Ask("x", "carl");
+  for (v1::AcquireLockRequest* request : {&holder, &killed, &waits}) {
+    request->set_ttl_ms(3'600'000);
+    request->set_token(Token(*request));
+  }
+  ASSERT_OK_AND_ASSIGN(const StoreCompare fence, locks_->Fence("x", "ticket-anna", holder.token()));
+  ASSERT_OK(harness::WaitFor("bert is gone", absl::Seconds(60), [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const auto response, locks_->Acquire(waits, 1));
+    EXPECT_GE(response.ahead_size(), 1);
+    return response.ahead_size() == 1 && response.ahead(0).owner() == "anna";
+  }));
+  EXPECT_OK(store_->Commit({.compares = {fence}, .writes = {{.key = "done", .value = "1"}}}));
+  EXPECT_EQ(locks_->Acquire(killed, 1).status().code(), StatusCode::kAborted);
+  ASSERT_OK_AND_ASSIGN(const auto renewed, locks_->Acquire(holder, 1));
+  EXPECT_EQ(renewed.lock().token(), holder.token());
+  ASSERT_OK(locks_->Release("x", "ticket-anna", ""));
+  ASSERT_OK_AND_ASSIGN(const auto next, locks_->Acquire(waits, 1));
+  EXPECT_TRUE(next.lock().held());
+  EXPECT_EQ(next.lock().token(), waits.token());
+}
+
 TEST_P(LocksTest, ManyWhoAskAtOnceNeverHoldItTogether) {
   constexpr int kThreads = 4, kEach = 5;
   std::atomic<int> inside = 0;
