@@ -37,16 +37,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
      ORDER BY 1
 $bdr$;
 
--- The highest number in use on this node: in columns, and that the sequence has given out itself.
+-- The highest number in use on this node: in columns, and that it has given out and that sessions may
+-- still hold.
 CREATE OR REPLACE FUNCTION bdr.sequence_highest(s regclass) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
-    highest bigint := pg_sequence_last_value(s);
-    q       record;
-    found   bigint;
+    v        bigint   := pg_sequence_last_value(s);
+    register regclass := (SELECT w.register FROM bdr.sequence w WHERE w.relation = s);
+    highest  bigint   := v;
+    q        record;
+    found    bigint;
 BEGIN
-    IF highest < -4611686018427387904 THEN
-        highest := NULL;  -- an ordinal
+    IF v < -4611686018427387904 THEN
+        highest := @CEILING@;
     END IF;
     FOR q IN SELECT u.relation, u.attname FROM bdr.sequence_columns(s) u
               JOIN pg_attribute a ON a.attrelid = u.relation AND a.attnum = u.attnum
@@ -67,10 +70,12 @@ END $bdr$;
 CREATE OR REPLACE FUNCTION bdr.cap_sequence(s regclass, last bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 BEGIN
-    IF EXISTS (SELECT FROM bdr.sequence q WHERE q.relation = s) THEN
+    IF EXISTS (SELECT FROM bdr.sequence q WHERE q.relation = s AND q.method <> 'stepped') THEN
         RETURN;  -- of its numbers it draws none by itself
     END IF;
-    INSERT INTO bdr.sequence_cap SELECT s, q.seqmax FROM pg_sequence q WHERE q.seqrelid = s
+    INSERT INTO bdr.sequence_cap
+        SELECT s, COALESCE((SELECT w.max FROM bdr.sequence w WHERE w.relation = s), q.seqmax)
+          FROM pg_sequence q WHERE q.seqrelid = s
         ON CONFLICT DO NOTHING;
     EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
                    LEAST(last, (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s)));
@@ -180,6 +185,7 @@ BEGIN
     before := format('nextval(%L::regclass)', s);
     kind := COALESCE(was.parameters ->> 'identity', '');
     DELETE FROM bdr.sequence q WHERE q.relation = s;
+    DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
     IF was.register IS NOT NULL THEN
         -- The new method's registers have the old one's names.
         FOR u IN SELECT * FROM bdr.sequence_columns(s) q WHERE q.expression IS NOT NULL LOOP
@@ -189,7 +195,6 @@ BEGIN
         PERFORM bdr.drop_registers();
     ELSIF method <> 'local' AND tag IS NOT NULL THEN
         kind := COALESCE((SELECT q.identity FROM bdr.sequence_columns(s) q WHERE q.identity <> ''), kind);
-        DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
         s := bdr.identity_to_default(s);
         before := format('nextval(%L::regclass)', s);
     END IF;

@@ -78,7 +78,8 @@ std::string InstallSql() { return InstallSql(Methods()); }
 std::string InstallSql(Span methods) {
   std::string sql = TagSql(methods);
   for (const Method* method : methods) absl::StrAppend(&sql, method->InstallSql());
-  absl::StrAppend(&sql, kConvertSql);
+  absl::StrAppend(
+      &sql, absl::StrReplaceAll(kConvertSql, {{"@CEILING@", ByTag(methods, &Method::CeilingSql)}}));
   absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches(methods)},
                                                        {"@QUICK@", QuickArms(methods)}}));
   absl::StrAppend(&sql, QuickFunctions(methods));

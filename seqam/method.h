@@ -84,6 +84,10 @@ class Method {
   // known, where `v` is the last ordinal that anybody drew; NULL if none is.
   virtual absl::string_view FloorSql() const { return "NULL::bigint"; }
 
+  // A number that this node has given out nothing above, nor will within an hour if it draws no faster
+  // than now; NULL if bdr-server knows.
+  virtual absl::string_view CeilingSql() const { return "NULL::bigint"; }
+
   // True if it lives on chunks that bdr-server grants.
   virtual bool needs_allocator() const { return false; }
 };

@@ -67,11 +67,44 @@ TEST_P(SequenceConversionTest, FromAnyMethodToAnyOther) {
         Ids(*session, "INSERT INTO public.t (v) SELECT generate_series(1, 20) RETURNING id"));
     for (const int64_t id : ids) EXPECT_GT(id, highest[0]) << method;
     all.insert(all.end(), ids.begin(), ids.end());
+    // A number that a session still holds, and no row has.
+    ASSERT_OK_AND_ASSIGN(
+        const std::vector<int64_t> held,
+        Ids(*session, method == "local" ? "SELECT nextval('public.t_id_seq')"
+                                        : "SELECT bdr.nextval('public.t_id_seq')"));
+    EXPECT_GT(held[0], highest[0]) << method;
+    all.push_back(held[0]);
   }
   EXPECT_THAT(Duplicates(all), IsEmpty());
   EXPECT_EQ(
       value("SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relname LIKE 'sequence_5%'"),
       "0");
+}
+
+// While other nodes are converted already, whose numbers begin above the cap.
+TEST_P(SequenceConversionTest, UntilItIsConvertedASteppedSequenceKeepsToTheCap) {
+  ASSERT_OK(MakeNode(*server_, "app"));
+  ASSERT_OK_AND_ASSIGN(const auto session, server_->Connect("postgres", "app"));
+  ASSERT_OK(session->Exec(absl::StrCat(
+      "CREATE TABLE public.t (id ", GetParam(),
+      " PRIMARY KEY, v int); SELECT bdr.convert_sequence('public.t_id_seq', 'stepped', 5, 3, 1, "
+      "'{\"slots\": 4, \"slot\": 3}')")));
+  ASSERT_OK(session->Exec("SELECT bdr.cap_sequence('public.t_id_seq', 12)"));
+  EXPECT_THAT(Ids(*session, "INSERT INTO public.t (v) VALUES (1), (2), (3) RETURNING id").value(),
+              ::testing::ElementsAre(3, 7, 11));
+  EXPECT_FALSE(session->Exec("INSERT INTO public.t (v) VALUES (4)").ok());
+  EXPECT_FALSE(session->Exec("SELECT bdr.stepped_cap('public.t_id_seq')").ok());
+  ASSERT_OK(
+      session->Exec("SELECT bdr.convert_sequence('public.t_id_seq', 'stepped_blocks', 5, 3, 13, "
+                    "'{\"block\": 16, \"slots\": 4, \"slot\": 3}')"));
+  EXPECT_THAT(Ids(*session, "INSERT INTO public.t (v) VALUES (1) RETURNING id").value(),
+              ::testing::ElementsAre(64));
+  ASSERT_OK(session->Exec("SELECT bdr.convert_sequence('public.t_id_seq', 'local', 5, 3, 100)"));
+  EXPECT_EQ(session
+                ->QueryValue("SELECT seqmax FROM pg_sequence WHERE seqrelid = "
+                             "pg_get_serial_sequence('public.t', 'id')::regclass")
+                .value_or("an error"),
+            "9223372036854775807");
 }
 
 }  // namespace

@@ -42,6 +42,10 @@ class SnowflakeMethod : public Method {
   absl::string_view FloorSql() const override {
     return "(pg_catalog.pg_sequence_last_value(register) & -268435456) - 1";
   }
+  absl::string_view CeilingSql() const override {
+    return "GREATEST(bdr.snowflake_at(clock_timestamp() + '1 hour'), "
+           "pg_sequence_last_value(register) | 268435455)";
+  }
 
  private:
   const std::string quick_ =

@@ -36,6 +36,9 @@ class SteppedBlocksMethod : public Method {
   absl::string_view NextvalSql() const override { return kBlocksNextval; }
   absl::string_view CurrvalSql() const override { return "bdr.stepped_blocks_known(register, v)"; }
   absl::string_view FloorSql() const override { return "bdr.stepped_blocks_known(register, v)"; }
+  absl::string_view CeilingSql() const override {
+    return "bdr.stepped_blocks_id(pg_sequence_last_value(register), v)";
+  }
 
  private:
   const std::string quick_ = absl::StrReplaceAll(

@@ -38,6 +38,16 @@ BEGIN
     END IF;
 END $bdr$;
 
+-- It has a MAXVALUE then that must stay.
+CREATE OR REPLACE FUNCTION bdr.stepped_check_not_converting(s regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    IF EXISTS (SELECT FROM bdr.sequence_cap c WHERE c.relation = s) THEN
+        RAISE EXCEPTION 'sequence "%" is being converted to another method', s
+            USING HINT = 'Bring that to its end first.';
+    END IF;
+END $bdr$;
+
 CREATE OR REPLACE FUNCTION bdr.begin_stepped(s regclass, number int, node int, first bigint,
                                              parameters jsonb) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
@@ -79,6 +89,7 @@ BEGIN
     ELSIF q.parameters ? 'cap' THEN
         RETURN (q.parameters ->> 'cap')::bigint;
     END IF;
+    PERFORM bdr.stepped_check_not_converting(s);
     EXECUTE format('ALTER SEQUENCE %s NO CYCLE', s);  -- locks it
     last := COALESCE(pg_sequence_last_value(s), (SELECT w.seqmin FROM pg_sequence w WHERE w.seqrelid = s));
     cap := LEAST(last::numeric + ahead::numeric * (q.parameters ->> 'slots')::int, q.max)::bigint;
@@ -109,6 +120,7 @@ BEGIN
         RAISE EXCEPTION 'sequence "%" may still give out numbers from % on by its old slots', s, first
             USING HINT = 'Call bdr.stepped_cap() on every node, and begin beyond all that they say.';
     ELSE
+        PERFORM bdr.stepped_check_not_converting(s);
         PERFORM bdr.stepped_begin_at(s, slots, slot, first, q.max);
     END IF;
     UPDATE bdr.sequence w
