@@ -12,10 +12,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status_macros.h"
+#include "bdr/v1/control.pb.h"
 #include "bdr/v1/store.pb.h"
 #include "server/cluster.h"
 #include "server/locks.h"
 #include "server/schema_cache.h"
+#include "server/sequences/allocator.h"
 #include "server/store_keys.h"
 
 namespace bdr::server {
@@ -105,8 +107,21 @@ absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* sto
         "not finished: finish that, or name another data_dir, or another prefix in etcd");
   }
   if (!absl::IsNotFound(moved)) return moved;
+  // What agents have told this store already is newer than the backup: their marks stay. That they
+  // were heard does not count any more, as they may know more than the state that comes now.
+  SequenceAllocator allocator(store);
   for (const v1::BackupEntry& other : backup.others()) {
-    RETURN_IF_ERROR(PutOver(store, other.key(), other.value()));
+    v1::SequenceState sequence;
+    const bool is_sequence = absl::StartsWith(other.key(), kSequencePrefix);
+    if (is_sequence && sequence.ParseFromString(other.value())) {
+      RETURN_IF_ERROR(allocator.Learn(sequence));
+    } else {
+      RETURN_IF_ERROR(PutOver(store, other.key(), other.value()));
+    }
+  }
+  ASSIGN_OR_RETURN(const std::vector<StoreEntry> heard, store->List(kWitnessPrefix));
+  for (const StoreEntry& witness : heard) {
+    RETURN_IF_ERROR(store->Commit({.compares = {}, .writes = {{.key = witness.key}}}).status());
   }
   // What locks have given out since the backup was made is not in it.
   ASSIGN_OR_RETURN(const uint64_t base, NextTokenBase(store, now_us));

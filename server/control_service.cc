@@ -212,7 +212,10 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       RETURN_IF_ERROR(own);
       RETURN_IF_ERROR(known.status());
       witness.known = *known;
-      if (present.id.empty() || present.id == witness.cluster_id) {
+      const ClusterMember* member = present.Find(request->name());
+      const bool is_member = member != nullptr && present.id == witness.cluster_id &&
+                             (witness.node_id == 0 || member->id == witness.node_id);
+      if (present.id.empty() || is_member) {
         // First: once all were heard, numbers are granted again.
         for (const v1::SequenceState& sequence : request->known_sequences()) {
           RETURN_IF_ERROR(sequences_.Learn(sequence));

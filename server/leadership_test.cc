@@ -27,10 +27,14 @@ namespace {
 
 constexpr absl::Duration kLongest = absl::Seconds(60);
 
-std::unique_ptr<Leadership> StartServer(Store* store, const std::string& id) {
+// No lease runs out on a busy machine, unless it is meant to.
+constexpr absl::Duration kTtl = absl::Seconds(30);
+constexpr absl::Duration kShortTtl = absl::Seconds(3);
+
+std::unique_ptr<Leadership> StartServer(Store* store, const std::string& id,
+                                        absl::Duration ttl = kTtl) {
   return Leadership::Start(
-      store,
-      {.id = id, .address = id + ":1", .host = "here", .version = "1", .ttl = absl::Seconds(3)});
+      store, {.id = id, .address = id + ":1", .host = "here", .version = "1", .ttl = ttl});
 }
 
 absl::Status WaitUntilLeads(const Leadership& server) {
@@ -80,11 +84,11 @@ TEST_F(LeadershipTest, OneLeadsAndTheNextFollowsWhenItStops) {
 
 TEST_F(LeadershipTest, WhoIsCutOffStopsLeadingByItselfAndCannotWrite) {
   SharedStore cut_off(embedded_.get());
-  const std::unique_ptr<Leadership> a = StartServer(&cut_off, "a");
+  const std::unique_ptr<Leadership> a = StartServer(&cut_off, "a", kShortTtl);
   ASSERT_OK(WaitUntilLeads(*a));
   ASSERT_OK_AND_ASSIGN(const StoreCompare fence, a->Fence());
   cut_off.set_broken(true);
-  const std::unique_ptr<Leadership> b = StartServer(shared_.get(), "b");
+  const std::unique_ptr<Leadership> b = StartServer(shared_.get(), "b", kShortTtl);
   ASSERT_OK(WaitUntilLeads(*b));
   EXPECT_FALSE(a->leads()) << "two lead at once";
   // As one that stood still would try with what it had in its hands.
@@ -138,9 +142,9 @@ TEST_F(LeadershipTest, UpkeepRemovesWhatRemovedNodesHaveLeftAndOnlyAsTheLeader) 
 TEST(LeadershipOnEtcdTest, SurvivesALeaderOfEtcdAndItsOwn) {
   ASSERT_OK_AND_ASSIGN(const auto etcd, harness::EtcdCluster::Start());
   ASSERT_OK_AND_ASSIGN(const auto store, OpenEtcdStore({.endpoints = etcd->endpoints()}));
-  std::unique_ptr<Leadership> a = StartServer(store.get(), "a");
+  std::unique_ptr<Leadership> a = StartServer(store.get(), "a", kShortTtl);
   ASSERT_OK(WaitUntilLeads(*a));
-  const std::unique_ptr<Leadership> b = StartServer(store.get(), "b");
+  const std::unique_ptr<Leadership> b = StartServer(store.get(), "b", kShortTtl);
   ASSERT_OK_AND_ASSIGN(const int member, etcd->Leader());
   etcd->member(member).Kill9();
   ASSERT_OK(harness::WaitFor("one leads", kLongest,

@@ -3,11 +3,13 @@
 // A ticket is one key, "lock/NAME/TICKET" (bdr.v1.LockTicket), with a lease of its own. The store
 // numbers its writes, so the tickets of a name are a queue by the revisions of their first write,
 // and the first of them holds the lock. Nothing else says who holds it, and no server's clock or
-// memory has a part in it. A ticket begins with a short lease, which whoever waits renews by asking;
-// the one that is found to hold the lock is written once more, with a lease of the time asked for.
+// memory has a part in it. A ticket begins with a short lease, which whoever waits renews by
+// asking; the one that is found to hold the lock is written once more, with a lease of the time
+// asked for.
 //
-// The fencing token is the revision of that first write above "token_base", a number that grows whenever the
-// content comes to another store, whose revisions may be lower: so tokens only ever grow.
+// The fencing token is the revision of that first write above "token_base", a number that grows
+// whenever the content comes to another store, whose revisions may be lower: so tokens only ever
+// grow.
 #pragma once
 
 #include <cstdint>

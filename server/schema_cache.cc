@@ -1,5 +1,6 @@
 #include "server/schema_cache.h"
 
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,8 +32,22 @@ SchemaCache::~SchemaCache() {
 }
 
 absl::Status SchemaCache::Load() {
+  std::map<std::string, uint64_t> before;  // revisions
+  {
+    MutexLock lock(&mu_);
+    for (const auto& [node, kept] : by_node_) before[node] = kept.revision;
+  }
   ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kSchemaPrefix));
-  for (const StoreEntry& entry : entries) RETURN_IF_ERROR(Take(entry));
+  for (const StoreEntry& entry : entries) {
+    before.erase(entry.key.substr(sizeof(kSchemaPrefix) - 1));
+    RETURN_IF_ERROR(Take(entry));
+  }
+  // What was known and is not there was removed, but for what this server has written meanwhile.
+  MutexLock lock(&mu_);
+  for (const auto& [node, revision] : before) {
+    const auto known = by_node_.find(node);
+    if (known != by_node_.end() && known->second.revision == revision) by_node_.erase(known);
+  }
   return absl::OkStatus();
 }
 
@@ -83,13 +98,22 @@ absl::Status SchemaCache::FollowOnce() {
   const absl::Time until = SteadyNow() + kListAgainAfter;
   while (!Stopped() && SteadyNow() < until) {
     ASSIGN_OR_RETURN(const auto change, watch->Next(kWait));
-    // Only those of nodes that there are no more are removed, and those are not asked for.
-    if (change.has_value() && !change->deleted) RETURN_IF_ERROR(Take(*change));
+    if (!change.has_value()) continue;
+    // That of a node that there is no more; its name may be another's soon.
+    RETURN_IF_ERROR(change->deleted ? Load() : Take(*change));
   }
   return absl::OkStatus();
 }
 
 absl::Status SchemaCache::Set(const v1::NodeSchema& schema, int64_t now_us) {
+  const absl::Status set = SetOnce(schema, now_us);
+  if (!absl::IsAborted(set)) return set;
+  // Another server's write, or removal: the next try goes by it.
+  RETURN_IF_ERROR(Load());
+  return SetOnce(schema, now_us);
+}
+
+absl::Status SchemaCache::SetOnce(const v1::NodeSchema& schema, int64_t now_us) {
   uint64_t revision = 0;
   {
     MutexLock lock(&mu_);
@@ -102,8 +126,6 @@ absl::Status SchemaCache::Set(const v1::NodeSchema& schema, int64_t now_us) {
   kept->set_received_us(now_us);
   const absl::StatusOr<uint64_t> written =
       store_->Put(absl::StrCat(kSchemaPrefix, schema.node()), kept->SerializeAsString(), revision);
-  // Another server's write: the next try goes by it.
-  if (absl::IsAborted(written.status())) RETURN_IF_ERROR(Load());
   RETURN_IF_ERROR(written.status());
   MutexLock lock(&mu_);
   Kept& present = by_node_[schema.node()];

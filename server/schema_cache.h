@@ -56,6 +56,7 @@ class SchemaCache {
 
   // Until the watch is lost or a while has passed: a watch alone is not trusted for ever.
   absl::Status FollowOnce();
+  absl::Status SetOnce(const v1::NodeSchema& schema, int64_t now_us);
   absl::Status Take(const StoreEntry& entry);
   bool Stopped() const;
 

@@ -15,6 +15,7 @@ namespace {
 
 // Others that were faster so often in a row do not leave off: better to say so than to go on.
 constexpr int kAttempts = 100;
+constexpr uint32_t kMostSequences = 1'000'000;
 
 std::string KeyOf(uint32_t number) { return absl::StrFormat("%s%010u", kSequencePrefix, number); }
 
@@ -33,6 +34,14 @@ absl::Status TooOftenBeaten(absl::string_view what) {
 int64_t AlignUp(int64_t number, int unit) {
   const int64_t size = int64_t{1} << unit;
   return (number + size - 1) / size * size;
+}
+
+// What nobody can have been told by a bdr-server: an agent has no say in it.
+bool IsPossible(const v1::SequenceState& state) {
+  const seqam::GallocKind* kind = seqam::FindGallocKind(state.data_type());
+  if (kind == nullptr || seqam::FindMethod(state.method()) == nullptr) return false;
+  return state.number() > 0 && state.number() <= kMostSequences && state.next() >= 0 &&
+         state.last() >= 0 && state.next() - (int64_t{1} << kind->unit) <= state.last();
 }
 
 }  // namespace
@@ -69,9 +78,18 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
     return absl::InvalidArgumentError(absl::StrCat(
         "a sequence is smallint, integer or bigint, not \"", conversion.data_type, "\""));
   }
-  const int64_t first =
-      method->needs_allocator() ? AlignUp(conversion.first, kind->unit) : conversion.first;
-  if (first > conversion.last) {
+  if (conversion.first < 0 || conversion.first > int64_t{1} << 62) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("sequence \"", conversion.name, "\" cannot begin at ", conversion.first));
+  }
+  int64_t first = conversion.first;
+  int64_t end = conversion.last;
+  if (method->needs_allocator()) {
+    first = AlignUp(first, kind->unit);
+    // Registers hold no more.
+    end = std::min(end, (int64_t{1} << (kind->unit + kind->id_bits)) - 1);
+  }
+  if (first > end) {
     return absl::ResourceExhaustedError(absl::StrCat("sequence \"", conversion.name, "\" ends at ",
                                                      conversion.last, " and would begin at ", first,
                                                      ": give its columns a larger type first"));
@@ -80,7 +98,7 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
     state->set_name(conversion.name);
     state->set_method(conversion.method);
     state->set_data_type(conversion.data_type);
-    state->set_last(conversion.last);
+    state->set_last(end);
     state->set_next(std::max(state->next(), first));
     return absl::OkStatus();
   };
@@ -92,6 +110,9 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
       newest = std::max(newest, state.number());
     }
     v1::SequenceState made;
+    if (newest >= kMostSequences) {
+      return absl::ResourceExhaustedError("there are too many sequences");
+    }
     made.set_number(newest + 1);
     RETURN_IF_ERROR(convert(&made));
     const absl::StatusOr<uint64_t> written =
@@ -164,7 +185,10 @@ absl::Status SequenceAllocator::PassOver() {
 }
 
 absl::Status SequenceAllocator::Learn(const v1::SequenceState& known) {
-  if (known.number() == 0) return absl::OkStatus();
+  if (!IsPossible(known)) {
+    return absl::InvalidArgumentError(absl::StrCat("what is told of sequence ", known.number(),
+                                                   " (\"", known.name(), "\") cannot be"));
+  }
   {
     MutexLock lock(&mu_);
     const auto seen = at_least_.find(known.number());

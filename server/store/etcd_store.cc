@@ -210,7 +210,8 @@ class EtcdStore : public Store {
       if (status.ok()) return Refused(transaction, response, id, maybe_done);
       if (answered) return status;
       if (SteadyNow() >= until) return NoAnswer(status, maybe_done);
-      if (!sent) absl::SleepFor(absl::Milliseconds(20));
+      // While etcd has no leader it says so at once.
+      absl::SleepFor(absl::Milliseconds(20));
     }
   }
 
