@@ -101,7 +101,7 @@ absl::Status SequenceConversion::LookOnce() {
         " array_to_string(ARRAY(SELECT format('column %I of table %s', u.attname, u.relation)"
         " FROM bdr.sequence_columns(s.oid) u UNION ALL SELECT * FROM "
         "bdr.sequence_mentions(s.oid)), '|')"
-        ", coalesce((b.parameters ->> 'slots')::int, 0)"
+        ", coalesce((b.parameters ->> 'slots')::int, 0), q.seqmax"
         " FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid"
         " LEFT JOIN bdr.sequence b ON b.relation = s.oid WHERE s.oid = to_regclass($1)",
         params);
@@ -116,6 +116,7 @@ absl::Status SequenceConversion::LookOnce() {
     ASSIGN_OR_RETURN(node.highest, ToNumber(row->value(0, 4)));
     ASSIGN_OR_RETURN(const int64_t slots, ToNumber(row->value(0, 6)));
     node.slots = static_cast<uint32_t>(slots);
+    ASSIGN_OR_RETURN(node.present_max, ToNumber(row->value(0, 7)));
     node.uses = absl::StrSplit(row->value(0, 5), '|', absl::SkipEmpty());
   }
   for (const Node& node : nodes_) {
@@ -166,9 +167,24 @@ absl::Status SequenceConversion::CheckSlots() const {
   return absl::OkStatus();
 }
 
+// It gives the sequence its number, and says where the method's numbers begin.
+absl::Status SequenceConversion::TellServer(const Server& server) {
+  v1::ConvertSequenceRequest request;
+  request.set_name(wish_.sequence);
+  request.set_method(wish_.method);
+  request.set_data_type(nodes_[0].data_type);
+  request.set_first(first_);
+  request.set_last(nodes_[0].max);
+  ASSIGN_OR_RETURN(const auto converted,
+                   server.Call(&v1::ControlPlane::Stub::ConvertSequence, request));
+  number_ = converted.sequence().number();
+  first_ = converted.sequence().next();
+  return absl::OkStatus();
+}
+
 // Each says how far it goes by the slots that it has; beyond all of that it goes on with the new
 // ones. Both may be repeated: what was switched already is capped and switched once more.
-absl::Status SequenceConversion::Widen() {
+absl::Status SequenceConversion::Widen(const Server& server) {
   const auto ahead = static_cast<int64_t>(per_second_ * kConversionSeconds) + kLeastMargin;
   for (Node& node : nodes_) {
     ASSIGN_OR_RETURN(const std::string cap,
@@ -178,6 +194,9 @@ absl::Status SequenceConversion::Widen() {
     first_ = std::max(first_, last + 1);
     BDR_FAIL_POINT("conversion_capped");
   }
+  // For a node that is added later.
+  RETURN_IF_ERROR(TellServer(server));
+  BDR_FAIL_POINT("conversion_numbered");
   for (Node& node : nodes_) {
     RETURN_IF_ERROR(
         RunOn(node, absl::StrCat("SELECT bdr.stepped_switch(", Literal(wish_.sequence),
@@ -222,14 +241,19 @@ absl::Status SequenceConversion::Run(const Server& server) {
   });
   const bool has_slots = std::all_of(
       nodes_.begin(), nodes_.end(), [this](const Node& node) { return node.slots == wish_.slots; });
-  if (widens && !has_slots) return Widen();
+  if (widens && !has_slots) return Widen(server);
   ASSIGN_OR_RETURN(const auto listed,
                    server.Call(&v1::ControlPlane::Stub::ListSequences, v1::ListSequencesRequest()));
   const v1::SequenceState* known = nullptr;
   for (const v1::SequenceState& state : listed.sequences()) {
     if (state.name() == wish_.sequence) known = &state;
   }
-  const bool begun = known != nullptr && known->method() == wish_.method;
+  // It was begun if every node that has not the method is kept below its numbers already: a
+  // sequence that was dropped and made again is not.
+  const bool begun = known != nullptr && known->method() == wish_.method &&
+                     std::all_of(nodes_.begin(), nodes_.end(), [&](const Node& node) {
+                       return node.method == wish_.method || node.present_max < known->next();
+                     });
   first_ = begun ? known->next() : 0;
   int64_t last = begun ? 0 : Limit();
   if (!begun) {
@@ -239,16 +263,7 @@ absl::Status SequenceConversion::Run(const Server& server) {
     for (Node& node : nodes_) RETURN_IF_ERROR(RunOn(node, CapSql(last)).status());
     BDR_FAIL_POINT("conversion_capped");
   }
-  v1::ConvertSequenceRequest request;
-  request.set_name(wish_.sequence);
-  request.set_method(wish_.method);
-  request.set_data_type(nodes_[0].data_type);
-  request.set_first(first_);
-  request.set_last(nodes_[0].max);
-  ASSIGN_OR_RETURN(const auto converted,
-                   server.Call(&v1::ControlPlane::Stub::ConvertSequence, request));
-  number_ = converted.sequence().number();
-  first_ = converted.sequence().next();
+  RETURN_IF_ERROR(TellServer(server));
   BDR_FAIL_POINT("conversion_numbered");
   for (Node& node : nodes_) {
     RETURN_IF_ERROR(RunOn(node, ConvertSql(number_, node.id, first_)).status());

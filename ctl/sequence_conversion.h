@@ -59,6 +59,7 @@ class SequenceConversion {
     uint32_t slots = 0;                  // likewise, of the stepped methods
     std::string data_type = "";          // as it was before any method
     int64_t max = 0;                     // likewise
+    int64_t present_max = 0;             // of the sequence itself, as it is now
     int64_t highest = 0;                 // in use; 0: none
     std::vector<std::string> uses = {};  // columns, functions, views
   };
@@ -70,7 +71,8 @@ class SequenceConversion {
   // kFailedPrecondition if a node has no slot, or the method has none.
   absl::Status CheckSlots() const;
   // All nodes have the method already: brings them to as many slots as are wished for.
-  absl::Status Widen();
+  absl::Status Widen(const Server& server);
+  absl::Status TellServer(const Server& server);
   // Where somebody holds a lock that it needs it tries again, so that nobody waits behind it.
   // The first value of the last result, if there is one.
   absl::StatusOr<std::string> RunOn(Node& node, const std::string& sql);

@@ -167,6 +167,7 @@ DECLARE
     start    bigint;
     capped   bigint := (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s);
 BEGIN
+    PERFORM bdr.drop_registers();  -- those of a sequence of this name that was dropped
     SELECT * INTO was FROM bdr.sequence q WHERE q.relation = s;
     IF was.method = method AND was.number = number THEN
         RETURN;

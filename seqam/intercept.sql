@@ -23,9 +23,13 @@ DECLARE
     found  oid  := (SELECT r.oid FROM pg_roles r WHERE r.rolname = role);
     path   text;
     rest   text;
+    statement text;
 BEGIN
     IF found IS NULL THEN
         RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'undefined_object';
+    ELSIF wanted AND (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = found) THEN
+        RAISE EXCEPTION 'role "%" is a superuser: what it creates would go into schema bdr_intercept', role
+            USING HINT = 'Choose the role that the application logs in as.';
     END IF;
     -- What counts now: the role's in this database, the role's, the database's, the server's.
     SELECT substring(c.setting FROM '^search_path=(.*)$') INTO path
@@ -42,9 +46,10 @@ BEGIN
     ELSE
         path := rest;
     END IF;
-    -- A list of names, as SET takes it, each quoted where it must be already.
-    EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %s', role, current_database(),
-                   CASE path WHEN '' THEN '''''' ELSE path END);
+    -- As a value, never as text of a statement: whoever owns the role may have put anything into it.
+    statement := format('ALTER ROLE %I IN DATABASE %I SET search_path FROM CURRENT', role, current_database());
+    PERFORM set_config('search_path', path, true);
+    EXECUTE statement;
     RETURN path;
 END $bdr$;
 REVOKE ALL ON FUNCTION bdr.intercept(name, boolean) FROM PUBLIC;

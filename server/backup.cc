@@ -114,7 +114,7 @@ absl::StatusOr<RestoredBackup> RestoreBackup(absl::string_view bytes, Store* sto
     v1::SequenceState sequence;
     const bool is_sequence = absl::StartsWith(other.key(), kSequencePrefix);
     if (is_sequence && sequence.ParseFromString(other.value())) {
-      RETURN_IF_ERROR(allocator.Learn(sequence));
+      RETURN_IF_ERROR(allocator.Learn({sequence}));
     } else {
       RETURN_IF_ERROR(PutOver(store, other.key(), other.value()));
     }

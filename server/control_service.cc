@@ -217,9 +217,8 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                              (witness.node_id == 0 || member->id == witness.node_id);
       if (present.id.empty() || is_member) {
         // First: once all were heard, numbers are granted again.
-        for (const v1::SequenceState& sequence : request->known_sequences()) {
-          RETURN_IF_ERROR(sequences_.Learn(sequence));
-        }
+        RETURN_IF_ERROR(sequences_.Learn(
+            {request->known_sequences().begin(), request->known_sequences().end()}));
       }
       witnesses_.Set(witness, NowUs());
       if (TellsMore(witness, present)) RETURN_IF_ERROR(witnesses_.Share(witness));

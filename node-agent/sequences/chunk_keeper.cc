@@ -31,13 +31,17 @@ constexpr double kNearlyUsed = 0.8;
 // Steps of one sequence before the others have their turn.
 constexpr int kStepsAtATime = 16;
 
-// Drawn so far are the ordinals up to the last one, of which 46 bits count (seqam/galloc/layout.h).
+// Somebody who keeps a lock on one sequence must not hold up the others.
+constexpr char kLockTimeout[] = "SET lock_timeout = '200ms'";
+
 constexpr char kSequencesSql[] =
-    "SELECT q.number, q.relation::regclass::text, q.data_type::text, q.max,"
-    " coalesce((pg_sequence_last_value(q.relation) & 70368744177663) + 1, 0),"
-    " coalesce(pg_sequence_last_value(q.relation) < -4611686018427387904, true)"
+    "SELECT q.number, q.relation::regclass::text, q.data_type::text, q.max, q.relation::oid"
     " FROM bdr.sequence q JOIN pg_class c ON c.oid = q.relation"
     " WHERE q.method = 'galloc' AND q.node = $1";
+// Drawn are the ordinals up to the last one, of which 46 bits count (seqam/galloc/layout.h).
+constexpr char kDrawnSql[] =
+    "SELECT coalesce((v & 70368744177663) + 1, 0), coalesce(v < -4611686018427387904, true)"
+    " FROM pg_sequence_last_value($1::oid) AS v";
 
 absl::StatusOr<int64_t> Number(absl::string_view text) {
   int64_t number = 0;
@@ -83,14 +87,11 @@ void ChunkKeeper::Wait(absl::Duration pause) {
 void ChunkKeeper::Run() {
   while (!Stopping()) {
     const absl::StatusOr<absl::Duration> pause = Pass();
-    if (!pause.ok() && !Stopping()) {
-      // That PostgreSQL is down others say; a missing right is for node check. Whoever waits for a
-      // number is told where to look.
-      LogDebug("sequence", {}, pause.status().message());
+    if (!pause.ok()) {
       connection_.reset();
       sequences_.clear();
     }
-    Tell();
+    Tell(pause.status());
     Wait(pause.ok() ? *pause : kAgain);
   }
 }
@@ -120,31 +121,59 @@ absl::StatusOr<bool> ChunkKeeper::LookAtSequences() {
   bool moved = false;
   std::map<uint32_t, Sequence> seen;
   for (int i = 0; i < rows.rows(); ++i) {
-    if (rows.value(i, 5) != "t") continue;  // it gives out its numbers itself: not converted yet
     ASSIGN_OR_RETURN(const int64_t number, Number(rows.value(i, 0)));
     ASSIGN_OR_RETURN(const int64_t last, Number(rows.value(i, 3)));
-    ASSIGN_OR_RETURN(const int64_t drawn, Number(rows.value(i, 4)));
     const seqam::GallocKind* kind = seqam::FindGallocKind(rows.value(i, 2));
     if (kind == nullptr) continue;  // no sequence has another type
     const auto key = static_cast<uint32_t>(number);
     const auto known = sequences_.find(key);
+    const bool is_new = known == sequences_.end() || known->second.name != rows.value(i, 1);
     Sequence sequence;
-    if (known != sequences_.end() && known->second.name == rows.value(i, 1)) {
-      sequence = std::move(known->second);
-    } else {
+    if (is_new) {
       sequence = {.name = std::string(rows.value(i, 1)),
                   .register_prefix = absl::StrCat("bdr.sequence_", number),
                   .data_type = std::string(rows.value(i, 2)),
                   .last = last,
                   .reserve = std::make_unique<Reserve>(*kind)};
-      RETURN_IF_ERROR(ReadRegisters(&sequence, static_cast<uint64_t>(drawn)));
+    } else {
+      sequence = std::move(known->second);
     }
-    moved = moved || sequence.reserve->drawn() != static_cast<uint64_t>(drawn);
-    sequence.reserve->Drawn(static_cast<uint64_t>(drawn), SteadyNow());
+    const auto drawn = AskDrawn(std::string(rows.value(i, 4)));
+    if (connection_->broken()) return drawn.status();
+    if (!drawn.ok()) {
+      // A lock, a right that was taken away: of this sequence alone. What was not read yet is read
+      // once it can be.
+      sequence.failing = std::string(drawn.status().message());
+      sequence.again = SteadyNow() + kAgain;
+      if (!is_new) seen[key] = std::move(sequence);
+      continue;
+    }
+    if (!drawn->has_value()) continue;  // being converted
+    if (is_new) RETURN_IF_ERROR(ReadRegisters(&sequence, **drawn));
+    moved = moved || sequence.reserve->drawn() != **drawn;
+    sequence.reserve->Drawn(**drawn, SteadyNow());
     seen[key] = std::move(sequence);
   }
   sequences_ = std::move(seen);
   return moved;
+}
+
+absl::StatusOr<std::optional<uint64_t>> ChunkKeeper::AskDrawn(const std::string& relation) {
+  ASSIGN_OR_RETURN(const Result row, connection_->ExecKept(kDrawnSql, {{.data = relation}}));
+  if (row.value(0, 1) != "t") return std::nullopt;
+  ASSIGN_OR_RETURN(const int64_t drawn, Number(row.value(0, 0)));
+  return static_cast<uint64_t>(drawn);
+}
+
+// A bdr-server that has gone back in time grants what was granted before: not to us. It learns how
+// far numbers were granted from our next report.
+absl::StatusOr<int64_t> ChunkKeeper::AskChunk(uint32_t number, uint64_t count) {
+  const int64_t granted_below = marks_->GrantedBelow(number);
+  ASSIGN_OR_RETURN(const int64_t first, chunks_->Grant(number, count));
+  if (first >= granted_below) return first;
+  return absl::FailedPreconditionError(
+      absl::StrCat("bdr-server granted ", first, ", and up to ", granted_below - 1,
+                   " all was granted before: it has gone back in time"));
 }
 
 absl::Status ChunkKeeper::ReadRegisters(Sequence* sequence, uint64_t drawn) {
@@ -177,7 +206,7 @@ absl::Status ChunkKeeper::Fill(uint32_t number, Sequence* sequence) {
     }
     if (step.kind == ReserveStep::Kind::kFill) {
       const uint64_t count = step.end - step.piece.ordinal;
-      const absl::StatusOr<int64_t> first = chunks_->Grant(number, count);
+      const absl::StatusOr<int64_t> first = AskChunk(number, count);
       if (absl::IsResourceExhausted(first.status()) && sequence->most > 1 && count > 1) {
         // Less may be left than that, but not nothing.
         const uint64_t before = sequence->most;
@@ -246,7 +275,7 @@ absl::Status ChunkKeeper::Set(const std::string& name, int64_t value) {
   return connection_->Exec(absl::StrCat("SELECT setval('", name, "', ", value, ")")).status();
 }
 
-void ChunkKeeper::Tell() {
+void ChunkKeeper::Tell(const absl::Status& pass) {
   std::map<uint32_t, double> used;
   for (const v1::SequenceState& state : marks_->All()) {
     used[state.number()] =
@@ -269,7 +298,9 @@ void ChunkKeeper::Tell() {
     }
     failing = failing || !sequence.failing.empty() || one.used >= kNearlyUsed;
   }
-  if (!failing) failing_since_ = absl::Now();
+  // That PostgreSQL is down others say.
+  broken_ = pass.ok() || absl::IsUnavailable(pass) ? "" : std::string(pass.message());
+  if (!failing && broken_.empty()) failing_since_ = absl::Now();
   told_ = std::move(told);
 }
 
@@ -277,6 +308,10 @@ Health ChunkKeeper::health() const {
   MutexLock lock(&mu_);
   std::vector<std::string> reasons;
   Health::Level level = Health::Level::kOk;
+  if (!broken_.empty()) {
+    level = Health::Level::kCritical;
+    reasons.push_back(absl::StrCat("no sequence can be filled: ", broken_));
+  }
   for (const auto& [number, told] : told_) {
     if (told.failing.empty()) {
       if (told.used < kNearlyUsed) continue;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -64,11 +65,14 @@ class ChunkKeeper {
   // How long until the next pass.
   absl::StatusOr<absl::Duration> Pass();
   absl::StatusOr<bool> LookAtSequences();
+  // How many of its ordinals were drawn; nullopt if it gives out its numbers itself.
+  absl::StatusOr<std::optional<uint64_t>> AskDrawn(const std::string& relation);
+  absl::StatusOr<int64_t> AskChunk(uint32_t number, uint64_t count);
   absl::Status ReadRegisters(Sequence* sequence, uint64_t drawn);
   absl::Status Fill(uint32_t number, Sequence* sequence);
   absl::Status CarryOut(uint32_t number, Sequence* sequence, ReserveStep* step);
   absl::Status Set(const std::string& name, int64_t value);
-  void Tell();
+  void Tell(const absl::Status& pass);
   bool Stopping() const;
   void Wait(absl::Duration pause);
 
@@ -91,6 +95,7 @@ class ChunkKeeper {
   mutable Mutex mu_;
   CondVar woken_;
   std::map<uint32_t, Told> told_ ABSL_GUARDED_BY(mu_);
+  std::string broken_ ABSL_GUARDED_BY(mu_);  // why none can be looked at; empty: they can
   absl::Time failing_since_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;

@@ -69,6 +69,12 @@ absl::Status SequenceMarks::Learn(const std::vector<v1::SequenceState>& states) 
   return State(database_).Put(kStateSequences, kept, /*sync=*/false);
 }
 
+int64_t SequenceMarks::GrantedBelow(uint32_t number) const {
+  MutexLock lock(&mu_);
+  const auto known = by_number_.find(number);
+  return known == by_number_.end() ? 0 : known->second->next();
+}
+
 std::vector<v1::SequenceState> SequenceMarks::All() const {
   MutexLock lock(&mu_);
   std::vector<v1::SequenceState> all;

@@ -34,6 +34,8 @@ class SequenceMarks {
   absl::Status Learn(const std::vector<v1::SequenceState>& states);
 
   std::vector<v1::SequenceState> All() const;
+  // Numbers below it were granted; 0 if the sequence is not known.
+  int64_t GrantedBelow(uint32_t number) const;
 
  private:
   explicit SequenceMarks(Database* database);

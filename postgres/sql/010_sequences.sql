@@ -68,7 +68,7 @@ RETURN QUERY WITH RECURSIVE tree AS (
     UNION ALL
     SELECT r.oid, 'pg_attrdef', d.oid, format('expression of column %I', a.attname),
            CASE WHEN pg_get_expr(d.adbin, d.adrelid)
-                     ~ '^(nextval\(''[^'']*''::regclass|bdr\.nextval(_[a-z_]+)?\(''[^'']*''::regclass(, ''bdr\.[a-z0-9_]*''::regclass)?)\)$'
+                     ~ '^(nextval\(''(?!bdr\.)[^'']*''::regclass|bdr\.nextval(_[a-z_]+)?\(''(?!bdr\.)[^'']*''::regclass(, ''bdr\.[a-z0-9_]*''::regclass)?)\)$'
                  AND NOT EXISTS (SELECT FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid
                                   WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
                                     AND p.refclassid = 'pg_class'::regclass AND s.relkind = 'S'

@@ -138,7 +138,8 @@ absl::StatusOr<int64_t> SequenceAllocator::Grant(uint32_t number, uint64_t count
                                                             " since, which has no chunks"));
         }
         const uint64_t unit = uint64_t{1} << kind->unit;
-        if (count == 0 || count % unit != 0 || count > uint64_t{1} << 40) {
+        const uint64_t most = unit << (2 * (seqam::kSizes - 1));
+        if (count == 0 || count % unit != 0 || count > most) {
           return absl::InvalidArgumentError(absl::StrCat("chunks of sequence \"", state->name(),
                                                          "\" are multiples of ", unit, ", not ",
                                                          count));
@@ -184,23 +185,24 @@ absl::Status SequenceAllocator::PassOver() {
   return absl::OkStatus();
 }
 
-absl::Status SequenceAllocator::Learn(const v1::SequenceState& known) {
-  if (!IsPossible(known)) {
-    return absl::InvalidArgumentError(absl::StrCat("what is told of sequence ", known.number(),
-                                                   " (\"", known.name(), "\") cannot be"));
+absl::Status SequenceAllocator::Learn(const std::vector<v1::SequenceState>& known) {
+  if (known.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> present, List());
+  for (const v1::SequenceState& told : known) {
+    if (!IsPossible(told)) {
+      return absl::InvalidArgumentError(absl::StrCat("what is told of sequence ", told.number(),
+                                                     " (\"", told.name(), "\") cannot be"));
+    }
+    const bool news = std::none_of(present.begin(), present.end(), [&told](const auto& state) {
+      return state.number() == told.number() && state.next() >= told.next();
+    });
+    if (!news) continue;
+    RETURN_IF_ERROR(Change(told.number(), [&told](v1::SequenceState* state) {
+                      if (state->number() == 0) *state = told;
+                      state->set_next(std::max(state->next(), told.next()));
+                      return absl::OkStatus();
+                    }).status());
   }
-  {
-    MutexLock lock(&mu_);
-    const auto seen = at_least_.find(known.number());
-    if (seen != at_least_.end() && seen->second >= known.next()) return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(const v1::SequenceState state, Change(known.number(), [&](auto* present) {
-                     if (present->number() == 0) *present = known;
-                     present->set_next(std::max(present->next(), known.next()));
-                     return absl::OkStatus();
-                   }));
-  MutexLock lock(&mu_);
-  at_least_[known.number()] = state.next();
   return absl::OkStatus();
 }
 

@@ -8,14 +8,12 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "base/mutex.h"
 #include "server/store/store.h"
 
 namespace bdr::v1 {
@@ -53,9 +51,9 @@ class SequenceAllocator {
 
   absl::StatusOr<std::vector<v1::SequenceState>> List() const;
 
-  // What an agent knows to be granted: is from now on, whatever this store has known. Costs nothing
-  // where it has been learned before.
-  absl::Status Learn(const v1::SequenceState& known);
+  // What an agent knows to be granted: is from now on, whatever this store has known.
+  // kInvalidArgument for what no bdr-server can have told it.
+  absl::Status Learn(const std::vector<v1::SequenceState>& known);
 
   // Passes over more numbers than a node that was not heard can have been granted since the others
   // last learned how far they were granted, which they do each second. Numbers are lost by it.
@@ -67,10 +65,6 @@ class SequenceAllocator {
       uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change);
 
   Store* const store_;
-
-  Mutex mu_;
-  // By number: the store's mark is at least that, as this process has seen.
-  std::map<uint32_t, int64_t> at_least_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace bdr::server

@@ -101,11 +101,34 @@ TEST_F(AllocatorTest, AStoreThatWentBackLearnsHowFarTheOthersAre) {
   ASSERT_OK_AND_ASSIGN(const std::vector<v1::SequenceState> known, allocator_->List());
 
   Open("lost");
-  ASSERT_OK(allocator_->Learn(known[0]));
+  ASSERT_OK(allocator_->Learn({known[0]}));
   EXPECT_EQ(*allocator_->Grant(number, 64), known[0].next());
-  ASSERT_OK(allocator_->Learn(known[0]));  // older by now
+  ASSERT_OK(allocator_->Learn({known[0]}));  // older by now
   EXPECT_EQ(*allocator_->Grant(number, 64), known[0].next() + 64);
   EXPECT_EQ(Converted("app.b", "integer", 1, 2147483647), number + 1);
+}
+
+TEST_F(AllocatorTest, AgentsTeachNothingThatCannotBe) {
+  const uint32_t number = Converted("app.a", "integer", 1, 2147483647);
+  ASSERT_OK_AND_ASSIGN(const std::vector<v1::SequenceState> known, allocator_->List());
+  for (const int64_t next : {int64_t{-1}, INT64_MAX, INT64_MIN}) {
+    v1::SequenceState wrong = known[0];
+    wrong.set_next(next);
+    EXPECT_EQ(allocator_->Learn({wrong}).code(), absl::StatusCode::kInvalidArgument) << next;
+  }
+  v1::SequenceState other = known[0];
+  other.set_number(4294967295);
+  EXPECT_EQ(allocator_->Learn({other}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_OK(allocator_->Grant(number, 64).status());
+}
+
+// Registers hold 46 bits.
+TEST_F(AllocatorTest, ABigintEndsWhereRegistersDo) {
+  const uint32_t number = Converted("app.a", "bigint", (int64_t{1} << 46) - 2048, INT64_MAX);
+  EXPECT_OK(allocator_->Grant(number, 2048).status());
+  EXPECT_EQ(allocator_->Grant(number, 1024).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(allocator_->Grant(number, int64_t{1} << 40).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(AllocatorTest, OnlyMethodsThatThereAreAndLiveOnChunksHaveThem) {
