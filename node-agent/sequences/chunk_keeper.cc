@@ -103,6 +103,7 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
     ASSIGN_OR_RETURN(connection_,
                      postgres::Connection::Connect(
                          {.conninfo = options_.conninfo, .application_name = "bdr sequences"}));
+    RETURN_IF_ERROR(connection_->Exec(kLockTimeout).status());
   }
   ASSIGN_OR_RETURN(const bool moved, LookAtSequences());
   if (sequences_.empty()) return kNoSequences;

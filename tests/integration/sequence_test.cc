@@ -337,9 +337,17 @@ TEST_F(SequenceTest, RolesThatCallNextvalAreIntercepted) {
     command.push_back("--database");
     command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
   }
+  // What the role has put into its own path runs nothing as the administrator.
+  BDR_EXEC("n2",
+           "SET ROLE app; SELECT set_config('search_path',"
+           " 'public;ALTER/**/ROLE/**/app/**/SUPERUSER;--', false);"
+           " ALTER ROLE app SET search_path FROM CURRENT");
   for (int i = 0; i < 2; ++i) {
     ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result, cluster_->Bdrctl(command));
     ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
+    EXPECT_EQ(Value("n2", "SELECT rolsuper FROM pg_roles WHERE rolname = 'app'"), "f");
+    if (i > 0) continue;
+    BDR_EXEC("n2", "ALTER ROLE app IN DATABASE app RESET ALL; ALTER ROLE app RESET ALL");
   }
   for (const std::string& node : cluster_->names()) {
     ASSERT_OK_AND_ASSIGN(const auto app,
@@ -356,6 +364,44 @@ TEST_F(SequenceTest, RolesThatCallNextvalAreIntercepted) {
   command.push_back("--off");
   ASSERT_OK_AND_ASSIGN(const harness::ProgramResult off, cluster_->Bdrctl(command));
   EXPECT_THAT(off.out, HasSubstr("search_path \"$user\", public"));
+}
+
+// Somebody keeps a lock on one sequence, and takes the agent's right to it away: the others go on,
+// status says it, and the agent can still be stopped.
+TEST_F(SequenceTest, OneSequenceThatCannotBeReadHoldsUpNoOther) {
+  BDR_START_CLUSTER(2, absl::StrCat(kOrders, "; CREATE TABLE mine (id serial PRIMARY KEY)"));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.mine_id_seq", "galloc"));
+  BDR_EXEC("n1", "INSERT INTO mine DEFAULT VALUES");
+  ASSERT_OK_AND_ASSIGN(const auto owner, cluster_->Connect("n1"));
+  ASSERT_OK(owner->Exec("BEGIN; ALTER SEQUENCE mine_id_seq CACHE 1").status());
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("sequence public.mine_id_seq has"));
+  BDR_EXEC("n1", "INSERT INTO orders (at) SELECT 'x' FROM generate_series(1, 100000)");
+  ASSERT_OK(cluster_->agent("n1").Terminate());
+  ASSERT_OK(cluster_->StartAgent("n1"));
+  ASSERT_OK(owner->Exec("ROLLBACK").status());
+  BDR_EXEC("n1", "INSERT INTO mine SELECT FROM generate_series(1, 100000)");
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("mine", 100001));
+}
+
+// The table is dropped and made again: the sequence of its name is another.
+TEST_F(SequenceTest, ATableThatWasMadeAgainIsConvertedAnew) {
+  BDR_START_CLUSTER(2, kOrders);
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  BDR_EXEC("n1", "INSERT INTO orders (at) VALUES ('x')");
+  BDR_CONVERGE();
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node,
+             absl::StrCat("DROP TABLE orders; ", kOrders, "; SELECT bdr.sync_publications()"));
+  }
+  BDR_EXEC("n1", "INSERT INTO orders (id, at) VALUES (5000000, 'high')");
+  BDR_CONVERGE();
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node, "INSERT INTO orders (at) SELECT 'y' FROM generate_series(1, 1000)");
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", 2001));
+  EXPECT_EQ(Value("n1", "SELECT min(id) >= 5000000 FROM orders"), "t");
 }
 
 }  // namespace
