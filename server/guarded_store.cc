@@ -77,10 +77,7 @@ absl::Status GuardedStore::Check() {
       refused = absl::InternalError("the store's entry \"moved\" is damaged: restore a backup");
     } else if (moved.state() != v1::MovedStore::COPYING) {
       refused = NotInUse(moved, Name());
-    } else if (!exclusive() &&
-               absl::IsNotFound(
-                   store_->Get(absl::StrCat(kServerPrefix, moved.server_id())).status())) {
-      // The server that copied is gone.
+    } else if (IsGivenUp(moved)) {
       return TakeBack(*entry);
     }
   } else if (!absl::IsNotFound(entry.status())) {
@@ -95,9 +92,33 @@ absl::Status GuardedStore::Check() {
   return refused;
 }
 
+absl::StatusOr<uint64_t> GuardedStore::Move(Store* to, const MoveOptions& options) {
+  {
+    MutexLock lock(&mu_);
+    if (moving_) return absl::AbortedError("the cluster's state is being moved already: try again");
+    moving_ = true;
+    moved_as_ = options.server_id;
+  }
+  absl::StatusOr<uint64_t> keys = MoveStore(store_.get(), to, options);
+  MutexLock lock(&mu_);
+  moving_ = false;
+  return keys;
+}
+
+bool GuardedStore::IsGivenUp(const v1::MovedStore& copying) {
+  {
+    // Our own, whose mark was written though the answer was lost, or could not be removed.
+    MutexLock lock(&mu_);
+    if (!moved_as_.empty() && copying.server_id() == moved_as_) return !moving_;
+  }
+  // The server that copied is gone.
+  return !exclusive() &&
+         absl::IsNotFound(store_->Get(absl::StrCat(kServerPrefix, copying.server_id())).status());
+}
+
 absl::Status GuardedStore::TakeBack(const StoreEntry& marker) {
   LogWarning("store", {{"state", "copying->in_use"}},
-             "the bdr-server that moved the state ended before it was done: it stays here");
+             "a move of the state ended before it was done: the state stays here");
   return store_
       ->Commit({.compares = {{kMovedKey, marker.revision}}, .writes = {{.key = kMovedKey}}})
       .status();

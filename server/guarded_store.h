@@ -17,7 +17,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "server/migrate.h"
 #include "server/store/store.h"
+
+namespace bdr::v1 {
+class MovedStore;
+}
 
 namespace bdr::server {
 
@@ -32,7 +37,9 @@ class GuardedStore : public Store {
 
   // Looks now. kUnavailable if the store is not to be read or written.
   absl::Status Check();
-  // For moving it.
+  // As MoveStore() to `to`, which is not guarded; kAborted as well if this object is moving it
+  // already. A mark that a failed one leaves behind is taken back by the next look or write.
+  absl::StatusOr<uint64_t> Move(Store* to, const MoveOptions& options);
   Store* unguarded() const { return store_.get(); }
   // The other one, if that counts; empty: this one does.
   std::string moved_to() const;
@@ -55,7 +62,9 @@ class GuardedStore : public Store {
   explicit GuardedStore(std::unique_ptr<Store> store) : store_(std::move(store)) {}
 
   absl::Status Refused() const;
-  // Ends a move whose server is gone. kAborted if somebody else was faster.
+  // Whether nobody works on a move that is marked so. The mark must have been read before.
+  bool IsGivenUp(const v1::MovedStore& copying);
+  // Ends such a move. kAborted if somebody else was faster.
   absl::Status TakeBack(const StoreEntry& marker);
   void Run();
 
@@ -66,6 +75,8 @@ class GuardedStore : public Store {
   bool stop_ ABSL_GUARDED_BY(mu_) = false;
   absl::Status refused_ ABSL_GUARDED_BY(mu_);  // OK: it may be read
   std::string moved_to_ ABSL_GUARDED_BY(mu_);
+  bool moving_ ABSL_GUARDED_BY(mu_) = false;
+  std::string moved_as_ ABSL_GUARDED_BY(mu_);  // the id of this server; empty: it moved nothing yet
 
   std::thread thread_;  // last: uses all of the above
 };

@@ -135,7 +135,11 @@ absl::StatusOr<uint64_t> Copy(Store* from, Store* to, uint64_t copying,
 absl::StatusOr<uint64_t> MoveStore(Store* from, Store* to, const MoveOptions& options) {
   ASSIGN_OR_RETURN(const Marker present, ReadMarker(from));
   if (present.moved.state() == v1::MovedStore::MOVED) return Finish(from, to, present);
-  if (present.revision != 0) {
+  if (present.moved.state() == v1::MovedStore::COPYING && !options.server_id.empty() &&
+      present.moved.server_id() == options.server_id) {
+    // Left by one before this, which could not remove it, or was not told that it had written it.
+    RETURN_IF_ERROR(RemoveMarker(from, present.revision));
+  } else if (present.revision != 0) {
     return absl::AbortedError("the cluster's state is being moved already: try again");
   }
   const absl::Status cluster = from->Get(kClusterKey).status();

@@ -41,6 +41,11 @@ class FailingStore : public SharedStore {
     return SharedStore::Commit(transaction);
   }
 
+  void Heal() {
+    left_ = 1000;
+    set_broken(false);
+  }
+
  private:
   Store* const store_;
   std::atomic<int> left_;
@@ -165,6 +170,35 @@ TEST_F(MigrateTest, AGuardedStoreRefusesOnceItIsMovedAndTakesBackWhatADeadProces
   ASSERT_OK(b_->Put("moved", copying.SerializeAsString(), 0));
   ASSERT_OK_AND_ASSIGN(const auto other, GuardedStore::Guard(std::move(b_)));
   EXPECT_OK(other->Put("n2", "1", 0));
+}
+
+// A move that failed while its server lives on: its mark was written without an answer, or could
+// not be removed.
+TEST_F(MigrateTest, WhatAFailedMoveLeftIsTakenBackByTheSameServer) {
+  ASSERT_OK(a_->Put("server/s", "", 0));
+  {
+    // Cut off at the mark's removal: the target refuses, then this one does not answer.
+    FailingStore failing_to(b_.get(), 0);
+    auto failing = std::make_unique<FailingStore>(a_.get(), 1);
+    FailingStore* const from = failing.get();
+    ASSERT_OK_AND_ASSIGN(const auto guarded, GuardedStore::Guard(std::move(failing)));
+    EXPECT_FALSE(guarded->Move(&failing_to, {.id = "1", .server_id = "s", .now_us = 5}).ok());
+    ASSERT_OK(a_->Get("moved"));
+    from->Heal();
+    (void)guarded->Check();  // unless its own thread was faster
+    EXPECT_FALSE(a_->Get("moved").ok());
+    EXPECT_OK(guarded->Put("n", "1", 0));
+  }
+
+  // The same without a look in between: a new move goes on.
+  v1::MovedStore copying;
+  copying.set_state(v1::MovedStore::COPYING);
+  copying.set_server_id("s");
+  ASSERT_OK(a_->Put("moved", copying.SerializeAsString(), 0));
+  EXPECT_EQ(MoveStore(a_.get(), b_.get(), {.id = "2", .server_id = "other"}).status().code(),
+            StatusCode::kAborted);
+  ASSERT_OK(Move(a_.get(), b_.get(), "3"));
+  EXPECT_TRUE(Counts(b_.get()));
 }
 
 TEST_F(MigrateTest, AWriteWhileItIsCopiedWaitsAndNoneIsLost) {

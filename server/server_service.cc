@@ -14,7 +14,6 @@
 #include "base/status_macros.h"
 #include "bdr/v1/servers.grpc.pb.h"
 #include "server/finish_call.h"
-#include "server/migrate.h"
 
 namespace bdr::server {
 
@@ -72,10 +71,10 @@ class ServerService::Impl : public v1::Servers::CallbackService {
     options.store = to;
     ASSIGN_OR_RETURN(const std::unique_ptr<Store> target, OpenStore(options));
     LogWarning("store", {{"state", "moving"}, {"from", store_->Name()}, {"to", target->Name()}});
-    const absl::StatusOr<uint64_t> keys = MoveStore(store_->unguarded(), target.get(),
-                                                    {.id = RandomId(),
-                                                     .server_id = leadership_->id(),
-                                                     .now_us = absl::ToUnixMicros(absl::Now())});
+    const absl::StatusOr<uint64_t> keys =
+        store_->Move(target.get(), {.id = RandomId(),
+                                    .server_id = leadership_->id(),
+                                    .now_us = absl::ToUnixMicros(absl::Now())});
     const absl::Status present = store_->Check();
     RETURN_IF_ERROR(keys.status());
     LogWarning("store", {{"state", "moved"}, {"to", target->Name()}, {"keys", *keys}},
