@@ -1,6 +1,7 @@
 // bdrctl server ...
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -96,6 +97,29 @@ absl::StatusOr<int> ServerStatus(const Invocation& invocation) {
   return VerdictOnServers(status);
 }
 
+// The one to be asked for a move: that must not go to two of them, as one that is slow to answer
+// may be at it.
+absl::StatusOr<ServersPeer> FirstThatAnswers(const Globals& globals) {
+  ASSIGN_OR_RETURN(std::vector<Target> targets, ServerTargets(globals));
+  std::vector<absl::Status> errors;
+  for (Target& target : targets) {
+    ServersPeer server(std::move(target));
+    const absl::Status answer =
+        server.Call(&v1::Servers::Stub::GetServerStatus, v1::GetServerStatusRequest()).status();
+    if (answer.ok()) return server;
+    errors.push_back(answer);
+    if (!IsSilence(answer)) return answer;
+  }
+  return Combine(errors);
+}
+
+// Where the configuration is to be changed.
+std::string Where(const std::string& to, const std::string& server) {
+  return to == "embedded"
+             ? absl::StrCat("of this ", server, " alone, start it again, and stop all others")
+             : "of every bdr-server, and start it again";
+}
+
 absl::StatusOr<int> Migrate(const Invocation& invocation, const std::string& to) {
   if (to == "embedded" && absl::StrContains(invocation.globals.server, ',')) {
     return absl::InvalidArgumentError(
@@ -103,17 +127,16 @@ absl::StatusOr<int> Migrate(const Invocation& invocation, const std::string& to)
         "bdr-server "
         "that is to keep it with --server");
   }
-  ASSIGN_OR_RETURN(const ServersPeer servers, ConnectServers(invocation.globals));
+  ASSIGN_OR_RETURN(const ServersPeer server, FirstThatAnswers(invocation.globals));
   v1::MigrateStoreRequest request;
   request.set_to(to);
   ASSIGN_OR_RETURN(const auto response,
-                   servers.Call(&v1::Servers::Stub::MigrateStore, request, kMigrateTimeout));
+                   server.Call(&v1::Servers::Stub::MigrateStore, request, kMigrateTimeout));
   invocation.Print(
-      {.text = absl::StrCat(
-           "the cluster's state was moved from ", response.from(), " to ", response.to(), " (",
-           response.keys(), " keys)\nSet \"store: ", to,
-           "\" in the configuration of every bdr-server, and start it again: until then it "
-           "answers nobody. The nodes go on meanwhile.\n"),
+      {.text = absl::StrCat("the cluster's state was moved from ", response.from(), " to ",
+                            response.to(), " (", response.keys(), " keys)\nSet \"store: ", to,
+                            "\" in the configuration ", Where(to, server.name()),
+                            ": until then it answers nobody. The nodes go on meanwhile.\n"),
        .document = {{"from", response.from()},
                     {"to", response.to()},
                     {"store", to},

@@ -54,8 +54,16 @@ absl::StatusOr<uint64_t> Finish(Store* from, Store* to, const Marker& moved) {
   ASSIGN_OR_RETURN(const Marker incoming, ReadMarker(to));
   if (incoming.revision != 0 && incoming.moved.id() == moved.moved.id()) {
     RETURN_IF_ERROR(RemoveMarker(to, incoming.revision));
+    return 0;
   }
-  return 0;
+  // A name may mean another store elsewhere: each host has an embedded one in the same folder.
+  const absl::Status cluster = to->Get(kClusterKey).status();
+  if (incoming.revision == 0 && cluster.ok()) return 0;
+  if (!cluster.ok() && !absl::IsNotFound(cluster)) return cluster;
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the cluster's state was moved from here (", from->Name(), ") to ", moved.moved.other(),
+      ", but it is not in this one of that name, or is not there any more: ask the bdr-server that "
+      "it was moved to"));
 }
 
 // The revision of TO's mark. Whatever TO had of an earlier move is gone then.

@@ -27,10 +27,10 @@ struct MoveOptions {
 };
 
 // The number of keys that were copied; 0 if it had been moved there before. Neither store is
-// guarded. kFailedPrecondition if TO keeps a cluster or is the same store, if FROM keeps none, or
-// if a lock is held; kAborted if somebody else moves it at the same time. The caller sees to it
-// that one server has but one under way (GuardedStore::Move): what an earlier one left is
-// overwritten.
+// guarded. kFailedPrecondition if TO keeps a cluster or is the same store, if FROM keeps none, if
+// the state has left FROM and is not in TO, or if a lock is held; kAborted if somebody else moves
+// it at the same time. The caller sees to it that one server has but one under way
+// (GuardedStore::Move): what an earlier one left is overwritten.
 absl::StatusOr<uint64_t> MoveStore(Store* from, Store* to, const MoveOptions& options);
 
 }  // namespace bdr::server

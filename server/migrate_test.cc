@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -49,6 +50,15 @@ class FailingStore : public SharedStore {
  private:
   Store* const store_;
   std::atomic<int> left_;
+};
+
+class RenamedStore : public SharedStore {
+ public:
+  RenamedStore(Store* store, std::string name) : SharedStore(store), name_(std::move(name)) {}
+  std::string Name() const override { return name_; }
+
+ private:
+  const std::string name_;
 };
 
 class MigrateTest : public ::testing::Test {
@@ -96,6 +106,23 @@ TEST_F(MigrateTest, MovesAllThatOutlivesAServerAndBack) {
   EXPECT_EQ(a_->Get("sequence/0")->value, "changed");
   EXPECT_FALSE(a_->Get("sequence/1").ok());
   EXPECT_FALSE(a_->Get("server/x").ok());
+}
+
+// Each host has an embedded store in the same folder, so the name does not tell them apart.
+TEST_F(MigrateTest, ToAnotherStoreOfTheSameNameNothingHasBeenMoved) {
+  ASSERT_OK(Move(a_.get(), b_.get()));
+  ASSERT_OK_AND_ASSIGN(const auto elsewhere, OpenRocksDbStore(folder_->path() + "/elsewhere"));
+  RenamedStore same_name(elsewhere.get(), b_->Name());
+  EXPECT_EQ(Move(a_.get(), &same_name, "2").status().code(), StatusCode::kFailedPrecondition);
+  // Also if that one is in the middle of another move.
+  v1::MovedStore incoming;
+  incoming.set_state(v1::MovedStore::INCOMING);
+  incoming.set_id("other");
+  ASSERT_OK(elsewhere->Put("moved", incoming.SerializeAsString(), 0));
+  EXPECT_EQ(Move(a_.get(), &same_name, "3").status().code(), StatusCode::kFailedPrecondition);
+  ASSERT_OK(elsewhere->Get("moved"));
+  EXPECT_EQ(*Move(a_.get(), b_.get(), "4"), 0u);
+  EXPECT_TRUE(Counts(b_.get()));
 }
 
 TEST_F(MigrateTest, WhatMustNotBeMovedIsRefusedAndGoesOn) {
