@@ -71,6 +71,15 @@ struct Leadership::Impl {
       MutexLock lock(&mu);
       valid_until = began + options.ttl - kMargin;
     }
+    if (registered) {
+      // Somebody may have removed it: an administrator, or a move of the state to this store.
+      const absl::Status entry = store->Get(absl::StrCat(kServerPrefix, options.id)).status();
+      if (absl::IsNotFound(entry)) {
+        registered = false;
+      } else {
+        RETURN_IF_ERROR(entry);
+      }
+    }
     const absl::Status done = registered ? Campaign() : Register();
     // Some versions of etcd renew leases that they have ended.
     if (absl::IsNotFound(done)) lease = 0;

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "base/logging.h"
 #include "base/status_macros.h"
 #include "bdr/v1/store.pb.h"
@@ -66,6 +68,11 @@ absl::StatusOr<uint64_t> Finish(Store* from, Store* to, const Marker& moved) {
       "it was moved to"));
 }
 
+// Says which servers run on the store, and which of them leads: theirs, whatever it keeps.
+bool IsOfServers(absl::string_view key) {
+  return key == kLeaderKey || absl::StartsWith(key, kServerPrefix);
+}
+
 // The revision of TO's mark. Whatever TO had of an earlier move is gone then.
 absl::StatusOr<uint64_t> Prepare(Store* from, Store* to, const MoveOptions& options) {
   ASSIGN_OR_RETURN(const Marker present, ReadMarker(to));
@@ -90,7 +97,7 @@ absl::StatusOr<uint64_t> Prepare(Store* from, Store* to, const MoveOptions& opti
                                                     from->Name(), options));
   ASSIGN_OR_RETURN(const std::vector<StoreEntry> old, to->List(""));
   for (const StoreEntry& entry : old) {
-    if (entry.key == kMovedKey) continue;
+    if (entry.key == kMovedKey || IsOfServers(entry.key)) continue;
     RETURN_IF_ERROR(
         to->Commit({.compares = {{kMovedKey, mark}}, .writes = {{.key = entry.key}}}).status());
   }

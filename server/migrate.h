@@ -1,7 +1,8 @@
 // Moves what bdr-server keeps from one store to another, while servers and agents go on.
 //
 // 1. FROM is marked COPYING: nobody writes to it any more (guarded_store.h).
-// 2. TO is marked INCOMING, emptied, and everything that outlives a server is copied and read back.
+// 2. TO is marked INCOMING, emptied of all but the servers that run on it, and everything that
+// outlives a server is copied and read back.
 // 3. FROM is marked MOVED, in one write: from here on TO is the one that counts.
 // 4. TO's mark is removed.
 // Killed before 3 nothing has happened: FROM counts again, and TO never does before it is done
