@@ -98,6 +98,21 @@ TEST_F(SharedReportsTest, WhoeverIsAskedToRebuildHearsWhatTheOthersHeard) {
   EXPECT_EQ(heard[0].data_dir_id, "d");
   EXPECT_EQ(heard[0].known_epoch, 7u);
   EXPECT_EQ(heard[0].known, known);
+  // The agent has turned to the other one, and knows more by now; the first one must not go by what
+  // it was told itself, nor the other by what is shared once it was told more.
+  Witness later = witness;
+  later.known_epoch = 9;
+  later.known.epoch = 9;
+  ASSERT_OK(other.Share(later));
+  ASSERT_OK_AND_ASSIGN(heard, one.Recent(NowUs()));
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_EQ(heard[0].known_epoch, 9u);
+  EXPECT_EQ(heard[0].known.epoch, 9u);
+  later.known_epoch = 11;
+  later.known = {};
+  other.Set(later, NowUs());
+  ASSERT_OK_AND_ASSIGN(heard, other.Recent(NowUs()));
+  EXPECT_EQ(heard[0].known_epoch, 11u);
   // Without the store nobody knows who else was heard, so nothing is decided.
   store_->set_broken(true);
   EXPECT_EQ(one.Recent(NowUs()).status().code(), absl::StatusCode::kUnavailable);

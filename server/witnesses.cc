@@ -27,6 +27,13 @@ absl::StatusOr<Witness> FromShared(const StoreEntry& entry) {
   return witness;
 }
 
+// Whether `shared` says more than what this server itself was told. An agent knows more with time,
+// and tells all of it only until it is answered.
+bool SaysMore(const Witness& shared, const Witness& own) {
+  if (shared.known_epoch != own.known_epoch) return shared.known_epoch > own.known_epoch;
+  return !shared.known.id.empty() && own.known.id.empty();
+}
+
 }  // namespace
 
 void Witnesses::Set(Witness witness, int64_t now_us) {
@@ -69,12 +76,8 @@ absl::StatusOr<std::vector<Witness>> Witnesses::Recent(int64_t now_us) const {
   MutexLock lock(&mu_);
   for (const auto& [node, told] : by_node_) {
     if (told.second < now_us - kHeardForUs) continue;
-    // An agent knows more with time, and tells all of it only until it is answered.
     const auto shared = heard.find(node);
-    if (shared != heard.end() && shared->second.known_epoch >= told.first.known_epoch &&
-        !shared->second.known.id.empty() && told.first.known.id.empty()) {
-      continue;
-    }
+    if (shared != heard.end() && SaysMore(shared->second, told.first)) continue;
     heard[node] = told.first;
   }
   std::vector<Witness> all;

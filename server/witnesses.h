@@ -35,7 +35,8 @@ class Witnesses {
   // well. The errors are the store's.
   absl::Status Share(const Witness& witness);
 
-  // By name, also those that were shared. The errors are the store's: nothing must be decided then
+  // By name, also those that were shared; of one that several servers heard what has the highest
+  // epoch. The errors are the store's: nothing must be decided then
   // that needs everybody.
   absl::StatusOr<std::vector<Witness>> Recent(int64_t now_us) const;
 
