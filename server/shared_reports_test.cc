@@ -71,6 +71,15 @@ TEST_F(SharedReportsTest, AStatusIsKnownToTheOtherServerAndWrittenRarely) {
   EXPECT_FALSE(store_->Get("status/a").ok());
 }
 
+TEST_F(SharedReportsTest, AStatusThatCouldNotBeSharedIsSharedWithTheNextReport) {
+  StatusCache one(store_.get());
+  store_->set_broken(true);
+  EXPECT_FALSE(one.Set("a", StatusOf("running", 1), NowUs()).ok());
+  store_->set_broken(false);
+  ASSERT_OK(one.Set("a", StatusOf("running", 2), NowUs()));
+  EXPECT_OK(store_->Get("status/a"));
+}
+
 TEST_F(SharedReportsTest, AStoreOfItsOwnGetsNoStatusAtAll) {
   StatusCache statuses(embedded_.get());
   ASSERT_OK(statuses.Set("a", StatusOf("running", 1), 1));

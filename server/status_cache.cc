@@ -74,10 +74,15 @@ absl::Status StatusCache::Share(const std::string& node) {
     shared.set_refused(reported.refused);
     shared.set_refused_us(reported.refused_us);
   }
-  return store_
-      ->Commit({.writes = {{.key = absl::StrCat(kStatusPrefix, node),
-                            .value = shared.SerializeAsString()}}})
-      .status();
+  const absl::Status written = store_
+                                   ->Commit({.writes = {{.key = absl::StrCat(kStatusPrefix, node),
+                                                         .value = shared.SerializeAsString()}}})
+                                   .status();
+  if (written.ok()) return written;
+  MutexLock lock(&mu_);
+  const auto known = by_node_.find(node);
+  if (known != by_node_.end()) known->second.shared = absl::InfinitePast();  // the next one tries
+  return written;
 }
 
 absl::Status StatusCache::Forget(const std::string& node) {
