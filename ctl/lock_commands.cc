@@ -91,13 +91,40 @@ absl::Status StillWaits(const v1::AcquireLockResponse& response, absl::string_vi
                    waited, "; the place in the queue was given up"));
 }
 
+// Gives up the ticket of a call that failed: it may have been made, and nobody would know it. The
+// error, and how to look for the ticket where that is not certain.
+absl::Status GiveUp(const LocksPeer& locks, const v1::AcquireLockRequest& request,
+                    const absl::Status& error) {
+  // Refused before anything was made.
+  if (absl::IsInvalidArgument(error) || absl::IsPermissionDenied(error) ||
+      absl::IsUnauthenticated(error)) {
+    return error;
+  }
+  v1::ReleaseLockRequest release;
+  release.set_name(request.name());
+  release.set_ticket(request.ticket());
+  const auto released = locks.Call(&v1::Locks::Stub::ReleaseLock, release);
+  // A call that was not answered may still be under way.
+  if (released.ok() && (released->released() || !IsSilence(error))) return error;
+  return absl::Status(
+      error.code(),
+      absl::StrCat(error.message(), "; ticket \"", request.ticket(),
+                   "\" may be queued up or hold the lock all the same, until its time is over: see "
+                   "\"bdrctl lock list\", and release it with \"bdrctl lock release ",
+                   request.name(), " --ticket ", request.ticket(), "\""));
+}
+
 absl::StatusOr<v1::LockTicket> AcquireWithin(const LocksPeer& locks, v1::AcquireLockRequest request,
                                              const std::string& wait, bool given_ticket) {
   ASSIGN_OR_RETURN(const absl::Duration patience, config::ParseDuration(wait));
   const absl::Time until = absl::Now() + patience;
   request.set_wait(patience > absl::ZeroDuration() || given_ticket);
   while (true) {
-    ASSIGN_OR_RETURN(const auto response, locks.Call(&v1::Locks::Stub::AcquireLock, request));
+    const auto answer = locks.Call(&v1::Locks::Stub::AcquireLock, request);
+    if (!answer.ok()) {
+      return given_ticket ? answer.status() : GiveUp(locks, request, answer.status());
+    }
+    const v1::AcquireLockResponse& response = *answer;
     request.set_token(response.lock().token());
     if (response.lock().held() || given_ticket) return response.lock();
     if (absl::Now() >= until) {

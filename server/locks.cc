@@ -103,10 +103,12 @@ absl::Status KeepForItsTime(Store* store, const std::string& key) {
                     .writes = {{.key = key, .value = ticket.SerializeAsString(), .lease = lease}}})
           .status();
   if (absl::IsAborted(written)) {
+    (void)store->EndLease(lease);  // ends by itself else; nothing is in it
     return absl::UnavailableError("the ticket has changed at this moment: ask again");
   }
   RETURN_IF_ERROR(written);
-  return store->EndLease(short_lease);  // the key has left it
+  (void)store->EndLease(short_lease);  // the key has left it, so it may as well end by itself
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -159,12 +161,15 @@ absl::StatusOr<v1::AcquireLockResponse> Locks::Acquire(const v1::AcquireLockRequ
         const uint64_t lease,
         store_->GrantLease(absl::Milliseconds(std::min(request.ttl_ms(), kWaitingTtlMs))));
     ticket.set_lease(lease);
-    RETURN_IF_ERROR(
+    const absl::Status written =
         store_
             ->Commit(
                 {.compares = {{key, 0}},
                  .writes = {{.key = key, .value = ticket.SerializeAsString(), .lease = lease}}})
-            .status());
+            .status();
+    // Nothing is in it then. After any other error the ticket may have been written with it.
+    if (absl::IsAborted(written)) (void)store_->EndLease(lease);
+    RETURN_IF_ERROR(written);
   }
 
   ASSIGN_OR_RETURN(const std::vector<v1::LockTicket> queue,
@@ -212,7 +217,7 @@ absl::StatusOr<bool> Locks::Release(const std::string& name, const std::string& 
       store_->Commit({.compares = {{key, present->revision}}, .writes = {{.key = key}}}).status();
   if (absl::IsAborted(removed)) return false;  // its lease has just ended
   RETURN_IF_ERROR(removed);
-  RETURN_IF_ERROR(store_->EndLease(known.lease()));
+  (void)store_->EndLease(known.lease());  // nothing is in it any more: it may end by itself
   return true;
 }
 

@@ -15,6 +15,7 @@
 #include "base/testing.h"
 #include "server/store/etcd_store.h"
 #include "server/store/rocksdb_store.h"
+#include "server/store_testing.h"
 #include "tests/harness/cluster.h"
 #include "tests/harness/etcd.h"
 #include "tests/harness/temp_folder.h"
@@ -24,6 +25,22 @@ namespace {
 
 using absl::StatusCode;
 using ::testing::HasSubstr;
+
+// Ends no lease, and lets somebody else be faster if that is wanted.
+class UnwillingStore : public SharedStore {
+ public:
+  explicit UnwillingStore(Store* store) : SharedStore(store) {}
+  absl::StatusOr<uint64_t> Commit(const StoreTransaction& transaction) override {
+    if (slow) return absl::AbortedError("somebody was faster");
+    return SharedStore::Commit(transaction);
+  }
+  absl::Status EndLease(uint64_t) override {
+    ++asked_to_end;
+    return absl::UnavailableError("cut off");
+  }
+  bool slow = false;
+  int asked_to_end = 0;
+};
 
 enum class On { kEmbedded, kEtcd };
 
@@ -195,6 +212,22 @@ TEST_P(LocksTest, WhatCannotBeIsRefused) {
   EXPECT_EQ(locks_->Release("x", "ticket-anna", "bert").status().code(),
             StatusCode::kPermissionDenied);
   EXPECT_EQ(CheckNoneHeld(store_.get()).code(), StatusCode::kFailedPrecondition);
+}
+
+TEST_P(LocksTest, ALeaseThatCannotBeEndedChangesNothing) {
+  UnwillingStore store(store_.get());
+  Locks locks(&store);
+  v1::AcquireLockRequest request = Ask("x", "anna");
+  ASSERT_OK_AND_ASSIGN(const auto taken, locks.Acquire(request, 1));
+  EXPECT_TRUE(taken.lock().held());
+  EXPECT_EQ(store.asked_to_end, 1) << "the short lease";
+  ASSERT_OK_AND_ASSIGN(const bool released, locks.Release("x", request.ticket(), ""));
+  EXPECT_TRUE(released);
+  EXPECT_EQ(store.asked_to_end, 2);
+  // Of a ticket that was not written nothing is left either.
+  store.slow = true;
+  EXPECT_EQ(locks.Acquire(request, 1).status().code(), StatusCode::kAborted);
+  EXPECT_EQ(store.asked_to_end, 3);
 }
 
 TEST_P(LocksTest, TokensGrowOnInAnotherStore) {
