@@ -69,6 +69,7 @@ class LockService::Impl : public v1::Locks::CallbackService {
                                                       request.owner(),
                                                       "\": a node is itself the owner"));
     }
+    if (!node.empty()) RETURN_IF_ERROR(locks_.CheckLimitsOfNode(request));
     ASSIGN_OR_RETURN(*response, locks_.Acquire(request, absl::ToUnixMicros(absl::Now())));
     HideWithin(response->mutable_lock());
     for (v1::LockTicket& ticket : *response->mutable_ahead()) HideWithin(&ticket);

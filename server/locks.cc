@@ -18,6 +18,8 @@ namespace {
 
 constexpr int64_t kShortestTtlMs = 2'000;
 constexpr int64_t kLongestTtlMs = 24 * 3600 * 1000;
+constexpr int64_t kLongestTtlOfNodeMs = 10 * 60 * 1000;
+constexpr size_t kMostTicketsOfNode = 100;
 // Of a ticket before it is known to hold the lock.
 constexpr int64_t kWaitingTtlMs = 10'000;
 
@@ -199,6 +201,30 @@ absl::StatusOr<v1::AcquireLockResponse> Locks::Acquire(const v1::AcquireLockRequ
       "lock \"", request.name(), "\" is held by \"", response.ahead(0).owner(), "\"",
       response.ahead(0).reason().empty() ? "" : absl::StrCat(" (", response.ahead(0).reason(), ")"),
       ": wait for it, or see \"bdrctl lock list\""));
+}
+
+absl::Status Locks::CheckLimitsOfNode(const v1::AcquireLockRequest& request) {
+  if (request.ttl_ms() > kLongestTtlOfNodeMs) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("node \"", request.owner(), "\" cannot keep lock \"", request.name(),
+                     "\" for ", absl::FormatDuration(absl::Milliseconds(request.ttl_ms())),
+                     " without asking again: a node may for 10m, and renew it"));
+  }
+  ASSIGN_OR_RETURN(const std::vector<v1::LockTicket> tickets, List());
+  size_t others = 0;
+  for (const v1::LockTicket& ticket : tickets) {
+    if (ticket.owner() != request.owner()) continue;
+    // Renewing makes nothing more.
+    if (ticket.name() == request.name() && ticket.ticket() == request.ticket()) {
+      return absl::OkStatus();
+    }
+    ++others;
+  }
+  if (others < kMostTicketsOfNode) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("node \"", request.owner(), "\" cannot ask for lock \"", request.name(),
+                   "\": it has ", others, " tickets, and a node may have ", kMostTicketsOfNode,
+                   "; release some (\"bdrctl lock list\", \"bdrctl lock release\")"));
 }
 
 absl::StatusOr<bool> Locks::Release(const std::string& name, const std::string& ticket,

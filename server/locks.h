@@ -33,6 +33,10 @@ class Locks {
   // ticket is somebody else's.
   absl::StatusOr<v1::AcquireLockResponse> Acquire(const v1::AcquireLockRequest& request,
                                                   int64_t now_us);
+  // Before Acquire() for a node, whose certificate must not do to fill the store:
+  // kFailedPrecondition if its owner has 100 tickets, kInvalidArgument if it is for longer than ten
+  // minutes.
+  absl::Status CheckLimitsOfNode(const v1::AcquireLockRequest& request);
   // Whether there was such a ticket. kPermissionDenied if `owner` is not empty and not its owner.
   absl::StatusOr<bool> Release(const std::string& name, const std::string& ticket,
                                const std::string& owner);

@@ -214,6 +214,29 @@ TEST_P(LocksTest, WhatCannotBeIsRefused) {
   EXPECT_EQ(CheckNoneHeld(store_.get()).code(), StatusCode::kFailedPrecondition);
 }
 
+TEST_P(LocksTest, ANodeCannotFillTheStoreWithTickets) {
+  v1::AcquireLockRequest request = Ask("x", "n1");
+  request.set_ttl_ms(600'001);
+  EXPECT_EQ(locks_->CheckLimitsOfNode(request).code(), StatusCode::kInvalidArgument);
+  request.set_ttl_ms(600'000);
+  for (int i = 0; i < 100; ++i) {
+    request.set_name(absl::StrCat("x", i % 2));
+    request.set_ticket(absl::StrCat("ticket-", i));
+    ASSERT_OK(locks_->CheckLimitsOfNode(request)) << i;
+    v1::LockTicket ticket;
+    ticket.set_name(request.name());
+    ticket.set_ticket(request.ticket());
+    ticket.set_owner("n1");
+    ASSERT_OK(store_->Put(absl::StrCat("lock/", request.name(), "/", request.ticket()),
+                          ticket.SerializeAsString(), 0));
+  }
+  EXPECT_OK(locks_->CheckLimitsOfNode(request)) << "renewing makes nothing more";
+  request.set_ticket("ticket-new");
+  EXPECT_EQ(locks_->CheckLimitsOfNode(request).code(), StatusCode::kFailedPrecondition);
+  // Others are not in its way, nor it in theirs.
+  EXPECT_OK(locks_->CheckLimitsOfNode(Ask("x", "n2")));
+}
+
 TEST_P(LocksTest, ALeaseThatCannotBeEndedChangesNothing) {
   UnwillingStore store(store_.get());
   Locks locks(&store);
