@@ -362,6 +362,32 @@ TEST_F(SnowflakeTest, UsersNeedNoMoreRightsThanNextvalAndGetNone) {
       HasSubstr("is not that of sequence"));
 }
 
+// The functions that move registers have an administrator's rights; whoever calls names the
+// register.
+TEST_F(SnowflakeTest, RegistersOfOnesOwnMoveNobodysSequence) {
+  ASSERT_OK(server_->Exec(
+      "DO $$ BEGIN CREATE ROLE app_forger LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+      "CREATE SCHEMA forged AUTHORIZATION app_forger; CREATE SEQUENCE forged.r_began",
+      "app"));
+  const auto user = Session("app_forger");
+  ASSERT_OK(user->Exec(
+      "CREATE SEQUENCE forged.r; CREATE SEQUENCE forged.r_relation;"
+      "CREATE TEMP SEQUENCE r; CREATE TEMP SEQUENCE r_relation; CREATE TEMP SEQUENCE r_began;"
+      "SELECT setval('forged.r_relation', 'forged.r'::regclass::oid::bigint),"
+      " setval('pg_temp.r_relation', 'pg_temp.r'::regclass::oid::bigint)"));
+  for (const char* sql : {"SELECT bdr.snowflake_advance('forged.r', 'forged.r')",
+                          "SELECT bdr.snowflake_advance('pg_temp.r', 'pg_temp.r')",
+                          // Another method's.
+                          "SELECT bdr.stepped_blocks_enter_round('public.t_id_seq', "
+                          "'bdr.sequence_7')"}) {
+    EXPECT_THAT(std::string(user->Exec(sql).status().message()),
+                HasSubstr("is not that of sequence"))
+        << sql;
+  }
+  EXPECT_EQ(*server_->QueryValue("SELECT is_called FROM forged.r_began", "app"), "f");
+  EXPECT_EQ(*server_->QueryValue("SELECT is_called FROM public.t_id_seq", "app"), "f");
+}
+
 // A lock that lasted as long as the transaction would hold up everybody else.
 TEST_F(SnowflakeTest, ATransactionThatDrewHoldsNobodyUp) {
   const auto first = Session();

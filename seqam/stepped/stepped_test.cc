@@ -295,6 +295,32 @@ TEST_P(SteppedBlocksTest, WhoWasHeldUpOverASwitchGetsANumberOfItsOwn) {
   EXPECT_THAT(Duplicates(all), IsEmpty());
 }
 
+// With an administrator's rights the sequence would go to a round of which it has no numbers.
+TEST_P(SteppedBlocksTest, RegistersOfOnesOwnMoveNobodysSequence) {
+  MakeSequence(1, 2, 0, 1);
+  ASSERT_OK(server_->Exec(
+      "DO $$ BEGIN CREATE ROLE forger LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+      "CREATE SCHEMA forged AUTHORIZATION forger",
+      Node(1)));
+  ASSERT_OK_AND_ASSIGN(const auto user, server_->Connect("forger", Node(1)));
+  for (const char* schema : {"forged", "pg_temp"}) {
+    const std::string r = absl::StrCat(schema, ".r");
+    ASSERT_OK(user->Exec(absl::StrCat("CREATE SEQUENCE ", r, "; CREATE SEQUENCE ", r,
+                                      "_cap; CREATE SEQUENCE ", r, "_relation; SELECT setval('", r,
+                                      "', 15), setval('", r,
+                                      "_relation', 'public.t_id_seq'::regclass::oid::bigint)")));
+    EXPECT_THAT(
+        std::string(
+            user->Exec(absl::StrCat("SELECT bdr.stepped_blocks_enter_round('public.t_id_seq', '", r,
+                                    "')"))
+                .status()
+                .message()),
+        HasSubstr("is not that of sequence"));
+  }
+  EXPECT_EQ(*server_->QueryValue("SELECT is_called FROM public.t_id_seq", Node(1)), "f");
+  ASSERT_OK(Ids(*Session(1), kInsert));
+}
+
 // The register moved, and whoever did that is gone before the sequence did.
 TEST_P(SteppedBlocksTest, ASwitchThatFailedHalfWayIsBroughtToItsEndByWhoeverDraws) {
   MakeSequence(1, 2, 0, 1);
