@@ -258,6 +258,10 @@ BEGIN
                                  WHERE q.number = substring(k.relname FROM '^sequence_(\d+)')::int) LOOP
         EXECUTE format('DROP SEQUENCE %s', c.name);
     END LOOP;
+    -- Who has one locked may be waiting for the register, which is ours: another time, then.
+    DELETE FROM bdr.sequence_lock q WHERE q.register IN (
+        SELECT l.register FROM bdr.sequence_lock l
+         WHERE NOT EXISTS (SELECT FROM pg_class k WHERE k.oid = l.register) FOR UPDATE SKIP LOCKED);
 END $bdr$;
 
 REVOKE ALL ON FUNCTION bdr.convert_sequence(regclass, text, int, int, bigint, jsonb),

@@ -79,6 +79,7 @@ TEST_P(SequenceConversionTest, FromAnyMethodToAnyOther) {
   EXPECT_EQ(
       value("SELECT count(*) FROM pg_class WHERE relkind = 'S' AND relname LIKE 'sequence_5%'"),
       "0");
+  EXPECT_EQ(value("SELECT string_agg(register::text, ' ') FROM bdr.sequence_lock"), "bdr.uuid_v7");
 }
 
 // While other nodes are converted already, whose numbers begin above the cap.

@@ -10,6 +10,7 @@ CREATE SEQUENCE IF NOT EXISTS bdr.uuid_v7 AS bigint MINVALUE 0 NO CYCLE;
 CREATE SEQUENCE IF NOT EXISTS bdr.uuid_v7_began AS bigint MINVALUE 0 NO CYCLE;
 CREATE SEQUENCE IF NOT EXISTS bdr.uuid_v7_relation AS bigint MINVALUE 0 NO CYCLE;
 SELECT setval('bdr.uuid_v7_relation', 'bdr.uuid_v7_ordinals'::regclass::oid::bigint);
+INSERT INTO bdr.sequence_lock VALUES ('bdr.uuid_v7') ON CONFLICT DO NOTHING;
 GRANT USAGE, SELECT ON SEQUENCE bdr.uuid_v7_ordinals TO PUBLIC;
 GRANT SELECT ON SEQUENCE bdr.uuid_v7, bdr.uuid_v7_began, bdr.uuid_v7_relation TO PUBLIC;
 

@@ -26,6 +26,14 @@ CREATE TABLE bdr.sequence_cap (
     max      bigint   NOT NULL
 );
 
+-- Who moves a register locks its row here. Nobody but the functions that do so may: what any user
+-- could lock he could lock for ever. Rows are never changed, so that nothing but a wait comes of it
+-- at any isolation level.
+CREATE TABLE bdr.sequence_lock (
+    register regclass PRIMARY KEY
+);
+REVOKE ALL ON bdr.sequence_lock FROM PUBLIC;
+
 -- As in 008_owners_code.sql, and a default that draws from a converted sequence is as good as one
 -- that draws from PostgreSQL's own.
 CREATE OR REPLACE FUNCTION bdr.untrusted_code(relation oid, for_users boolean)

@@ -59,9 +59,15 @@ BEGIN
                 PERFORM setval(began, COALESCE(pg_sequence_last_value(s) & 562949953421311, 0));
             ELSIF m & 268435455 = stretch THEN
                 -- Only the clock went on. What others have is good until one of them has moved it.
-                EXIT WHEN NOT pg_try_advisory_xact_lock(7562609, register::oid::int);
+                PERFORM FROM bdr.sequence_lock l WHERE l.register = snowflake_advance.register
+                    FOR UPDATE SKIP LOCKED;
+                EXIT WHEN NOT FOUND;
             ELSE
-                PERFORM pg_advisory_xact_lock(7562609, register::oid::int);  -- "seq" in ASCII
+                PERFORM FROM bdr.sequence_lock l WHERE l.register = snowflake_advance.register FOR UPDATE;
+                IF NOT FOUND THEN
+                    RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
+                        USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+                END IF;
             END IF;
         END LOOP;
         RAISE EXCEPTION USING ERRCODE = 'BDR00';
@@ -146,6 +152,7 @@ BEGIN
         EXECUTE format('GRANT SELECT ON SEQUENCE %s%s TO PUBLIC', name, x);
     END LOOP;
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint);
+    INSERT INTO bdr.sequence_lock VALUES (name::regclass) ON CONFLICT DO NOTHING;
     -- On no stretch: the first call moves it on.
     PERFORM setval(name::regclass, (piece << 28) - 1);
     RETURN name::regclass;

@@ -37,6 +37,10 @@ constexpr char kInsert[] = "INSERT INTO public.t (v) SELECT generate_series(1, 5
 constexpr char kNextStretch[] =
     "SELECT setval('public.t_id_seq', nextval('public.t_id_seq') + 262144)";
 
+// As who moves the register does.
+constexpr char kLockRegister[] =
+    "SELECT FROM bdr.sequence_lock WHERE register = 'bdr.sequence_7'::regclass FOR UPDATE";
+
 class SnowflakeTest : public harness::PostgresTest {
  protected:
   static void SetUpTestSuite() {
@@ -394,7 +398,7 @@ TEST_F(SnowflakeTest, ATransactionThatDrewHoldsNobodyUp) {
   const auto second = Session();
   ASSERT_OK(first->Exec("BEGIN"));
   ASSERT_OK(Ids(*first, kInsert));
-  EXPECT_EQ(*first->QueryValue("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
+  EXPECT_EQ(second->Exec(absl::StrCat(kLockRegister, " NOWAIT"))->rows(), 1);
   clock_->Set(absl::Seconds(1));
   ASSERT_OK(second->Exec("SET statement_timeout = '10s'"));
   ASSERT_OK(Ids(*second, kInsert));
@@ -406,14 +410,37 @@ TEST_F(SnowflakeTest, ATransactionThatDrewHoldsNobodyUp) {
 TEST_F(SnowflakeTest, WhoWaitsCanBeCancelled) {
   const auto holder = Session();
   const auto waiter = Session();
-  ASSERT_OK(holder->Exec("SELECT pg_advisory_lock(7562609, 'bdr.sequence_7'::regclass::oid::int)"));
+  ASSERT_OK(holder->Exec("BEGIN"));
+  EXPECT_EQ(holder->Exec(kLockRegister)->rows(), 1);
   ASSERT_OK(waiter->Exec(kNextStretch));
   ASSERT_OK(waiter->Exec("SET statement_timeout = '200ms'"));
   EXPECT_EQ(waiter->Exec("SELECT bdr.nextval('public.t_id_seq')").status().code(),
             absl::StatusCode::kCancelled);
-  ASSERT_OK(holder->Exec("SELECT pg_advisory_unlock_all()"));
+  ASSERT_OK(holder->Exec("ROLLBACK"));
   ASSERT_OK(waiter->Exec("SELECT bdr.nextval('public.t_id_seq')"));
   ASSERT_OK(holder->Exec("SELECT bdr.nextval('public.t_id_seq')"));
+}
+
+// What a user may lock, he may lock for ever.
+TEST_F(SnowflakeTest, NoUserCanHoldTheOthersUp) {
+  ASSERT_OK(server_->Exec(
+      "DO $$ BEGIN CREATE ROLE app_blocker LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END "
+      "$$;",
+      "app"));
+  const auto user = Session("app_blocker");
+  ASSERT_OK(user->Exec(
+      "SELECT pg_advisory_lock(objid::int, register::int) FROM (VALUES (7562609)) k (objid), "
+      "unnest(ARRAY['bdr.sequence_7', 'bdr.uuid_v7']::regclass[]::oid[]) AS register"));
+  for (const char* sql :
+       {kLockRegister, "SELECT FROM bdr.sequence_lock FOR KEY SHARE",
+        "DO $$ BEGIN LOCK TABLE bdr.sequence_lock IN ACCESS SHARE MODE; END $$"}) {
+    EXPECT_EQ(user->Exec(sql).status().code(), absl::StatusCode::kPermissionDenied) << sql;
+  }
+  const auto other = Session();
+  ASSERT_OK(other->Exec("SET statement_timeout = '10s'"));
+  ASSERT_OK(other->Exec(kNextStretch));
+  ASSERT_OK(Ids(*other, kInsert));
+  ASSERT_OK(other->Exec("SELECT bdr.uuid_v7()"));
 }
 
 TEST_F(SnowflakeTest, ATransactionFromBeforeTheConversionIsToldToRepeat) {
@@ -422,8 +449,12 @@ TEST_F(SnowflakeTest, ATransactionFromBeforeTheConversionIsToldToRepeat) {
   ASSERT_OK(session->Exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM public.t"));
   ASSERT_OK(
       server_->Exec("SELECT bdr.convert_sequence('public.late', 'snowflake', 8, 3, 1)", "app"));
-  EXPECT_EQ(session->Exec("SELECT bdr.nextval('public.late')").status().code(),
-            absl::StatusCode::kAborted);
+  for (const char* sql : {"SELECT bdr.nextval('public.late')",
+                          "SELECT bdr.nextval('public.late', 'bdr.sequence_8')"}) {
+    ASSERT_OK(session->Exec("SAVEPOINT before"));
+    EXPECT_EQ(session->Exec(sql).status().code(), absl::StatusCode::kAborted) << sql;
+    ASSERT_OK(session->Exec("ROLLBACK TO before"));
+  }
   ASSERT_OK(session->Exec("ROLLBACK"));
   ASSERT_OK(session->Exec("SELECT bdr.nextval('public.late')"));
 }

@@ -77,6 +77,7 @@ BEGIN
         EXECUTE format('CREATE SEQUENCE %s%s AS bigint MINVALUE 0 NO CYCLE', name, x);
         EXECUTE format('GRANT SELECT ON SEQUENCE %s%s TO PUBLIC', name, x);
     END LOOP;
+    INSERT INTO bdr.sequence_lock VALUES (name::regclass) ON CONFLICT DO NOTHING;
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint),
             setval(name::regclass, bdr.stepped_blocks_register(
                 s, 0, (parameters ->> 'block')::bigint, (parameters ->> 'slots')::int,
@@ -131,7 +132,11 @@ BEGIN
     END IF;
     -- As in bdr.snowflake_advance(). Who was held up here must not set the sequence back.
     BEGIN
-        PERFORM pg_advisory_xact_lock(7562609, register::oid::int);  -- "seq" in ASCII
+        PERFORM FROM bdr.sequence_lock l WHERE l.register = stepped_blocks_enter_round.register FOR UPDATE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
+                USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+        END IF;
         round := pg_sequence_last_value(register) & 15;
         IF (COALESCE(pg_sequence_last_value(s), first) >> 42) & 15 < round THEN
             PERFORM setval(s, (first >> 46 << 46) + (round << 42));

@@ -321,6 +321,22 @@ TEST_P(SteppedBlocksTest, RegistersOfOnesOwnMoveNobodysSequence) {
   ASSERT_OK(Ids(*Session(1), kInsert));
 }
 
+// What a user may lock, he may lock for ever.
+TEST_P(SteppedBlocksTest, NoUserCanHoldASwitchUp) {
+  MakeSequence(1, 2, 0, 1);
+  ASSERT_OK(server_->Exec(
+      "DO $$ BEGIN CREATE ROLE blocker LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;",
+      Node(1)));
+  ASSERT_OK_AND_ASSIGN(const auto user, server_->Connect("blocker", Node(1)));
+  ASSERT_OK(user->Exec("SELECT pg_advisory_lock(7562609, 'bdr.sequence_5'::regclass::oid::int)"));
+  ASSERT_OK_AND_ASSIGN(const int64_t cap, Cap(1, 10));
+  ASSERT_OK(server_->Exec(absl::StrCat("SET statement_timeout = '10s'; SELECT bdr.stepped_switch("
+                                       "'public.t_id_seq', 4, 0, ",
+                                       cap + 1, ")"),
+                          Node(1)));
+  ASSERT_OK(Ids(*Session(1), kInsert));
+}
+
 // The register moved, and whoever did that is gone before the sequence did.
 TEST_P(SteppedBlocksTest, ASwitchThatFailedHalfWayIsBroughtToItsEndByWhoeverDraws) {
   MakeSequence(1, 2, 0, 1);
