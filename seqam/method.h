@@ -63,6 +63,15 @@ class Method {
   // bdr.sequence_NUMBER and bdr.sequence_NUMBER_X, and returns the first. Without a tag it brings
   // the sequence itself to where it is to go on; with one convert_sequence() does, afterwards.
 
+  // For when the sequence is to leave the method, in an administrator's transaction that may be
+  // rolled back, there is another one, unless needs_allocator(), where bdr-server knows how far
+  // numbers go:
+  //
+  //     bdr.cap_METHOD(s regclass, last bigint) RETURNS void
+  //
+  // From its commit on this node gives out nothing above `last`, whoever is in the middle of
+  // drawing; sessions get an error then. It fails if the node is beyond `last` already.
+
   // With a tag, if a call is to cost little: arms of an SQL CASE, "WHEN condition THEN id", for
   // functions of the method's own that defaults call (quick.sql). Where no condition holds
   // NextvalSql() runs. They see `v`, `m`, `s` and `register`, as below, but `v` may be another
@@ -84,8 +93,8 @@ class Method {
   // known, where `v` is the last ordinal that anybody drew; NULL if none is.
   virtual absl::string_view FloorSql() const { return "NULL::bigint"; }
 
-  // A number that this node has given out nothing above, nor will within an hour if it draws no faster
-  // than now; NULL if bdr-server knows.
+  // A number that this node has given out nothing above, nor will within an hour if it draws no
+  // faster than now; NULL if bdr-server knows.
   virtual absl::string_view CeilingSql() const { return "NULL::bigint"; }
 
   // True if it lives on chunks that bdr-server grants.

@@ -108,5 +108,116 @@ TEST_P(SequenceConversionTest, UntilItIsConvertedASteppedSequenceKeepsToTheCap) 
             "9223372036854775807");
 }
 
+class SequenceCapTest : public harness::PostgresTest {
+ protected:
+  // An only sequence of `method`, as of node 3 of 4.
+  std::unique_ptr<postgres::Connection> Session(const std::string& method) {
+    EXPECT_OK(MakeNode(*server_, "app"));
+    auto session = server_->Connect("postgres", "app");
+    EXPECT_OK(session);
+    EXPECT_OK((*session)->Exec(
+        absl::StrCat("CREATE SEQUENCE public.q; SELECT bdr.convert_sequence('public.q', '", method,
+                     "', 5, 3, 1, '{\"block\": 16, \"slots\": 4, \"slot\": 3}')")));
+    return *std::move(session);
+  }
+  // All that come until there is an error, but not more than 100.
+  static std::vector<int64_t> Drain(postgres::Connection& session) {
+    std::vector<int64_t> all;
+    while (all.size() < 100) {
+      const auto id = Ids(session, "SELECT bdr.nextval('public.q')");
+      if (!id.ok()) break;
+      all.push_back(id->at(0));
+    }
+    return all;
+  }
+};
+
+TEST_F(SequenceCapTest, SteppedEndsWhereItIsTold) {
+  const auto session = Session("stepped");
+  ASSERT_OK(session->Exec("SELECT bdr.nextval('public.q')"));
+  ASSERT_OK(session->Exec("SELECT bdr.cap_stepped('public.q', 12)"));
+  EXPECT_THAT(Drain(*session), ::testing::ElementsAre(7, 11));
+  const auto status = session->Exec("SELECT bdr.cap_stepped('public.q', 10)").status();
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("it is at 11 already"));
+}
+
+// Beyond its cap other nodes may have gone on by their new slots.
+TEST_F(SequenceCapTest, SteppedKeepsToTheCapOfSlotsThatAreBeingChanged) {
+  const auto session = Session("stepped");
+  EXPECT_EQ(session->QueryValue("SELECT bdr.stepped_cap('public.q', 1)").value_or("error"), "7");
+  ASSERT_OK(session->Exec("SELECT bdr.cap_stepped('public.q', 100)"));
+  EXPECT_THAT(Drain(*session), ::testing::ElementsAre(3, 7));
+}
+
+TEST_F(SequenceCapTest, BlocksEndWithinABlockAndBetweenTwo) {
+  const auto session = Session("stepped_blocks");
+  // Before it has drawn: the first that it may give out is 64.
+  EXPECT_FALSE(session->Exec("SELECT bdr.cap_stepped_blocks('public.q', 63)").ok());
+  ASSERT_OK(session->Exec("BEGIN; SELECT bdr.cap_stepped_blocks('public.q', 65); ROLLBACK"));
+  ASSERT_OK(session->Exec("SELECT bdr.cap_stepped_blocks('public.q', 100)"));
+  const std::vector<int64_t> first = Drain(*session);
+  ASSERT_EQ(first.size(), 16u);
+  EXPECT_EQ(first.front(), 64);
+  EXPECT_EQ(first.back(), 79);
+  ASSERT_OK(session->Exec("SELECT bdr.cap_stepped_blocks('public.q', 130)"));
+  EXPECT_THAT(Drain(*session), ::testing::ElementsAre(128, 129, 130));
+  const auto status = session->Exec("SELECT bdr.cap_stepped_blocks('public.q', 129)").status();
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("it is at 130 already"));
+  EXPECT_FALSE(session->Exec("SELECT bdr.stepped_cap('public.q')").ok());
+  ASSERT_OK(
+      session->Exec("SELECT bdr.convert_sequence('public.q', 'stepped', 5, 3, 131, "
+                    "'{\"slots\": 4, \"slot\": 3}')"));
+  EXPECT_EQ(session->QueryValue("SELECT bdr.nextval('public.q')").value_or("error"), "131");
+}
+
+TEST_F(SequenceCapTest, BlocksEndInALaterRound) {
+  const auto session = Session("stepped_blocks");
+  ASSERT_OK(session->Exec("SELECT bdr.nextval('public.q'); SELECT bdr.stepped_cap('public.q', 0)"));
+  ASSERT_OK(session->Exec("SELECT bdr.stepped_switch('public.q', 2, 1, 1000)"));
+  ASSERT_OK_AND_ASSIGN(const std::vector<int64_t> id,
+                       Ids(*session, "SELECT bdr.nextval('public.q')"));
+  ASSERT_OK(
+      session->Exec(absl::StrCat("SELECT bdr.cap_stepped_blocks('public.q', ", id[0] + 2, ")")));
+  EXPECT_THAT(Drain(*session), ::testing::ElementsAre(id[0] + 1, id[0] + 2));
+}
+
+TEST_F(SequenceCapTest, SnowflakeDoesNotMoveItsRegisterOn) {
+  const auto session = Session("snowflake");
+  ASSERT_OK(session->Exec("SELECT bdr.nextval('public.q')"));
+  EXPECT_FALSE(session->Exec("SELECT bdr.cap_snowflake('public.q', 1::bigint << 50)").ok());
+  ASSERT_OK(
+      session->Exec("BEGIN; SELECT bdr.cap_snowflake('public.q', pg_sequence_last_value("
+                    "'bdr.sequence_5') | 268435455); ROLLBACK"));
+  const std::string next_stretch = "SELECT setval('public.q', nextval('public.q') + 262144)";
+  ASSERT_OK(session->Exec(next_stretch));
+  ASSERT_OK_AND_ASSIGN(const std::vector<int64_t> before,
+                       Ids(*session, "SELECT bdr.nextval('public.q')"));
+  // A session that has read the register may still be about to give out what it made of it.
+  ASSERT_OK_AND_ASSIGN(const auto other, server_->Connect("postgres", "app"));
+  ASSERT_OK(other->Exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT bdr.nextval('public.q')"));
+  ASSERT_OK_AND_ASSIGN(
+      const std::vector<int64_t> last,
+      Ids(*session, "SELECT pg_sequence_last_value('bdr.sequence_5') | 268435455"));
+  const std::string cap = absl::StrCat("SELECT bdr.cap_snowflake('public.q', ", last[0], ")");
+  ASSERT_OK(session->Exec("SET lock_timeout = '200ms'"));
+  EXPECT_FALSE(session->Exec(cap).ok());
+  ASSERT_OK(other->Exec("COMMIT"));
+  // As one that began before.
+  ASSERT_OK(other->Exec("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM bdr.sequence"));
+  ASSERT_OK(session->Exec(cap));
+  ASSERT_OK(session->Exec(next_stretch));
+  for (postgres::Connection* each : {other.get(), session.get()}) {
+    const auto status = each->Exec("SELECT bdr.nextval('public.q')").status();
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("being converted"));
+    ASSERT_OK(each->Exec("ROLLBACK"));
+  }
+  ASSERT_OK(session->Exec(absl::StrCat("SELECT bdr.convert_sequence('public.q', 'stepped', 5, 3, ",
+                                       last[0] + 1, ", '{\"slots\": 4, \"slot\": 3}')")));
+  ASSERT_OK_AND_ASSIGN(const std::vector<int64_t> after,
+                       Ids(*session, "SELECT bdr.nextval('public.q')"));
+  EXPECT_GT(after[0], last[0]);
+  EXPECT_LE(before[0], last[0]);
+}
+
 }  // namespace
 }  // namespace bdr::seqam

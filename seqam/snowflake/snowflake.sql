@@ -30,6 +30,7 @@ DECLARE
     stretch bigint;
     piece   bigint;
     began   regclass;
+    next    bigint;
 BEGIN
     IF register IS NULL THEN
         RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
@@ -53,9 +54,17 @@ BEGIN
             IF m & 268435455 = stretch AND m >> 28 >= piece THEN
                 EXIT;
             ELSIF attempt = 2 THEN
+                next := (GREATEST(piece, COALESCE(m >> 28, -1) + 1) << 28) + stretch;
+                -- By a function, which does not go by the transaction's snapshot.
+                IF next > (SELECT p.maximum_value FROM pg_sequence_parameters(register) p) THEN
+                    RAISE EXCEPTION 'sequence "%" is being converted to another method, and this node has '
+                                    'given out all that it may until then', s
+                        USING ERRCODE = 'object_not_in_prerequisite_state',
+                              HINT = 'Bring the conversion to its end: repeat "bdrctl sequence convert".';
+                END IF;
                 began := (register::text || '_began')::regclass;
                 PERFORM setval(began, 9223372036854775807);
-                PERFORM setval(register, (GREATEST(piece, COALESCE(m >> 28, -1) + 1) << 28) + stretch);
+                PERFORM setval(register, next);
                 PERFORM setval(began, COALESCE(pg_sequence_last_value(s) & 562949953421311, 0));
             ELSIF m & 268435455 = stretch THEN
                 -- Only the clock went on. What others have is good until one of them has moved it.
@@ -157,6 +166,25 @@ BEGIN
     PERFORM setval(name::regclass, (piece << 28) - 1);
     RETURN name::regclass;
 END $bdr$;
+
+-- See bdr.cap_sequence(). The register ends at the last piece that has no id above `last`. Who has
+-- read it keeps a lock on it until his transaction ends, so nobody is beyond once this has its own.
+CREATE OR REPLACE FUNCTION bdr.cap_snowflake(s regclass, last bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    register regclass := (SELECT w.register FROM bdr.sequence w WHERE w.relation = s);
+    cap      bigint   := (((last >> 28) + CASE WHEN last & 268435455 = 268435455 THEN 1 ELSE 0 END) << 28) - 1;
+BEGIN
+    EXECUTE format('ALTER SEQUENCE %s NO CYCLE', register);  -- locks it
+    IF pg_sequence_last_value(register) > cap THEN
+        RAISE EXCEPTION 'sequence "%" cannot end at % on this node: it is at % already', s, last,
+                        pg_sequence_last_value(register) & -268435456
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Convert it again: that begins beyond.';
+    END IF;
+    EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', register, cap);
+END $bdr$;
+REVOKE ALL ON FUNCTION bdr.cap_snowflake(regclass, bigint) FROM PUBLIC;
 
 -- What is in an id: any id, also another node's.
 CREATE OR REPLACE FUNCTION bdr.snowflake_time(id bigint) RETURNS timestamptz

@@ -85,6 +85,41 @@ BEGIN
     RETURN name::regclass;
 END $bdr$;
 
+-- See bdr.cap_sequence(). The sequence ends at the last ordinal of which the number is not above
+-- `last`; unlike bdr.stepped_blocks_cap() that can be undone by a rollback.
+CREATE OR REPLACE FUNCTION bdr.cap_stepped_blocks(s regclass, last bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    q       bdr.sequence;
+    m       bigint;
+    first   bigint;
+    v       bigint;
+    log2    int;
+    block   bigint;  -- the one with `last`, counted from the node's first
+    ordinal bigint;
+    drawn   bigint;
+BEGIN
+    SELECT * INTO q FROM bdr.sequence w WHERE w.relation = s FOR UPDATE;
+    EXECUTE format('ALTER SEQUENCE %s NO CYCLE', s);  -- locks it
+    m := pg_sequence_last_value(q.register);
+    first := (SELECT w.seqstart FROM pg_sequence w WHERE w.seqrelid = s) >> 46 << 46;
+    v := pg_sequence_last_value(s);
+    -- Of an earlier round it gives out nothing more.
+    drawn := CASE WHEN (v >> 42) & 15 = m & 15 THEN v & 4398046511103 ELSE 0 END;
+    log2 := (m >> 5) & 31;
+    block := (last >> log2) - (m >> 20);
+    ordinal := CASE WHEN block < 0 THEN -1
+                    WHEN block % (((m >> 10) & 1023) + 1) = 0
+                    THEN (block / (((m >> 10) & 1023) + 1) << log2) + (last & ((1::bigint << log2) - 1))
+                    ELSE (block / (((m >> 10) & 1023) + 1) + 1 << log2) - 1 END;
+    IF drawn > ordinal THEN
+        PERFORM bdr.stepped_refuse_cap(s, bdr.stepped_blocks_id(m, drawn), last);
+    END IF;
+    INSERT INTO bdr.sequence_cap VALUES (s, q.max) ON CONFLICT DO NOTHING;
+    EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
+                   first + ((m & 15) << 42) + LEAST(ordinal, 4398046511103));
+END $bdr$;
+
 -- See bdr.stepped_cap(). Its steps are seen by everybody at once and stay if the transaction fails;
 -- after any of them it can be done again.
 CREATE OR REPLACE FUNCTION bdr.stepped_blocks_cap(s regclass, register regclass, ahead bigint)
@@ -215,4 +250,5 @@ BEGIN
 END $bdr$;
 
 REVOKE ALL ON FUNCTION bdr.stepped_blocks_cap(regclass, regclass, bigint),
+    bdr.cap_stepped_blocks(regclass, bigint),
     bdr.stepped_blocks_switch(regclass, regclass, int, int, bigint) FROM PUBLIC;

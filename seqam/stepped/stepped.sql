@@ -71,6 +71,33 @@ BEGIN
     RETURN NULL;
 END $bdr$;
 
+-- See bdr.cap_sequence(). What bdr.stepped_cap() said before holds, too: other nodes may have gone on
+-- beyond it.
+CREATE OR REPLACE FUNCTION bdr.cap_stepped(s regclass, last bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    q     bdr.sequence;
+    drawn bigint;
+BEGIN
+    SELECT * INTO q FROM bdr.sequence w WHERE w.relation = s FOR UPDATE;
+    EXECUTE format('ALTER SEQUENCE %s NO CYCLE', s);  -- locks it
+    drawn := COALESCE(pg_sequence_last_value(s), (SELECT w.seqmin FROM pg_sequence w WHERE w.seqrelid = s));
+    IF drawn > last THEN
+        PERFORM bdr.stepped_refuse_cap(s, drawn, last);
+    END IF;
+    INSERT INTO bdr.sequence_cap VALUES (s, q.max) ON CONFLICT DO NOTHING;
+    EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
+                   LEAST(last, q.max, (q.parameters ->> 'cap')::bigint));
+END $bdr$;
+
+CREATE OR REPLACE FUNCTION bdr.stepped_refuse_cap(s regclass, drawn bigint, last bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    RAISE EXCEPTION 'sequence "%" cannot end at % on this node: it is at % already', s, last, drawn
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = 'Draw a number from it on this node and convert it again: that begins beyond.';
+END $bdr$;
+
 -- The last number that this node gives out until bdr.stepped_switch(). `ahead`: how many it may
 -- still draw until then; they are a gap if it does not. Repeating it gives the same. Waits for
 -- transactions that drew, and keeps others waiting: set lock_timeout and repeat.
@@ -83,6 +110,7 @@ DECLARE
 BEGIN
     SELECT * INTO q FROM bdr.sequence w WHERE w.relation = s FOR UPDATE;
     IF q.method = 'stepped_blocks' THEN
+        PERFORM bdr.stepped_check_not_converting(s);
         RETURN bdr.stepped_blocks_cap(s, q.register, ahead);
     ELSIF q.method IS DISTINCT FROM 'stepped' THEN
         RAISE EXCEPTION 'sequence "%" is not of method stepped', s;
@@ -115,6 +143,7 @@ BEGIN
           AND NOT q.parameters ? 'cap' THEN
         RETURN;
     ELSIF q.method = 'stepped_blocks' THEN
+        PERFORM bdr.stepped_check_not_converting(s);
         PERFORM bdr.stepped_blocks_switch(s, q.register, slots, slot, first);
     ELSIF NOT q.parameters ? 'cap' OR first <= (q.parameters ->> 'cap')::bigint THEN
         RAISE EXCEPTION 'sequence "%" may still give out numbers from % on by its old slots', s, first
@@ -129,4 +158,5 @@ BEGIN
 END $bdr$;
 
 REVOKE ALL ON FUNCTION bdr.stepped_cap(regclass, bigint), bdr.stepped_switch(regclass, int, int, bigint),
-    bdr.stepped_begin_at(regclass, int, int, bigint, bigint) FROM PUBLIC;
+    bdr.stepped_begin_at(regclass, int, int, bigint, bigint), bdr.cap_stepped(regclass, bigint)
+    FROM PUBLIC;
