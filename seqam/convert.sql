@@ -244,7 +244,7 @@ BEGIN
     PERFORM bdr.drop_registers();
 END $bdr$;
 
--- Of sequences that were converted back, or dropped.
+-- Of sequences that were converted back, or dropped; with what else is left of their methods.
 CREATE OR REPLACE FUNCTION bdr.drop_registers() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
@@ -258,6 +258,7 @@ BEGIN
                                  WHERE q.number = substring(k.relname FROM '^sequence_(\d+)')::int) LOOP
         EXECUTE format('DROP SEQUENCE %s', c.name);
     END LOOP;
+    PERFORM bdr.stepped_give_back();
     -- Who has one locked may be waiting for the register, which is ours: another time, then.
     DELETE FROM bdr.sequence_lock q WHERE q.register IN (
         SELECT l.register FROM bdr.sequence_lock l

@@ -26,6 +26,15 @@ CREATE TABLE bdr.sequence_cap (
     max      bigint   NOT NULL
 );
 
+-- To whom UPDATE on a sequence is given back once its method allows for setval() again.
+CREATE TABLE bdr.sequence_right (
+    relation  regclass,
+    grantee   oid,      -- 0: PUBLIC
+    grantable boolean NOT NULL,
+    PRIMARY KEY (relation, grantee)
+);
+REVOKE ALL ON bdr.sequence_right FROM PUBLIC;
+
 -- Who moves a register locks its row here. Nobody but the functions that do so may: what any user
 -- could lock he could lock for ever. Rows are never changed, so that nothing but a wait comes of it
 -- at any isolation level.

@@ -2,7 +2,8 @@
 --
 -- Two nodes never meet, since their numbers differ modulo `slots`, above `first`, below which no node
 -- draws any more. Only setval() could leave the remainder: the right to it, UPDATE, is taken from
--- everybody, the owner included, and USAGE left to whoever had either. (A superuser keeps it.)
+-- everybody, the owner included, and USAGE left to whoever had either. (A superuser keeps it.) Another
+-- method gives it back.
 --
 -- More slots: bdr.stepped_cap() on every node says what it will not go beyond; once all have said,
 -- bdr.stepped_switch() on every node goes on with the new number of slots beyond all of these. In
@@ -62,6 +63,11 @@ BEGIN
     END IF;
     PERFORM bdr.stepped_begin_at(s, (parameters ->> 'slots')::int, (parameters ->> 'slot')::int, first,
                                  q.max);
+    INSERT INTO bdr.sequence_right
+        SELECT s, a.grantee, bool_or(a.is_grantable)
+          FROM pg_class c, aclexplode(COALESCE(c.relacl, acldefault('s', c.relowner))) a
+         WHERE c.oid = s AND a.privilege_type = 'UPDATE' GROUP BY a.grantee
+        ON CONFLICT DO NOTHING;
     FOR g IN SELECT a.grantee, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role
                FROM pg_class c, aclexplode(COALESCE(c.relacl, acldefault('s', c.relowner))) a
               WHERE c.oid = s AND a.privilege_type = 'UPDATE' LOOP
@@ -96,6 +102,25 @@ BEGIN
     RAISE EXCEPTION 'sequence "%" cannot end at % on this node: it is at % already', s, last, drawn
         USING ERRCODE = 'object_not_in_prerequisite_state',
               HINT = 'Draw a number from it on this node and convert it again: that begins beyond.';
+END $bdr$;
+
+-- What bdr.begin_stepped() took, of sequences that have another method by now.
+CREATE OR REPLACE FUNCTION bdr.stepped_give_back() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    g record;
+BEGIN
+    FOR g IN DELETE FROM bdr.sequence_right r
+              WHERE NOT EXISTS (SELECT FROM bdr.sequence q WHERE q.relation = r.relation AND q.method = 'stepped')
+             RETURNING r.* LOOP
+        -- Either may have been dropped meanwhile.
+        IF EXISTS (SELECT FROM pg_class c WHERE c.oid = g.relation)
+           AND (g.grantee = 0 OR EXISTS (SELECT FROM pg_roles a WHERE a.oid = g.grantee)) THEN
+            EXECUTE format('GRANT UPDATE ON SEQUENCE %s TO %s%s', g.relation,
+                           CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+                           CASE WHEN g.grantable AND g.grantee <> 0 THEN ' WITH GRANT OPTION' ELSE '' END);
+        END IF;
+    END LOOP;
 END $bdr$;
 
 -- The last number that this node gives out until bdr.stepped_switch(). `ahead`: how many it may
@@ -158,5 +183,5 @@ BEGIN
 END $bdr$;
 
 REVOKE ALL ON FUNCTION bdr.stepped_cap(regclass, bigint), bdr.stepped_switch(regclass, int, int, bigint),
-    bdr.stepped_begin_at(regclass, int, int, bigint, bigint), bdr.cap_stepped(regclass, bigint)
-    FROM PUBLIC;
+    bdr.stepped_begin_at(regclass, int, int, bigint, bigint), bdr.cap_stepped(regclass, bigint),
+    bdr.stepped_give_back() FROM PUBLIC;

@@ -254,6 +254,21 @@ TEST_P(SteppedNativeTest, NothingChangesForApplicationsAndSetvalIsNobodysRight) 
               absl::StatusCode::kPermissionDenied)
         << role;
   }
+  // As it was before, whatever comes in between.
+  for (const char* method : {"stepped_blocks", "stepped", "local"}) {
+    ASSERT_OK(
+        server_->Exec(absl::StrCat("SELECT bdr.convert_sequence('public.owned', '", method,
+                                   "', 6, 1, 100, '{\"slots\": 4, \"slot\": 0, \"block\": 16}')"),
+                      Node(1)));
+  }
+  for (const char* role : {"maker", "writer"}) {
+    ASSERT_OK_AND_ASSIGN(const auto user, server_->Connect(role, Node(1)));
+    ASSERT_OK(user->Exec("SELECT setval('public.owned', 500)")) << role;
+  }
+  EXPECT_EQ(*server_->QueryValue("SELECT count(*) FROM bdr.sequence_right WHERE relation = "
+                                 "'public.owned'::regclass",
+                                 Node(1)),
+            "0");
 }
 
 class SteppedBlocksTest : public SteppedTest {};
