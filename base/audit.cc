@@ -132,6 +132,9 @@ std::string AuditedObject(const google::protobuf::Message& request) {
   if (const auto* clock = DynamicCastToGenerated<v1::AcceptClockRequest>(&request)) {
     return absl::StrCat("clock of node ", clock->node(), " by ", clock->advance_us(), " us");
   }
+  if (const auto* convert = DynamicCastToGenerated<v1::ConvertSequenceRequest>(&request)) {
+    return absl::StrCat("sequence ", convert->name(), " to ", convert->method());
+  }
   if (const auto* move = DynamicCastToGenerated<v1::MigrateStoreRequest>(&request)) {
     return absl::StrCat("store to ", absl::StrContains(move->to(), '@') ? "?" : move->to());
   }

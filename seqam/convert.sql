@@ -69,13 +69,17 @@ END $bdr$;
 -- numbers of the method come from beyond it.
 CREATE OR REPLACE FUNCTION bdr.cap_sequence(s regclass, last bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    method text := (SELECT q.method FROM bdr.sequence q WHERE q.relation = s);
 BEGIN
-    IF EXISTS (SELECT FROM bdr.sequence q WHERE q.relation = s AND q.method <> 'stepped') THEN
-        RETURN;  -- of its numbers it draws none by itself
+    IF method = 'galloc' THEN
+        RETURN;  -- of its numbers it draws none by itself, and bdr-server ends its grants
+    ELSIF method IS NOT NULL THEN
+        EXECUTE format('SELECT bdr.cap_%s($1, $2)', method) USING s, last;
+        RETURN;
     END IF;
     INSERT INTO bdr.sequence_cap
-        SELECT s, COALESCE((SELECT w.max FROM bdr.sequence w WHERE w.relation = s), q.seqmax)
-          FROM pg_sequence q WHERE q.seqrelid = s
+        SELECT s, q.seqmax FROM pg_sequence q WHERE q.seqrelid = s
         ON CONFLICT DO NOTHING;
     EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
                    LEAST(last, (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s)));
