@@ -14,7 +14,7 @@ namespace bdr::server {
 namespace {
 
 // Others that were faster so often in a row do not leave off: better to say so than to go on.
-constexpr int kAttempts = 100;
+constexpr int kBeatenAtMost = 100;
 constexpr uint32_t kMostSequences = 1'000'000;
 
 std::string KeyOf(uint32_t number) { return absl::StrFormat("%s%010u", kSequencePrefix, number); }
@@ -28,7 +28,7 @@ absl::StatusOr<v1::SequenceState> Parse(const StoreEntry& entry) {
 
 absl::Status TooOftenBeaten(absl::string_view what) {
   return absl::UnavailableError(
-      absl::StrCat("cannot write ", what, ": other servers were faster ", kAttempts, " times"));
+      absl::StrCat("cannot write ", what, ": other servers were faster ", kBeatenAtMost, " times"));
 }
 
 int64_t AlignUp(int64_t number, int unit) {
@@ -48,7 +48,7 @@ bool IsPossible(const v1::SequenceState& state) {
 
 absl::StatusOr<v1::SequenceState> SequenceAllocator::Change(
     uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kBeatenAtMost; ++attempt) {
     const absl::StatusOr<StoreEntry> entry = store_->Get(KeyOf(number));
     if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();
     v1::SequenceState state;
@@ -102,7 +102,7 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
     state->set_next(std::max(state->next(), first));
     return absl::OkStatus();
   };
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < kBeatenAtMost; ++attempt) {
     ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> present, List());
     uint32_t newest = 0;
     for (const v1::SequenceState& state : present) {
