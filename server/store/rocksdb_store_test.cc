@@ -65,10 +65,12 @@ TEST_F(RocksDbStoreTest, LeasesLastTheirWholeTimeAgainAfterReopening) {
   Open();
   EXPECT_OK(store_->Get("a"));
   EXPECT_OK(store_->RenewLease(lease));
-  ASSERT_OK_AND_ASSIGN(const auto watch, store_->Watch("a"));
-  ASSERT_OK_AND_ASSIGN(const auto change, watch->Next(absl::Seconds(60)));
-  ASSERT_TRUE(change.has_value());
-  EXPECT_TRUE(change->deleted);
+  {
+    ASSERT_OK_AND_ASSIGN(const auto watch, store_->Watch("a"));  // must not outlive the store
+    ASSERT_OK_AND_ASSIGN(const auto change, watch->Next(absl::Seconds(60)));
+    ASSERT_TRUE(change.has_value());
+    EXPECT_TRUE(change->deleted);
+  }
   // Also on disk, with the lease itself.
   Open();
   EXPECT_EQ(store_->Get("a").status().code(), absl::StatusCode::kNotFound);
