@@ -160,13 +160,22 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     if (!told.ok()) return Finish(context, "RebuildCluster", told.status());
     const std::vector<Witness>& heard = *told;
     uint64_t epoch_before = 0;
+    bool passed_over = false;
     const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
       epoch_before = present.epoch;
-      if (!request->nodes().empty()) RETURN_IF_ERROR(sequences_.PassOver());
-      return server::RebuildCluster(std::move(present),
-                                    {.name = request->name(),
-                                     .nodes = {request->nodes().begin(), request->nodes().end()},
-                                     .heard = heard});
+      ASSIGN_OR_RETURN(
+          ClusterState rebuilt,
+          server::RebuildCluster(std::move(present),
+                                 {.name = request->name(),
+                                  .nodes = {request->nodes().begin(), request->nodes().end()},
+                                  .heard = heard}));
+      // Before it is in force, so that nothing is granted in between. Not each time that somebody
+      // tries: numbers are lost by it.
+      if (!request->nodes().empty() && rebuilt.epoch != epoch_before && !passed_over) {
+        RETURN_IF_ERROR(sequences_.PassOver());
+        passed_over = true;
+      }
+      return rebuilt;
     });
     if (state.ok()) {
       for (const Witness& witness : heard) {
@@ -208,6 +217,7 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                     .known_epoch = request->known_epoch()};
     absl::StatusOr<ClusterState> known = ClusterState();
     if (request->has_known()) known = FromProto(request->known());
+    absl::Status learned;
     const auto state = Change([&](ClusterState present) -> absl::StatusOr<ClusterState> {
       RETURN_IF_ERROR(own);
       RETURN_IF_ERROR(known.status());
@@ -217,8 +227,9 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                              (witness.node_id == 0 || member->id == witness.node_id);
       if (present.id.empty() || is_member) {
         // First: once all were heard, numbers are granted again.
-        RETURN_IF_ERROR(sequences_.Learn(
-            {request->known_sequences().begin(), request->known_sequences().end()}));
+        learned = sequences_.Learn(
+            {request->known_sequences().begin(), request->known_sequences().end()});
+        if (!absl::IsInvalidArgument(learned)) RETURN_IF_ERROR(learned);
       }
       witnesses_.Set(witness, NowUs());
       if (TellsMore(witness, present)) RETURN_IF_ERROR(witnesses_.Share(witness));
@@ -247,6 +258,10 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
       ToProto(*state, response->mutable_membership());
       TakeSchema(*request, *state, response);
       TellOfSequences(response);
+      if (!learned.ok() && refused_.IsNews(absl::StrCat(request->name(), learned.message()))) {
+        LogWarning("sequence", {{"state", "not_learned"}, {"node", request->name()}},
+                   learned.message());
+      }
     } else if ((absl::IsFailedPrecondition(state.status()) ||
                 absl::IsPermissionDenied(state.status()) || absl::IsNotFound(state.status())) &&
                IsMember(request->name())) {

@@ -44,6 +44,17 @@ bool IsPossible(const v1::SequenceState& state) {
          state.last() >= 0 && state.next() - (int64_t{1} << kind->unit) <= state.last();
 }
 
+uint64_t LargestChunk(const seqam::GallocKind& kind) {
+  return uint64_t{1} << (kind.unit + 2 * (seqam::kSizes - 1));
+}
+
+// nullptr if nodes are granted no numbers of it.
+const seqam::GallocKind* KindIfGranted(const v1::SequenceState& state) {
+  const seqam::Method* method = seqam::FindMethod(state.method());
+  return method != nullptr && method->needs_allocator() ? seqam::FindGallocKind(state.data_type())
+                                                        : nullptr;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::SequenceState> SequenceAllocator::Change(
@@ -91,7 +102,7 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
   }
   if (first > end) {
     return absl::ResourceExhaustedError(absl::StrCat("sequence \"", conversion.name, "\" ends at ",
-                                                     conversion.last, " and would begin at ", first,
+                                                     end, " and would begin at ", first,
                                                      ": give its columns a larger type first"));
   }
   const auto convert = [&](v1::SequenceState* state) {
@@ -130,19 +141,17 @@ absl::StatusOr<int64_t> SequenceAllocator::Grant(uint32_t number, uint64_t count
         if (state->number() == 0) {
           return absl::NotFoundError(absl::StrCat("there is no sequence with number ", number));
         }
-        const seqam::Method* method = seqam::FindMethod(state->method());
-        const seqam::GallocKind* kind = seqam::FindGallocKind(state->data_type());
-        if (method == nullptr || !method->needs_allocator() || kind == nullptr) {
+        const seqam::GallocKind* kind = KindIfGranted(*state);
+        if (kind == nullptr) {
           return absl::FailedPreconditionError(absl::StrCat("sequence \"", state->name(),
                                                             "\" is of method ", state->method(),
                                                             " since, which has no chunks"));
         }
         const uint64_t unit = uint64_t{1} << kind->unit;
-        const uint64_t most = unit << (2 * (seqam::kSizes - 1));
-        if (count == 0 || count % unit != 0 || count > most) {
+        if (count == 0 || count % unit != 0 || count > LargestChunk(*kind)) {
           return absl::InvalidArgumentError(absl::StrCat("chunks of sequence \"", state->name(),
-                                                         "\" are multiples of ", unit, ", not ",
-                                                         count));
+                                                         "\" are multiples of ", unit, " up to ",
+                                                         LargestChunk(*kind), ", not ", count));
         }
         const int64_t left = std::max<int64_t>(state->last() - state->next() + 1, 0);
         if (static_cast<uint64_t>(left) < count) {
@@ -171,14 +180,12 @@ absl::StatusOr<std::vector<v1::SequenceState>> SequenceAllocator::List() const {
 absl::Status SequenceAllocator::PassOver() {
   ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> sequences, List());
   for (const v1::SequenceState& sequence : sequences) {
-    const seqam::GallocKind* kind = seqam::FindGallocKind(sequence.data_type());
+    const seqam::GallocKind* kind = KindIfGranted(sequence);
     if (kind == nullptr) continue;
     RETURN_IF_ERROR(Change(sequence.number(), [&](v1::SequenceState* state) {
-                      const int64_t end = AlignUp(state->last(), kind->unit);
-                      const int64_t most = state->last() / 16;
-                      const int64_t chunks = 4 * (int64_t{1} << (kind->unit + 14));
-                      state->set_next(std::min(
-                          end, AlignUp(state->next() + std::min(chunks, most), kind->unit)));
+                      const int64_t chunks = 4 * static_cast<int64_t>(LargestChunk(*kind));
+                      const int64_t passed = std::min(chunks, state->last() / 16);
+                      state->set_next(AlignUp(state->next() + passed, kind->unit));
                       return absl::OkStatus();
                     }).status());
   }
@@ -188,10 +195,12 @@ absl::Status SequenceAllocator::PassOver() {
 absl::Status SequenceAllocator::Learn(const std::vector<v1::SequenceState>& known) {
   if (known.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> present, List());
+  absl::Status impossible;
   for (const v1::SequenceState& told : known) {
     if (!IsPossible(told)) {
-      return absl::InvalidArgumentError(absl::StrCat("what is told of sequence ", told.number(),
-                                                     " (\"", told.name(), "\") cannot be"));
+      impossible = absl::InvalidArgumentError(absl::StrCat(
+          "what is told of sequence ", told.number(), " (\"", told.name(), "\") cannot be"));
+      continue;
     }
     const bool news = std::none_of(present.begin(), present.end(), [&told](const auto& state) {
       return state.number() == told.number() && state.next() >= told.next();
@@ -203,7 +212,7 @@ absl::Status SequenceAllocator::Learn(const std::vector<v1::SequenceState>& know
                       return absl::OkStatus();
                     }).status());
   }
-  return absl::OkStatus();
+  return impossible;
 }
 
 }  // namespace bdr::server

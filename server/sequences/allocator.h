@@ -52,7 +52,8 @@ class SequenceAllocator {
   absl::StatusOr<std::vector<v1::SequenceState>> List() const;
 
   // What an agent knows to be granted: is from now on, whatever this store has known.
-  // kInvalidArgument for what no bdr-server can have told it.
+  // kInvalidArgument if some of it no bdr-server can have told it: that is passed over, and the
+  // rest taken.
   absl::Status Learn(const std::vector<v1::SequenceState>& known);
 
   // Passes over more numbers than a node that was not heard can have been granted since the others
