@@ -35,13 +35,20 @@ constexpr int kStepsAtATime = 16;
 constexpr char kLockTimeout[] = "SET lock_timeout = '200ms'";
 
 constexpr char kSequencesSql[] =
-    "SELECT q.number, q.relation::regclass::text, q.data_type::text, q.max, q.relation::oid"
+    "SELECT q.number, q.relation::regclass::text, q.data_type::text, q.max, q.relation::oid,"
+    " q.register::oid"
     " FROM bdr.sequence q JOIN pg_class c ON c.oid = q.relation"
     " WHERE q.method = 'galloc' AND q.node = $1";
 // Drawn are the ordinals up to the last one, of which 46 bits count (seqam/galloc/layout.h).
 constexpr char kDrawnSql[] =
     "SELECT coalesce((v & 70368744177663) + 1, 0), coalesce(v < -4611686018427387904, true)"
     " FROM pg_sequence_last_value($1::oid) AS v";
+
+constexpr absl::Duration kLookForUnconverted = absl::Seconds(5);
+// By its name, which may be another sequence's since; one that is not there was dropped.
+constexpr char kUnconvertedSql[] =
+    "SELECT to_regclass($1::text) IS NOT NULL AND NOT EXISTS"
+    " (SELECT FROM bdr.sequence q WHERE q.number = $2::int4)";
 
 absl::StatusOr<int64_t> Number(absl::string_view text) {
   int64_t number = 0;
@@ -105,11 +112,14 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
                          {.conninfo = options_.conninfo, .application_name = "bdr sequences"}));
     RETURN_IF_ERROR(connection_->Exec(kLockTimeout).status());
   }
+  if (SteadyNow() >= unconverted_looked_ + kLookForUnconverted) {
+    RETURN_IF_ERROR(LookForUnconverted());
+  }
   ASSIGN_OR_RETURN(const bool moved, LookAtSequences());
   if (sequences_.empty()) return kNoSequences;
   absl::Duration pause = moved ? kDrawn : kIdle;
   for (auto& [number, sequence] : sequences_) {
-    if (SteadyNow() >= sequence.again) RETURN_IF_ERROR(Fill(number, &sequence));
+    if (sequence.read && SteadyNow() >= sequence.again) RETURN_IF_ERROR(Fill(number, &sequence));
     if (sequence.failing.empty() && sequence.reserve->left() == 0) pause = kWaitedFor;
   }
   return pause;
@@ -128,11 +138,13 @@ absl::StatusOr<bool> ChunkKeeper::LookAtSequences() {
     if (kind == nullptr) continue;  // no sequence has another type
     const auto key = static_cast<uint32_t>(number);
     const auto known = sequences_.find(key);
-    const bool is_new = known == sequences_.end() || known->second.name != rows.value(i, 1);
+    const bool is_new = known == sequences_.end() || known->second.name != rows.value(i, 1) ||
+                        known->second.register_oid != rows.value(i, 5);
     Sequence sequence;
     if (is_new) {
       sequence = {.name = std::string(rows.value(i, 1)),
                   .register_prefix = absl::StrCat("bdr.sequence_", number),
+                  .register_oid = std::string(rows.value(i, 5)),
                   .data_type = std::string(rows.value(i, 2)),
                   .last = last,
                   .reserve = std::make_unique<Reserve>(*kind)};
@@ -142,21 +154,43 @@ absl::StatusOr<bool> ChunkKeeper::LookAtSequences() {
     const auto drawn = AskDrawn(std::string(rows.value(i, 4)));
     if (connection_->broken()) return drawn.status();
     if (!drawn.ok()) {
-      // A lock, a right that was taken away: of this sequence alone. What was not read yet is read
-      // once it can be.
+      // A lock, a right that was taken away: of this sequence alone.
       sequence.failing = std::string(drawn.status().message());
       sequence.again = SteadyNow() + kAgain;
-      if (!is_new) seen[key] = std::move(sequence);
+      seen[key] = std::move(sequence);
       continue;
     }
     if (!drawn->has_value()) continue;  // being converted
-    if (is_new) RETURN_IF_ERROR(ReadRegisters(&sequence, **drawn));
+    if (!sequence.read) RETURN_IF_ERROR(ReadRegisters(&sequence, **drawn));
     moved = moved || sequence.reserve->drawn() != **drawn;
     sequence.reserve->Drawn(**drawn, SteadyNow());
     seen[key] = std::move(sequence);
   }
   sequences_ = std::move(seen);
   return moved;
+}
+
+// A node that was added since, or one that the conversion has not come to. It takes two looks until
+// it is told: while nodes are being converted one after the other nothing is wrong.
+absl::Status ChunkKeeper::LookForUnconverted() {
+  std::vector<std::string> before = std::move(unconverted_);
+  unconverted_.clear();
+  unconverted_looked_ = SteadyNow();
+  for (const v1::SequenceState& state : marks_->All()) {
+    if (state.method() == "local") continue;
+    const std::string number = absl::StrCat(state.number());
+    ASSIGN_OR_RETURN(
+        const Result row,
+        connection_->ExecKept(kUnconvertedSql, {{.data = state.name()}, {.data = number}}));
+    if (row.value(0, 0) == "t") unconverted_.push_back(state.name());
+  }
+  std::vector<std::string> told;
+  for (const std::string& name : unconverted_) {
+    if (std::find(before.begin(), before.end(), name) != before.end()) told.push_back(name);
+  }
+  MutexLock lock(&mu_);
+  told_unconverted_ = std::move(told);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<uint64_t>> ChunkKeeper::AskDrawn(const std::string& relation) {
@@ -194,6 +228,7 @@ absl::Status ChunkKeeper::ReadRegisters(Sequence* sequence, uint64_t drawn) {
     ASSIGN_OR_RETURN(read.end, Number(row.value(0, kRegisters)));
   }
   sequence->reserve->Read(read);
+  sequence->read = true;
   return absl::OkStatus();
 }
 
@@ -301,7 +336,8 @@ void ChunkKeeper::Tell(const absl::Status& pass) {
   }
   // That PostgreSQL is down others say.
   broken_ = pass.ok() || absl::IsUnavailable(pass) ? "" : std::string(pass.message());
-  if (!failing && broken_.empty()) failing_since_ = absl::Now();
+  failing = failing || !told_unconverted_.empty() || !broken_.empty();
+  if (!failing) failing_since_ = absl::Now();
   told_ = std::move(told);
 }
 
@@ -312,6 +348,13 @@ Health ChunkKeeper::health() const {
   if (!broken_.empty()) {
     level = Health::Level::kCritical;
     reasons.push_back(absl::StrCat("no sequence can be filled: ", broken_));
+  }
+  if (!told_unconverted_.empty()) {
+    level = std::max(level, Health::Level::kWarning);
+    reasons.push_back(absl::StrCat(
+        "this node draws by itself from what other nodes have converted, so the same numbers may "
+        "come twice: ",
+        absl::StrJoin(told_unconverted_, ", "), ": run \"bdrctl sequence convert\" again"));
   }
   for (const auto& [number, told] : told_) {
     if (told.failing.empty()) {

@@ -44,7 +44,8 @@ class ChunkKeeper {
   ChunkKeeper(const ChunkKeeper&) = delete;
   ChunkKeeper& operator=(const ChunkKeeper&) = delete;
 
-  // Warns of a reserve that cannot be filled; critical once one is used up, or a sequence is.
+  // Warns of a reserve that cannot be filled, critical once it is used up; of a sequence that is
+  // used up soon; and of one that only other nodes have converted.
   Health health() const;
   // What each sequence has in reserve.
   void FillStatus(v1::NodeStatus* status) const;
@@ -53,6 +54,8 @@ class ChunkKeeper {
   struct Sequence {
     std::string name = "";             // SCHEMA.NAME, quoted
     std::string register_prefix = "";  // "bdr.sequence_7"
+    std::string register_oid = "";     // another one's after it was converted away and back
+    bool read = false;                 // what the registers have
     std::string data_type = "";
     int64_t last = 0;  // no number above it
     std::unique_ptr<Reserve> reserve = nullptr;
@@ -69,6 +72,8 @@ class ChunkKeeper {
   absl::StatusOr<std::optional<uint64_t>> AskDrawn(const std::string& relation);
   absl::StatusOr<int64_t> AskChunk(uint32_t number, uint64_t count);
   absl::Status ReadRegisters(Sequence* sequence, uint64_t drawn);
+  // Sequences that draw by themselves here, while other nodes have converted them.
+  absl::Status LookForUnconverted();
   absl::Status Fill(uint32_t number, Sequence* sequence);
   absl::Status CarryOut(uint32_t number, Sequence* sequence, ReserveStep* step);
   absl::Status Set(const std::string& name, int64_t value);
@@ -81,6 +86,8 @@ class ChunkKeeper {
   SequenceMarks* const marks_;
   std::unique_ptr<postgres::Connection> connection_;  // the thread's, as what follows
   std::map<uint32_t, Sequence> sequences_;            // by number
+  std::vector<std::string> unconverted_;              // names
+  absl::Time unconverted_looked_ = absl::InfinitePast();
   Repetition asking_;
 
   struct Told {
@@ -95,10 +102,10 @@ class ChunkKeeper {
   mutable Mutex mu_;
   CondVar woken_;
   std::map<uint32_t, Told> told_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::string> told_unconverted_ ABSL_GUARDED_BY(mu_);
   std::string broken_ ABSL_GUARDED_BY(mu_);  // why none can be looked at; empty: they can
   absl::Time failing_since_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
-  bool ended_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;  // last: uses all of the above
 };
 

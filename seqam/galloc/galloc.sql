@@ -56,16 +56,19 @@ BEGIN
                     RETURN id;
                 END IF;
             END LOOP;
+        END IF;
+        -- Of what was drawn long ago, or beyond: the agent may be away, or have lost its way.
+        IF pg_catalog.clock_timestamp() >= until + (CASE WHEN behind > 0 THEN '1s' ELSE '0' END)::interval THEN
+            RAISE EXCEPTION 'no ids are left for sequence "%" on this node, and none came within %', s, timeout
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      HINT = 'Is bdr-agent of this node running, and does it reach bdr-server? See '
+                             '"bdrctl sequence show". SET bdr.sequence_timeout waits longer.';
+        ELSIF behind > 0 THEN
             -- Its piece was used up, or passed over: that is a gap.
             v := pg_catalog.nextval(s);
             IF v >= -4611686018427387904 THEN
                 RETURN v;
             END IF;
-        ELSIF pg_catalog.clock_timestamp() >= until THEN
-            RAISE EXCEPTION 'no ids are left for sequence "%" on this node, and none came within %', s, timeout
-                USING ERRCODE = 'object_not_in_prerequisite_state',
-                      HINT = 'Is bdr-agent of this node running, and does it reach bdr-server? See '
-                             '"bdrctl sequence show". SET bdr.sequence_timeout waits longer.';
         ELSE
             PERFORM pg_catalog.pg_sleep(0.002);
         END IF;

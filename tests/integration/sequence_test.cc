@@ -404,5 +404,22 @@ TEST_F(SequenceTest, ATableThatWasMadeAgainIsConvertedAnew) {
   EXPECT_EQ(Value("n1", "SELECT min(id) >= 5000000 FROM orders"), "t");
 }
 
+// One node's table is made anew by hand: it counts for itself again, which is said until the
+// conversion was run once more.
+TEST_F(SequenceTest, ANodeThatIsNotConvertedIsSaid) {
+  BDR_START_CLUSTER(2, kOrders);
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  BDR_EXEC("n2", absl::StrCat("DROP TABLE orders; ", kOrders,
+                              "; SELECT bdr.sync_publications();"
+                              " SELECT bdr.drop_registers()"));
+  ASSERT_NO_FATAL_FAILURE(WaitForStatus("public.orders_id_seq: run \"bdrctl sequence convert\""));
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
+  ASSERT_OK(cluster_->WaitUntilHealthy(kDeadline));
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node, "INSERT INTO orders (at) SELECT 'y' FROM generate_series(1, 1000)");
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", 2000));
+}
+
 }  // namespace
 }  // namespace bdr::integration
