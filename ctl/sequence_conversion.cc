@@ -139,7 +139,8 @@ int64_t SequenceConversion::Limit() const {
   return highest + margin;
 }
 
-std::string SequenceConversion::ConvertSql(uint32_t number, uint32_t node, int64_t first) const {
+std::string SequenceConversion::ConvertSql(absl::string_view number, uint32_t node,
+                                           int64_t first) const {
   return absl::StrCat("SELECT bdr.convert_sequence(", Literal(wish_.sequence), "::regclass, ",
                       Literal(wish_.method), ", ", number, ", ", node, ", ", first, ", ",
                       Literal(Parameters(node)), ")");
@@ -230,8 +231,9 @@ absl::StatusOr<std::string> SequenceConversion::RunOn(Node& node, const std::str
 
 // All of it, and then nothing: what a node refuses is to be known before anything is changed.
 absl::Status SequenceConversion::Rehearse(Node& node) {
-  return RunOn(node, absl::StrCat("BEGIN; ", CapSql(first_ - 1), "; ",
-                                  ConvertSql(kRehearsed, node.id, first_), "; ROLLBACK"))
+  return RunOn(node,
+               absl::StrCat("BEGIN; ", CapSql(first_ - 1), "; ",
+                            ConvertSql(absl::StrCat(kRehearsed), node.id, first_), "; ROLLBACK"))
       .status();
 }
 
@@ -266,7 +268,7 @@ absl::Status SequenceConversion::Run(const Server& server) {
   RETURN_IF_ERROR(TellServer(server));
   BDR_FAIL_POINT("conversion_numbered");
   for (Node& node : nodes_) {
-    RETURN_IF_ERROR(RunOn(node, ConvertSql(number_, node.id, first_)).status());
+    RETURN_IF_ERROR(RunOn(node, ConvertSql(absl::StrCat(number_), node.id, first_)).status());
     node.method = wish_.method;
     BDR_FAIL_POINT("conversion_first_node");
   }
@@ -289,9 +291,7 @@ std::string SequenceConversion::Text(bool dry_run) const {
   absl::StrAppend(&text, "\nOn every node, then:\n  ", CapSql(last), ";\n");
   absl::StrAppend(&text, "and after that, as the number that bdr-server gives it:\n");
   for (const Node& node : nodes_) {
-    absl::StrAppend(&text, "  ", node.name, ": ", "SELECT bdr.convert_sequence(",
-                    Literal(wish_.sequence), ", ", Literal(wish_.method), ", NUMBER, ", node.id,
-                    ", ", last + 1, ");\n");
+    absl::StrAppend(&text, "  ", node.name, ": ", ConvertSql("NUMBER", node.id, last + 1), ";\n");
   }
   return text;
 }

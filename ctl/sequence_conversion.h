@@ -66,7 +66,7 @@ class SequenceConversion {
 
   absl::Status LookOnce();
   std::string CapSql(int64_t last) const;
-  std::string ConvertSql(uint32_t number, uint32_t node, int64_t first) const;
+  std::string ConvertSql(absl::string_view number, uint32_t node, int64_t first) const;
   std::string Parameters(uint32_t node) const;
   // kFailedPrecondition if a node has no slot, or the method has none.
   absl::Status CheckSlots() const;
