@@ -85,6 +85,19 @@ BEGIN
                    LEAST(last, (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s)));
 END $bdr$;
 
+-- Gives the rights that another sequence had.
+CREATE OR REPLACE FUNCTION bdr.grant_as(s regclass, acl aclitem[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    g record;
+BEGIN
+    FOR g IN SELECT a.* FROM aclexplode(acl) a WHERE a.grantee <> a.grantor LOOP
+        EXECUTE format('GRANT %s ON SEQUENCE %s TO %s%s', g.privilege_type, s,
+                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END,
+                       CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END $bdr$;
+
 -- An identity column's sequence belongs to it alone and is drawn by PostgreSQL itself; so that the
 -- method can be asked, the column gets a sequence of the same name, owner and rights, and a default.
 CREATE OR REPLACE FUNCTION bdr.identity_to_default(s regclass) RETURNS regclass
@@ -93,7 +106,6 @@ DECLARE
     u     record;
     c     record;
     q     record;
-    g     record;
     made  regclass;
 BEGIN
     SELECT * INTO u FROM bdr.sequence_columns(s) w WHERE w.identity <> '';
@@ -113,10 +125,7 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY', u.relation, u.attname);
     EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', made, c.relname);
     EXECUTE format('ALTER SEQUENCE %s OWNER TO %s', made, c.owner);
-    FOR g IN SELECT a.* FROM aclexplode(c.relacl) a WHERE a.grantee <> a.grantor LOOP
-        EXECUTE format('GRANT %s ON SEQUENCE %s TO %s', g.privilege_type, made,
-                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END);
-    END LOOP;
+    PERFORM bdr.grant_as(made, c.relacl);
     EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%I', made, u.relation, u.attname);
     EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT nextval(%L::regclass)', u.relation, u.attname,
                    made);
@@ -131,7 +140,6 @@ DECLARE
     u record;
     c record;
     q record;
-    g record;
 BEGIN
     SELECT * INTO STRICT u FROM bdr.sequence_columns(s) w LIMIT 1;
     SELECT n.nspname, k.relname, k.relacl INTO c
@@ -144,10 +152,7 @@ BEGIN
                    u.relation, u.attname, CASE kind WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, c.nspname,
                    c.relname, q.seqmin, q.seqmax, q.seqincrement, q.seqstart,
                    next, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END);
-    FOR g IN SELECT a.* FROM aclexplode(c.relacl) a WHERE a.grantee <> a.grantor LOOP
-        EXECUTE format('GRANT %s ON SEQUENCE %I.%I TO %s', g.privilege_type, c.nspname, c.relname,
-                       CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END);
-    END LOOP;
+    PERFORM bdr.grant_as(format('%I.%I', c.nspname, c.relname)::regclass, c.relacl);
 END $bdr$;
 
 -- Brings a sequence to another method on this node, all or nothing: for an administrator. `number`

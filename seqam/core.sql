@@ -44,3 +44,23 @@ DECLARE
 BEGIN
     RETURN bdr.nextval(s, register);
 END $bdr$;
+
+-- For functions that move registers with the rights of their owner, whoever calls them: that this is
+-- the register of this sequence, of the method whose registers have one called _KIN beside them (and
+-- one called _relation, with the sequence's oid).
+CREATE OR REPLACE FUNCTION bdr.check_register(s regclass, register regclass, kin text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    IF register IS NULL THEN
+        RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    -- The caller chose the register, and anybody can make sequences of the names that are looked at
+    -- here, except in this schema. As text, since catalogs are read as of the transaction's snapshot.
+    ELSIF NOT starts_with(register::text, 'bdr.')
+          OR to_regclass(register::text || kin) IS NULL
+          OR pg_sequence_last_value(to_regclass(register::text || '_relation')) IS DISTINCT FROM s::oid::bigint THEN
+        RAISE EXCEPTION 'register "%" is not that of sequence "%"', register, s
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Call bdr.nextval() with the sequence alone.';
+    END IF;
+END $bdr$;

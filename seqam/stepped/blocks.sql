@@ -153,18 +153,7 @@ DECLARE
     first bigint := (SELECT w.seqstart FROM pg_sequence w WHERE w.seqrelid = s);
     round bigint;
 BEGIN
-    IF register IS NULL THEN
-        RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
-            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
-    -- The caller chose the register, and anybody can make sequences of the names that are looked at
-    -- here, except in this schema. As text, since catalogs are read as of the transaction's snapshot.
-    ELSIF NOT starts_with(register::text, 'bdr.')
-          OR to_regclass(register::text || '_cap') IS NULL
-          OR pg_sequence_last_value(to_regclass(register::text || '_relation')) IS DISTINCT FROM s::oid::bigint THEN
-        RAISE EXCEPTION 'register "%" is not that of sequence "%"', register, s
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'Call bdr.nextval() with the sequence alone.';
-    END IF;
+    PERFORM bdr.check_register(s, register, '_cap');
     -- As in bdr.snowflake_advance(). Who was held up here must not set the sequence back.
     BEGIN
         PERFORM FROM bdr.sequence_lock l WHERE l.register = stepped_blocks_enter_round.register FOR UPDATE;
