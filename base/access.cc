@@ -23,6 +23,7 @@ constexpr AccessRule kRules[] = {
     {.method = "/bdr.v1.ControlPlane/Report", .node = true},
     {.method = "/bdr.v1.ControlPlane/GetSchema", .node = true, .admin = true, .viewer = true},
     {.method = "/bdr.v1.ControlPlane/GrantChunk", .node = true},
+    {.method = "/bdr.v1.ControlPlane/Turn", .node = true},
     // What people ask of it.
     {.method = "/bdr.v1.ControlPlane/GetMembership", .admin = true, .viewer = true},
     // Agents that are only to check what they would meet ("bdr-agent --check").
@@ -36,6 +37,7 @@ constexpr AccessRule kRules[] = {
     {.method = "/bdr.v1.ControlPlane/SetSetting", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/AcceptClock", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/ConvertSequence", .admin = true, .audited = true},
+    {.method = "/bdr.v1.ControlPlane/TakeOverSequence", .admin = true, .audited = true},
     {.method = "/bdr.v1.ControlPlane/ListSequences", .node = true, .admin = true, .viewer = true},
     {.method = "/bdr.v1.Servers/GetServerStatus", .admin = true, .viewer = true},
     {.method = "/bdr.v1.Servers/MigrateStore", .admin = true, .audited = true},

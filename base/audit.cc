@@ -135,6 +135,9 @@ std::string AuditedObject(const google::protobuf::Message& request) {
   if (const auto* convert = DynamicCastToGenerated<v1::ConvertSequenceRequest>(&request)) {
     return absl::StrCat("sequence ", convert->name(), " to ", convert->method());
   }
+  if (const auto* turn = DynamicCastToGenerated<v1::TakeOverSequenceRequest>(&request)) {
+    return absl::StrCat("turn ", turn->turn(), " of sequence ", turn->name(), " to ", turn->node());
+  }
   if (const auto* move = DynamicCastToGenerated<v1::MigrateStoreRequest>(&request)) {
     return absl::StrCat("store to ", absl::StrContains(move->to(), '@') ? "?" : move->to());
   }

@@ -45,7 +45,7 @@ inline constexpr std::array<absl::string_view, 3> kHabits = {
     "few_relations",  // a session of capture ends once it knows more than three tables
 };
 
-inline constexpr std::array<absl::string_view, 19> kFailPoints = {
+inline constexpr std::array<absl::string_view, 24> kFailPoints = {
     "apply_before_versions",   // a group's keys are registered, nothing is written
     "apply_after_versions",    // its versions are in the store, nothing is in PostgreSQL
     "apply_after_statements",  // its rows are written, not committed
@@ -62,6 +62,11 @@ inline constexpr std::array<absl::string_view, 19> kFailPoints = {
     "receive_after_write",     // a peer's block is in the change log, unsynced
     "chunk_granted",           // numbers were granted, and nobody has written that down
     "chunk_in_register",       // their register is set, and nobody goes by it yet
+    "turn_given",              // a turn was given, and nobody has written that down
+    "turn_written",            // its row says so, and bdr-server does not know
+    "turn_confirmed",          // bdr-server knows, and no session
+    "turn_closing",            // nobody draws any more, and the turn has not ended
+    "turn_ended",              // it has ended, and bdr-server does not know
     "conversion_capped",       // bdrctl: no node gives out numbers beyond the limit by itself
     "conversion_numbered",     // bdrctl: bdr-server knows of the conversion
     "conversion_first_node",   // bdrctl: one node is converted

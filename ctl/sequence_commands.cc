@@ -16,6 +16,7 @@
 #include "ctl/format.h"
 #include "ctl/rpc.h"
 #include "ctl/sequence_conversion.h"
+#include "ctl/sequence_takeover.h"
 #include "ctl/table.h"
 #include "postgres/connection.h"
 #include "seqam/registry.h"
@@ -121,6 +122,15 @@ std::string Lasts(double count, double per_second) {
   return HumanLag(static_cast<int64_t>(count / per_second * 1000));
 }
 
+// What a node draws from.
+std::string Chunk(const v1::SequenceStatus& here) {
+  if (!here.turn().empty()) {
+    return here.next() == 0 ? here.turn() : absl::StrCat(here.turn(), ", next ", here.next());
+  }
+  if (here.chunk_last() == 0) return "-";
+  return absl::StrCat(here.chunk_first(), "..", here.chunk_last());
+}
+
 absl::StatusOr<int> List(const Invocation& invocation, const std::string& only) {
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
   ASSIGN_OR_RETURN(const auto sequences,
@@ -156,18 +166,18 @@ absl::StatusOr<int> List(const Invocation& invocation, const std::string& only) 
     for (const v1::ReportedStatus& node : status.nodes()) {
       for (const v1::SequenceStatus& here : node.status().sequences()) {
         if (here.number() != sequence.number()) continue;
-        table.AddRow(
-            {first ? sequence.name() : "", first ? sequence.method() : "",
-             first ? sequence.data_type() : "", node.member().name(),
-             here.chunk_last() == 0 ? "-"
-                                    : absl::StrCat(here.chunk_first(), "..", here.chunk_last()),
-             absl::StrCat(here.reserve()),
-             Lasts(static_cast<double>(here.reserve()), here.per_second()),
-             first ? absl::StrFormat("%.0f %%", used) : "", first ? Lasts(left, per_second) : ""});
+        table.AddRow({first ? sequence.name() : "", first ? sequence.method() : "",
+                      first ? sequence.data_type() : "", node.member().name(), Chunk(here),
+                      here.turn().empty() ? absl::StrCat(here.reserve()) : "-",
+                      Lasts(static_cast<double>(here.reserve()), here.per_second()),
+                      first ? absl::StrFormat("%.0f %%", used) : "",
+                      first ? Lasts(left, per_second) : ""});
         entry["nodes"].push_back({{"node", node.member().name()},
                                   {"chunk_first", here.chunk_first()},
                                   {"chunk_last", here.chunk_last()},
                                   {"reserve", here.reserve()},
+                                  {"turn", here.turn()},
+                                  {"next", here.next()},
                                   {"per_second", here.per_second()}});
         first = false;
       }
@@ -203,6 +213,8 @@ void AddSequenceCommands(CLI::App* app, Invocation* invocation) {
                            {"bdrctl sequence show public.orders_id_seq"},
                            [invocation, shown] { return List(*invocation, *shown); });
   show->add_option("SEQUENCE", *shown, "As SCHEMA.NAME")->required();
+
+  AddSequenceTakeover(noun, invocation);
 
   auto intercepted = std::make_shared<InterceptOptions>();
   CLI::App* intercept = AddVerb(

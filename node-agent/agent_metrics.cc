@@ -57,6 +57,9 @@ std::vector<MetricInfo> AgentMetrics() {
       {.name = "bdr_sequence_used_ratio",
        .help = "how much of its numbers all nodes together have been granted: 0 to 1",
        .labels = {"sequence"}},
+      {.name = "bdr_sequence_turn_held",
+       .help = "of a sequence of method gapless: 1 while this node gives out its numbers, 0 else",
+       .labels = {"sequence"}},
       {.name = "bdr_versions_estimated_keys",
        .help = "row versions in the agent's store, by RocksDB's estimate; they go once stable"},
       {.name = "bdr_compactions_total",
@@ -190,6 +193,10 @@ void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
       .Set(static_cast<double>(status.versions_estimated()));
   for (const v1::SequenceStatus& sequence : status.sequences()) {
     const MetricLabels labels = {{"sequence", sequence.name()}};
+    if (!sequence.turn().empty()) {
+      metrics->GetGauge("bdr_sequence_turn_held", labels).Set(sequence.turn() == "held" ? 1 : 0);
+      continue;
+    }
     metrics->GetGauge("bdr_sequence_reserve", labels).Set(static_cast<double>(sequence.reserve()));
     metrics->GetGauge("bdr_sequence_drawn_per_second", labels).Set(sequence.per_second());
     metrics->GetGauge("bdr_sequence_used_ratio", labels).Set(sequence.used());

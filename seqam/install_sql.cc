@@ -76,10 +76,11 @@ std::string TagSql(Span methods) {
 std::string InstallSql() { return InstallSql(Methods()); }
 
 std::string InstallSql(Span methods) {
+  // What all methods have in common is there before theirs.
   std::string sql = TagSql(methods);
-  for (const Method* method : methods) absl::StrAppend(&sql, method->InstallSql());
   absl::StrAppend(
       &sql, absl::StrReplaceAll(kConvertSql, {{"@CEILING@", ByTag(methods, &Method::CeilingSql)}}));
+  for (const Method* method : methods) absl::StrAppend(&sql, method->InstallSql());
   absl::StrAppend(&sql, absl::StrReplaceAll(kCoreSql, {{"@BRANCHES@", Branches(methods)},
                                                        {"@QUICK@", QuickArms(methods)}}));
   absl::StrAppend(&sql, QuickFunctions(methods));

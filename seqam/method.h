@@ -49,8 +49,8 @@ class Method {
   virtual std::optional<int> tag() const = 0;
 
   // Statements of the setup script, run by a superuser with search_path pg_catalog, pg_temp each
-  // time that a node is set up: functions of schema bdr, each CREATE OR REPLACE. Sessions of any
-  // role call them with their own rights.
+  // time that a node is set up: functions of schema bdr, each CREATE OR REPLACE, and tables that
+  // are not there yet. Sessions of any role call the functions with their own rights.
   virtual absl::string_view InstallSql() const = 0;
 
   // Among InstallSql()'s functions is the one that bdr.convert_sequence() calls, as an

@@ -1,6 +1,7 @@
 #include "seqam/registry.h"
 
 #include "seqam/galloc/galloc.h"
+#include "seqam/gapless/gapless.h"
 #include "seqam/local/local.h"
 #include "seqam/snowflake/snowflake.h"
 #include "seqam/stepped/stepped.h"
@@ -9,7 +10,7 @@ namespace bdr::seqam {
 
 absl::Span<const Method* const> Methods() {
   static const Method* const kMethods[] = {Local(), Stepped(), Snowflake(), SteppedBlocks(),
-                                           Galloc()};
+                                           Galloc(), Gapless()};
   return kMethods;
 }
 

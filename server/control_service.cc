@@ -29,6 +29,7 @@
 #include "server/finish_call.h"
 #include "server/rebuild.h"
 #include "server/sequences/allocator.h"
+#include "server/sequences/turns.h"
 #include "server/witnesses.h"
 
 namespace bdr::server {
@@ -370,6 +371,18 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
     return Finish(context, "GrantChunk", Grant(context, *request, response));
   }
 
+  grpc::ServerUnaryReactor* Turn(grpc::CallbackServerContext* context,
+                                 const v1::TurnRequest* request,
+                                 v1::TurnResponse* response) override {
+    return Finish(context, "Turn", AnswerTurn(context, *request, response));
+  }
+
+  grpc::ServerUnaryReactor* TakeOverSequence(grpc::CallbackServerContext* context,
+                                             const v1::TakeOverSequenceRequest* request,
+                                             v1::TakeOverSequenceResponse* response) override {
+    return Finish(context, "TakeOverSequence", TakeOver(*request, response));
+  }
+
   absl::Status Fill(v1::ClusterStatusResponse* response) const {
     RETURN_IF_ERROR(ReadMembership(response->mutable_membership()));
     ASSIGN_OR_RETURN(const auto statuses, statuses_->All());
@@ -482,6 +495,37 @@ class ControlService::Impl : public v1::ControlPlane::CallbackService {
                           {"count", request.count()},
                           {"node", request.node()}});
     return absl::OkStatus();
+  }
+
+  absl::Status AnswerTurn(grpc::CallbackServerContext* context, const v1::TurnRequest& request,
+                          v1::TurnResponse* response) {
+    ASSIGN_OR_RETURN(const PeerIdentity caller, IdentityOf(*context->auth_context()));
+    RETURN_IF_ERROR(CheckSpeaksFor(caller, request.node()));
+    RETURN_IF_ERROR(CheckInForce());
+    RETURN_IF_ERROR(CheckIsMember(request.node()));
+    const int64_t now_us = NowUs();
+    ASSIGN_OR_RETURN(*response->mutable_sequence(), sequences_.Turn(request, now_us));
+    response->set_wanted(IsTurnWanted(response->sequence(), now_us));
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeOver(const v1::TakeOverSequenceRequest& request,
+                        v1::TakeOverSequenceResponse* response) {
+    RETURN_IF_ERROR(CheckInForce());
+    RETURN_IF_ERROR(CheckIsMember(request.node()));
+    ASSIGN_OR_RETURN(*response->mutable_sequence(), sequences_.TakeOver(request));
+    LogInfo("sequence", {{"state", "taken_over"},
+                         {"name", request.name()},
+                         {"node", request.node()},
+                         {"turn", response->sequence().turn().number()},
+                         {"next", response->sequence().next()}});
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckIsMember(const std::string& name) const {
+    ASSIGN_OR_RETURN(const ClusterState state, cluster_->Read());
+    if (state.Find(name) != nullptr) return absl::OkStatus();
+    return absl::NotFoundError(absl::StrCat("there is no node \"", name, "\""));
   }
 
   // As long as agents may know more than the store no number is given to anybody.

@@ -22,7 +22,13 @@ struct ChunkClient::Impl {
   bool cancelled ABSL_GUARDED_BY(mu) = false;
   grpc::ClientContext* call ABSL_GUARDED_BY(mu) = nullptr;
 
-  absl::StatusOr<int64_t> Ask(Server& server, const v1::GrantChunkRequest& request) {
+  template <typename Request, typename Response>
+  using Method = grpc::Status (v1::ControlPlane::Stub::*)(grpc::ClientContext*, const Request&,
+                                                          Response*);
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> AskOne(Server& server, Method<Request, Response> method,
+                                  const Request& request) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + options.call_timeout));
     {
@@ -30,14 +36,33 @@ struct ChunkClient::Impl {
       if (cancelled) return absl::CancelledError("stopping");
       call = &context;
     }
-    v1::GrantChunkResponse response;
-    const grpc::Status status = server.stub->GrantChunk(&context, request, &response);
+    Response response;
+    const grpc::Status status = ((*server.stub).*method)(&context, request, &response);
     MutexLock lock(&mu);
     call = nullptr;
-    if (status.ok()) return response.first();
+    if (status.ok()) return response;
     const absl::Status error = FromGrpcStatus(status);
     return absl::Status(error.code(),
                         absl::StrCat("bdr-server \"", server.address, "\": ", error.message()));
+  }
+
+  // Whoever answers.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Ask(Method<Request, Response> method, const Request& request) {
+    absl::Status last;
+    for (size_t i = 0; i < servers.size(); ++i) {
+      size_t whom = 0;
+      {
+        MutexLock lock(&mu);
+        whom = present;
+      }
+      absl::StatusOr<Response> response = AskOne(servers[whom % servers.size()], method, request);
+      if (!IsSilence(response.status())) return response;
+      last = response.status();
+      MutexLock lock(&mu);
+      ++present;
+    }
+    return last;
   }
 };
 
@@ -57,20 +82,15 @@ absl::StatusOr<int64_t> ChunkClient::Grant(uint32_t number, uint64_t count) {
   request.set_node(impl_->options.node);
   request.set_number(number);
   request.set_count(count);
-  absl::Status last;
-  for (size_t i = 0; i < impl_->servers.size(); ++i) {
-    size_t present = 0;
-    {
-      MutexLock lock(&impl_->mu);
-      present = impl_->present;
-    }
-    auto first = impl_->Ask(impl_->servers[present % impl_->servers.size()], request);
-    if (!IsSilence(first.status())) return first;
-    last = first.status();
-    MutexLock lock(&impl_->mu);
-    ++impl_->present;
-  }
-  return last;
+  ASSIGN_OR_RETURN(const v1::GrantChunkResponse response,
+                   impl_->Ask(&v1::ControlPlane::Stub::GrantChunk, request));
+  return response.first();
+}
+
+absl::StatusOr<v1::TurnResponse> ChunkClient::Turn(const v1::TurnRequest& request) {
+  v1::TurnRequest own = request;
+  own.set_node(impl_->options.node);
+  return impl_->Ask(&v1::ControlPlane::Stub::Turn, own);
 }
 
 void ChunkClient::Cancel() {

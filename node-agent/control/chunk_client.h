@@ -1,4 +1,4 @@
-// Asking bdr-server for chunks of a sequence's numbers.
+// Asking bdr-server for what sequences need: chunks of numbers, and turns.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,14 @@
 #include "absl/time/time.h"
 #include "base/security_options.h"
 
+namespace bdr::v1 {
+class TurnRequest;
+class TurnResponse;
+}  // namespace bdr::v1
+
 namespace bdr::agent {
 
-// Grant() is for one thread, Cancel() for any.
+// Grant() and Turn() are for one thread, Cancel() for any.
 class ChunkClient {
  public:
   struct Options {
@@ -30,6 +35,10 @@ class ChunkClient {
   // The first of `count` numbers that are this node's alone. An error may mean that they were
   // granted and nobody has them; asking again gets others. kUnavailable if no server answered.
   absl::StatusOr<int64_t> Grant(uint32_t number, uint64_t count);
+
+  // Says and asks what `request` has (proto/bdr/v1/control.proto), in this node's name. After an
+  // error it may have been done all the same.
+  absl::StatusOr<v1::TurnResponse> Turn(const v1::TurnRequest& request);
 
   // Ends what is under way, and makes every call fail from now on.
   void Cancel();

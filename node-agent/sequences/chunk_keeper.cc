@@ -59,7 +59,10 @@ absl::StatusOr<int64_t> Number(absl::string_view text) {
 }  // namespace
 
 ChunkKeeper::ChunkKeeper(Options options, ChunkClient* chunks, SequenceMarks* marks)
-    : options_(std::move(options)), chunks_(chunks), marks_(marks) {
+    : options_(std::move(options)),
+      chunks_(chunks),
+      marks_(marks),
+      turns_(options_.node, options_.node_id, chunks, marks) {
   thread_ = std::thread([this] {
     NameThread("bdr-sequences");
     Run();
@@ -107,6 +110,7 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
   if (connection_ == nullptr || connection_->broken()) {
     // After a crash the registers are empty: they are read anew.
     sequences_.clear();
+    turns_.Forget();
     ASSIGN_OR_RETURN(connection_,
                      postgres::Connection::Connect(
                          {.conninfo = options_.conninfo, .application_name = "bdr sequences"}));
@@ -116,8 +120,9 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
     RETURN_IF_ERROR(LookForUnconverted());
   }
   ASSIGN_OR_RETURN(const bool moved, LookAtSequences());
-  if (sequences_.empty()) return kNoSequences;
-  absl::Duration pause = moved ? kDrawn : kIdle;
+  ASSIGN_OR_RETURN(const absl::Duration turns, turns_.Pass(connection_.get()));
+  if (sequences_.empty()) return std::min(kNoSequences, turns);
+  absl::Duration pause = std::min(moved ? kDrawn : kIdle, turns);
   for (auto& [number, sequence] : sequences_) {
     if (sequence.read && SteadyNow() >= sequence.again) RETURN_IF_ERROR(Fill(number, &sequence));
     if (sequence.failing.empty() && sequence.reserve->left() == 0) pause = kWaitedFor;
@@ -336,7 +341,7 @@ void ChunkKeeper::Tell(const absl::Status& pass) {
   }
   // That PostgreSQL is down others say.
   broken_ = pass.ok() || absl::IsUnavailable(pass) ? "" : std::string(pass.message());
-  failing = failing || !told_unconverted_.empty() || !broken_.empty();
+  failing = failing || !told_unconverted_.empty() || !broken_.empty() || !turns_.Reasons().empty();
   if (!failing) failing_since_ = absl::Now();
   told_ = std::move(told);
 }
@@ -370,6 +375,10 @@ Health ChunkKeeper::health() const {
     reasons.push_back(absl::StrCat("sequence ", told.name, " has ", told.left,
                                    " numbers in reserve and gets no more: ", told.failing));
   }
+  for (std::string& reason : turns_.Reasons()) {
+    level = std::max(level, Health::Level::kWarning);
+    reasons.push_back(std::move(reason));
+  }
   if (reasons.empty()) return {.state = "filled", .reason = "", .since = failing_since_};
   return {.level = level,
           .state = "sequences",
@@ -389,6 +398,7 @@ void ChunkKeeper::FillStatus(v1::NodeStatus* status) const {
     out->set_chunk_last(told.chunk_last);
     out->set_used(told.used);
   }
+  turns_.FillStatus(status);
 }
 
 }  // namespace bdr::agent

@@ -1,5 +1,5 @@
 // Keeps chunks of numbers in reserve for every sequence of method galloc, so that whoever draws
-// from one waits for nobody.
+// from one waits for nobody; and has the turns of those of method gapless kept (turn_keeper.h).
 //
 // What is to be done is decided in reserve.h; here it is carried out: chunks are asked of
 // bdr-server, written down (marks.h), and put into the registers that bdr.nextval() reads. Each
@@ -23,6 +23,7 @@
 #include "node-agent/health.h"
 #include "node-agent/sequences/marks.h"
 #include "node-agent/sequences/reserve.h"
+#include "node-agent/sequences/turn_keeper.h"
 #include "postgres/connection.h"
 
 namespace bdr::v1 {
@@ -36,7 +37,8 @@ class ChunkKeeper {
  public:
   struct Options {
     std::string conninfo;
-    uint32_t node_id = 0;  // this node's
+    std::string node;      // this node's name
+    uint32_t node_id = 0;  // and its id
   };
   // Both outlive it; `chunks` is its alone, and cancelled when it ends.
   ChunkKeeper(Options options, ChunkClient* chunks, SequenceMarks* marks);
@@ -89,6 +91,7 @@ class ChunkKeeper {
   std::vector<std::string> unconverted_;              // names
   absl::Time unconverted_looked_ = absl::InfinitePast();
   Repetition asking_;
+  TurnKeeper turns_;  // on the same thread and connection
 
   struct Told {
     std::string name = "";

@@ -31,7 +31,11 @@ absl::StatusOr<std::unique_ptr<SequenceMarks>> SequenceMarks::Load(Database* dat
 bool SequenceMarks::TakeLocked(const v1::SequenceState& state) {
   std::unique_ptr<v1::SequenceState>& present = by_number_[state.number()];
   auto taken = std::make_unique<v1::SequenceState>(state);
-  if (present != nullptr) taken->set_next(std::max(present->next(), state.next()));
+  if (present != nullptr) {
+    taken->set_next(std::max(present->next(), state.next()));
+    // What a bdr-server that has gone back in time says of it.
+    if (present->turn().number() > state.turn().number()) *taken->mutable_turn() = present->turn();
+  }
   const bool news =
       present == nullptr || present->SerializeAsString() != taken->SerializeAsString();
   present = std::move(taken);

@@ -92,16 +92,16 @@ BEGIN
     END LOOP;
 END $bdr$;
 @MIGRATIONS@
--- Of all that is in it everybody may call what draws from sequences, and read what that reads.
-@SEQUENCES@
 REVOKE ALL ON ALL TABLES IN SCHEMA bdr FROM PUBLIC, @ROLE@;
-GRANT USAGE ON SCHEMA bdr TO PUBLIC;
-GRANT SELECT ON bdr.sequence TO PUBLIC;
 GRANT SELECT ON bdr.schema_version, bdr.trusted_owner TO @ROLE@;
 GRANT SELECT, INSERT ON bdr.node TO @ROLE@;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON bdr.progress, bdr.conflict_log, bdr.dead_letter, bdr.dead_letter_part, bdr.fk_action
     TO @ROLE@;
+-- Of all that is in it everybody may call what draws from sequences, and read what that reads.
+GRANT USAGE ON SCHEMA bdr TO PUBLIC;
+GRANT SELECT ON bdr.sequence TO PUBLIC;
+@SEQUENCES@
 
 -- Tables with a key travel with all their changes. Of tables without one only INSERT and TRUNCATE
 -- do: publishing more would make the users' own UPDATE and DELETE on them fail.

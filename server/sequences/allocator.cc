@@ -9,6 +9,7 @@
 #include "bdr/v1/control.pb.h"
 #include "seqam/galloc/layout.h"
 #include "seqam/registry.h"
+#include "server/sequences/turns.h"
 
 namespace bdr::server {
 namespace {
@@ -31,6 +32,9 @@ absl::Status TooOftenBeaten(absl::string_view what) {
       absl::StrCat("cannot write ", what, ": other servers were faster ", kBeatenAtMost, " times"));
 }
 
+// Where all numbers are one node's at a time.
+constexpr absl::string_view kGapless = "gapless";
+
 int64_t AlignUp(int64_t number, int unit) {
   const int64_t size = int64_t{1} << unit;
   return (number + size - 1) / size * size;
@@ -42,6 +46,15 @@ bool IsPossible(const v1::SequenceState& state) {
   if (kind == nullptr || seqam::FindMethod(state.method()) == nullptr) return false;
   return state.number() > 0 && state.number() <= kMostSequences && state.next() >= 0 &&
          state.last() >= 0 && state.next() - (int64_t{1} << kind->unit) <= state.last();
+}
+
+absl::Status CheckIsGapless(const v1::SequenceState& state, absl::string_view which) {
+  if (state.number() == 0) {
+    return absl::NotFoundError(absl::StrCat("there is no sequence with ", which));
+  }
+  if (state.method() == kGapless) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("sequence \"", state.name(), "\" is of method ",
+                                                    state.method(), ", which has no turns"));
 }
 
 uint64_t LargestChunk(const seqam::GallocKind& kind) {
@@ -107,6 +120,8 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
   }
   const auto convert = [&](v1::SequenceState* state) {
     state->set_name(conversion.name);
+    if (state->method() == kGapless && conversion.method == kGapless) return absl::OkStatus();
+    if (conversion.method == kGapless) BeginTurns(state);
     state->set_method(conversion.method);
     state->set_data_type(conversion.data_type);
     state->set_last(end);
@@ -167,6 +182,27 @@ absl::StatusOr<int64_t> SequenceAllocator::Grant(uint32_t number, uint64_t count
   return first;
 }
 
+absl::StatusOr<v1::SequenceState> SequenceAllocator::Turn(const v1::TurnRequest& request,
+                                                          int64_t now_us) {
+  return Change(request.sequence(), [&](v1::SequenceState* state) {
+    RETURN_IF_ERROR(CheckIsGapless(*state, absl::StrCat("number ", request.sequence())));
+    return ApplyTurn(request, now_us, state);
+  });
+}
+
+absl::StatusOr<v1::SequenceState> SequenceAllocator::TakeOver(
+    const v1::TakeOverSequenceRequest& request) {
+  ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> present, List());
+  uint32_t number = 0;
+  for (const v1::SequenceState& state : present) {
+    if (state.name() == request.name()) number = state.number();
+  }
+  return Change(number, [&](v1::SequenceState* state) {
+    RETURN_IF_ERROR(CheckIsGapless(*state, absl::StrCat("the name \"", request.name(), "\"")));
+    return TakeTurnOver(request.node(), request.first(), request.turn(), state);
+  });
+}
+
 absl::StatusOr<std::vector<v1::SequenceState>> SequenceAllocator::List() const {
   ASSIGN_OR_RETURN(const std::vector<StoreEntry> entries, store_->List(kSequencePrefix));
   std::vector<v1::SequenceState> sequences;
@@ -181,8 +217,12 @@ absl::Status SequenceAllocator::PassOver() {
   ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> sequences, List());
   for (const v1::SequenceState& sequence : sequences) {
     const seqam::GallocKind* kind = KindIfGranted(sequence);
-    if (kind == nullptr) continue;
+    if (kind == nullptr && sequence.method() != kGapless) continue;
     RETURN_IF_ERROR(Change(sequence.number(), [&](v1::SequenceState* state) {
+                      if (kind == nullptr) {
+                        ForgetTurn(state);
+                        return absl::OkStatus();
+                      }
                       const int64_t chunks = 4 * static_cast<int64_t>(LargestChunk(*kind));
                       const int64_t passed = std::min(chunks, state->last() / 16);
                       state->set_next(AlignUp(state->next() + passed, kind->unit));
@@ -203,12 +243,19 @@ absl::Status SequenceAllocator::Learn(const std::vector<v1::SequenceState>& know
       continue;
     }
     const bool news = std::none_of(present.begin(), present.end(), [&told](const auto& state) {
-      return state.number() == told.number() && state.next() >= told.next();
+      v1::SequenceState taken = state;
+      return state.number() == told.number() &&
+             (told.method() == kGapless ? !LearnTurn(told, &taken) : state.next() >= told.next());
     });
     if (!news) continue;
     RETURN_IF_ERROR(Change(told.number(), [&told](v1::SequenceState* state) {
-                      if (state->number() == 0) *state = told;
-                      state->set_next(std::max(state->next(), told.next()));
+                      if (state->number() == 0) {
+                        *state = told;
+                      } else if (told.method() == kGapless) {
+                        LearnTurn(told, state);
+                      } else {
+                        state->set_next(std::max(state->next(), told.next()));
+                      }
                       return absl::OkStatus();
                     }).status());
   }

@@ -18,7 +18,9 @@
 
 namespace bdr::v1 {
 class SequenceState;
-}
+class TakeOverSequenceRequest;
+class TurnRequest;
+}  // namespace bdr::v1
 
 namespace bdr::server {
 
@@ -48,6 +50,13 @@ class SequenceAllocator {
   // of the sequence's type (seqam/galloc/layout.h). kNotFound, kInvalidArgument,
   // kFailedPrecondition for a method without chunks; kResourceExhausted, with how many are left.
   absl::StatusOr<int64_t> Grant(uint32_t number, uint64_t count);
+
+  // What a node wants of the turn of a sequence of method gapless (turns.h), and how it is
+  // afterwards. kNotFound; kFailedPrecondition for another method, and if it is not known who has
+  // the turn.
+  absl::StatusOr<v1::SequenceState> Turn(const v1::TurnRequest& request, int64_t now_us);
+  // For an administrator. kAborted if the turn is over by now; the same request again is harmless.
+  absl::StatusOr<v1::SequenceState> TakeOver(const v1::TakeOverSequenceRequest& request);
 
   absl::StatusOr<std::vector<v1::SequenceState>> List() const;
 
