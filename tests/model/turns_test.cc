@@ -247,7 +247,7 @@ TEST(TurnsTest, NoNumberComesTwiceAndNoneIsLeftOut) {
   int unclear = 0;
   for (uint32_t seed = 1; seed <= 3000; ++seed) {
     Turns turns_of(seed);
-    for (int step = 0; step < 400; ++step) turns_of.Step(/*accidents=*/true);
+    for (int step = 0; step < 800; ++step) turns_of.Step(/*accidents=*/true);
     const std::vector<int64_t> numbers = turns_of.Numbers();
     ASSERT_TRUE(std::adjacent_find(numbers.begin(), numbers.end()) == numbers.end())
         << "seed " << seed << ": a number twice";
@@ -259,7 +259,7 @@ TEST(TurnsTest, NoNumberComesTwiceAndNoneIsLeftOut) {
     for (const Node& node : turns_of.nodes()) unclear += node.unclear ? 1 : 0;
   }
   EXPECT_GT(drawn, 30000);
-  EXPECT_GT(turns, 5000);
+  EXPECT_GT(turns, 10000);
   EXPECT_GT(unclear, 10) << "the accident that stops it was never met";
 }
 
