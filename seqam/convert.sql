@@ -76,6 +76,9 @@ BEGIN
         RETURN;  -- of its numbers it draws none by itself, and bdr-server ends its grants
     ELSIF method IS NOT NULL THEN
         EXECUTE format('SELECT bdr.cap_%s($1, $2)', method) USING s, last;
+        INSERT INTO bdr.sequence_cap
+            SELECT s, q.max FROM bdr.sequence q WHERE q.relation = s
+            ON CONFLICT DO NOTHING;
         RETURN;
     END IF;
     INSERT INTO bdr.sequence_cap
@@ -126,6 +129,7 @@ BEGIN
     EXECUTE format('ALTER SEQUENCE %s RENAME TO %I', made, c.relname);
     EXECUTE format('ALTER SEQUENCE %s OWNER TO %s', made, c.owner);
     PERFORM bdr.grant_as(made, c.relacl);
+    UPDATE bdr.sequence_right r SET relation = made WHERE r.relation = s;
     EXECUTE format('ALTER SEQUENCE %s OWNED BY %s.%I', made, u.relation, u.attname);
     EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT nextval(%L::regclass)', u.relation, u.attname,
                    made);
@@ -137,11 +141,16 @@ CREATE OR REPLACE FUNCTION bdr.default_to_identity(s regclass, kind "char", next
 RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
-    u record;
-    c record;
-    q record;
+    u    record;
+    c    record;
+    q    record;
+    made regclass;
 BEGIN
-    SELECT * INTO STRICT u FROM bdr.sequence_columns(s) w LIMIT 1;
+    -- The column that it belongs to: partitions have it as their default as well.
+    SELECT w.* INTO STRICT u FROM bdr.sequence_columns(s) w
+      JOIN pg_depend d ON d.refobjid = w.relation AND d.refobjsubid = w.attnum
+     WHERE d.classid = 'pg_class'::regclass AND d.objid = s AND d.deptype = 'a'
+       AND d.refclassid = 'pg_class'::regclass;
     SELECT n.nspname, k.relname, k.relacl INTO c
       FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = s;
     SELECT * INTO q FROM pg_sequence w WHERE w.seqrelid = s;
@@ -152,7 +161,9 @@ BEGIN
                    u.relation, u.attname, CASE kind WHEN 'a' THEN 'ALWAYS' ELSE 'BY DEFAULT' END, c.nspname,
                    c.relname, q.seqmin, q.seqmax, q.seqincrement, q.seqstart,
                    next, q.seqcache, CASE WHEN q.seqcycle THEN 'CYCLE' ELSE '' END);
-    PERFORM bdr.grant_as(format('%I.%I', c.nspname, c.relname)::regclass, c.relacl);
+    made := format('%I.%I', c.nspname, c.relname)::regclass;
+    PERFORM bdr.grant_as(made, c.relacl);
+    UPDATE bdr.sequence_right r SET relation = made WHERE r.relation = s;
 END $bdr$;
 
 -- Brings a sequence to another method on this node, all or nothing: for an administrator. `number`
@@ -178,8 +189,8 @@ DECLARE
 BEGIN
     PERFORM bdr.drop_registers();  -- those of a sequence of this name that was dropped
     SELECT * INTO was FROM bdr.sequence q WHERE q.relation = s;
-    IF was.method = method AND was.number = number THEN
-        RETURN;
+    IF was.method = method AND was.number = number AND capped IS NULL THEN
+        RETURN;  -- with a cap it was on its way to another method, and goes on beyond that
     ELSIF was.method IS NULL AND method = 'local' THEN
         IF capped IS NOT NULL THEN
             EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s, capped);
