@@ -38,7 +38,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
 $bdr$;
 
 -- The highest number in use on this node: in columns, and that it has given out and that sessions may
--- still hold.
+-- still hold. A method that has given out none counts as if it stood at its first, since that is how
+-- bdr.cap_METHOD() takes it.
 CREATE OR REPLACE FUNCTION bdr.sequence_highest(s regclass) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
@@ -48,6 +49,10 @@ DECLARE
     q        record;
     found    bigint;
 BEGIN
+    IF v IS NULL AND EXISTS (SELECT FROM bdr.sequence w WHERE w.relation = s) THEN
+        v := (SELECT w.seqstart FROM pg_sequence w WHERE w.seqrelid = s);
+        highest := v;
+    END IF;
     IF v < -4611686018427387904 THEN
         highest := @CEILING@;
     END IF;

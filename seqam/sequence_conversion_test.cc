@@ -241,6 +241,24 @@ TEST_F(SequenceCapTest, TheWayBackToTheSameMethodTakesTheCapAway) {
   }
 }
 
+// Nothing was ever drawn: it ends where it began, and goes on above that as anything else.
+TEST_F(SequenceCapTest, AMethodThatGaveOutNothingCanBeLeft) {
+  for (const std::string method : {"stepped", "stepped_blocks", "snowflake"}) {
+    const auto session = Session(method);
+    ASSERT_OK_AND_ASSIGN(const std::vector<int64_t> highest,
+                         Ids(*session, "SELECT bdr.sequence_highest('public.q')"));
+    EXPECT_LT(highest[0], int64_t{1} << 30) << method;
+    ASSERT_OK(
+        session->Exec(absl::StrCat("SELECT bdr.cap_sequence('public.q', ", highest[0] + 1, ")")))
+        << method;
+    for (const int64_t id : Drain(*session)) EXPECT_LE(id, highest[0] + 1) << method;
+    ASSERT_OK(session->Exec(absl::StrCat("SELECT bdr.convert_sequence('public.q', 'local', 5, 3, ",
+                                         highest[0] + 2, ")")))
+        << method;
+    EXPECT_EQ(*session->QueryValue("SELECT nextval('public.q')"), absl::StrCat(highest[0] + 2));
+  }
+}
+
 class SequenceColumnsTest : public harness::PostgresTest {
  protected:
   void SetUp() override {

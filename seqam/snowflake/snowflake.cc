@@ -43,7 +43,10 @@ class SnowflakeMethod : public Method {
     return "(pg_catalog.pg_sequence_last_value(register) & -268435456) - 1";
   }
   absl::string_view CeilingSql() const override {
-    return "GREATEST(bdr.snowflake_at(clock_timestamp() + '1 hour'), "
+    // Nothing was drawn: the register's piece alone, or it could never be brought to a method whose
+    // numbers are smaller.
+    return "GREATEST(CASE WHEN pg_sequence_last_value(s) IS NOT NULL"
+           " THEN bdr.snowflake_at(clock_timestamp() + '1 hour') END, "
            "pg_sequence_last_value(register) | 268435455)";
   }
 
