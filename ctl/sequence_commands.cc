@@ -7,16 +7,18 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "ctl/command.h"
+#include "ctl/convert_sequences.h"
 #include "ctl/format.h"
 #include "ctl/rpc.h"
+#include "ctl/sequence_choice.h"
 #include "ctl/sequence_conversion.h"
 #include "ctl/sequence_takeover.h"
+#include "ctl/sequence_nodes.h"
 #include "ctl/table.h"
 #include "postgres/connection.h"
 #include "seqam/registry.h"
@@ -25,6 +27,7 @@ namespace bdr::ctl {
 namespace {
 
 struct ConvertOptions {
+  SequenceChoice choice;
   SequenceWish wish;
   std::vector<std::string> databases;
   bool dry_run = false;
@@ -56,34 +59,21 @@ std::string MethodNames() {
   return absl::StrJoin(names, ", ");
 }
 
-// With room for as many nodes again, unless somebody has said for how many.
-SequenceWish WithSlots(SequenceWish wish, const v1::Membership& membership) {
-  if (!absl::StartsWith(wish.method, "stepped")) return wish;
-  uint32_t highest = 4;
-  for (const v1::Member& member : membership.members()) {
-    highest = std::max(highest, member.node_id());
-  }
-  if (wish.slots == 0) wish.slots = 2 * highest;
-  if (wish.block == 0 && wish.method == "stepped_blocks") wish.block = 1024;
-  return wish;
-}
-
 absl::StatusOr<int> Convert(const Invocation& invocation, const ConvertOptions& options) {
   if (seqam::FindMethod(options.wish.method) == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("there is no method \"", options.wish.method,
                                                    "\"; there are: ", MethodNames()));
   }
+  RETURN_IF_ERROR(CheckChoice(options.choice));
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const auto databases, Databases(options.databases, membership));
+  ASSIGN_OR_RETURN(std::vector<SequenceNode> nodes, OpenSequenceNodes(membership, databases));
   ASSIGN_OR_RETURN(
-      SequenceConversion conversion,
-      SequenceConversion::Open(WithSlots(options.wish, membership), membership, databases));
-  RETURN_IF_ERROR(conversion.Look());
-  if (!options.dry_run) RETURN_IF_ERROR(conversion.Run(server));
-  invocation.Print(
-      {.text = conversion.Text(options.dry_run), .document = conversion.Document(options.dry_run)});
-  return kGood;
+      const std::vector<std::string> sequences,
+      ChooseSequences(options.choice, /*only_converted=*/options.wish.method == "local", server,
+                      nodes));
+  return ConvertSequences(invocation, server, options.wish, options.dry_run, sequences, nodes);
 }
 
 struct InterceptOptions {
@@ -232,16 +222,23 @@ void AddSequenceCommands(CLI::App* app, Invocation* invocation) {
   intercept->add_flag("--off", intercepted->off, "Leave that off again");
 
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* verb =
-      AddVerb(noun, invocation, "convert",
-              "Brings a sequence to another method on every node, or back to local, while "
-              "everybody writes; "
-              "if it is interrupted, the same command goes on",
-              {"bdrctl sequence convert public.orders_id_seq --method galloc --dry-run --database "
-               "eu1='host=db1 dbname=shop user=postgres' --database us2='host=db2 dbname=shop "
-               "user=postgres'"},
-              [invocation, options] { return Convert(*invocation, *options); });
-  verb->add_option("SEQUENCE", options->wish.sequence, "As SCHEMA.NAME")->required();
+  CLI::App* verb = AddVerb(
+      noun, invocation, "convert",
+      "Brings sequences to another method on every node, or back to local, while everybody "
+      "writes; if it is interrupted, the same command goes on",
+      {"bdrctl sequence convert public.orders_id_seq --method galloc --dry-run --database "
+       "eu1='host=db1 dbname=shop user=postgres' --database us2='host=db2 dbname=shop "
+       "user=postgres'",
+       "bdrctl sequence convert --match 'public.*_id_seq' --method snowflake --database ...",
+       "bdrctl sequence convert --all --method local --database ..."},
+      [invocation, options] { return Convert(*invocation, *options); });
+  verb->add_option("SEQUENCE", options->choice.names, "As SCHEMA.NAME; any number of them");
+  verb->add_option("--schema", options->choice.schemas,
+                   "Instead: all sequences of a schema; may be given again");
+  verb->add_option("--match", options->choice.patterns,
+                   "Instead: all whose schema.name matches, as in a shell: 'public.*_id_seq'; may "
+                   "be given again");
+  verb->add_flag("--all", options->choice.all, "Instead: all sequences of users");
   verb->add_option("--method", options->wish.method, absl::StrCat("One of ", MethodNames()))
       ->required();
   verb->add_option("--database", options->databases,
@@ -252,7 +249,7 @@ void AddSequenceCommands(CLI::App* app, Invocation* invocation) {
   verb->add_option("--block", options->wish.block,
                    "Of stepped_blocks: how many numbers a block has, a power of two");
   verb->add_flag("--dry-run", options->dry_run,
-                 "Change nothing; print what uses the sequence and what would be run where");
+                 "Change nothing; print what uses each sequence and what would be run where");
 }
 
 }  // namespace bdr::ctl

@@ -1,6 +1,7 @@
 #include "ctl/sequence_conversion.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -16,18 +17,37 @@
 namespace bdr::ctl {
 namespace {
 
-// Users who want to draw wait behind our wish for a lock for so long at most.
-constexpr char kLockTimeout[] = "SET lock_timeout = '200ms'";
 constexpr absl::string_view kLockNotAvailable = "55P03";
 constexpr absl::Duration kLockDeadline = absl::Seconds(60);
+constexpr absl::Duration kLockPause = absl::Milliseconds(100);
 // How fast numbers are drawn is looked at for so long.
 constexpr absl::Duration kMeasure = absl::Milliseconds(300);
 // Longer than it takes until every node is converted, locks that are waited for included.
 constexpr double kConversionSeconds = 120;
 constexpr int64_t kLeastMargin = 1000;
+// A sequence's MAXVALUE is above its MINVALUE.
+constexpr int64_t kFewest = 2;
 // No sequence has this number.
 constexpr uint32_t kRehearsed = 2147483647;
-constexpr absl::Duration kLockPause = absl::Milliseconds(100);
+constexpr uint32_t kFewestNodes = 4;
+constexpr uint32_t kBlock = 1024;
+
+constexpr char kLookSql[] =
+    "SELECT coalesce(b.method, 'local'), coalesce(b.number, 0),"
+    " coalesce((b.parameters ->> 'slots')::int, 0), coalesce((b.parameters ->> 'block')::bigint, "
+    "0),"
+    " c.relation IS NOT NULL,"
+    " coalesce(b.parameters ? 'cap'"
+    "  OR (b.method = 'stepped_blocks' AND pg_sequence_last_value(b.register) & 16 <> 0), false),"
+    " coalesce(b.data_type, q.seqtypid::regtype)::text,"
+    " coalesce(b.max, c.max, q.seqmax), q.seqmax,"
+    " coalesce(bdr.sequence_highest(s.oid), 0),"
+    " array_to_string(ARRAY(SELECT format('column %I of table %s', u.attname, u.relation)"
+    "  FROM bdr.sequence_columns(s.oid) u"
+    "  UNION ALL SELECT * FROM bdr.sequence_mentions(s.oid)), '|')"
+    " FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid"
+    " LEFT JOIN bdr.sequence b ON b.relation = s.oid"
+    " LEFT JOIN bdr.sequence_cap c ON c.relation = s.oid WHERE s.oid = to_regclass($1)";
 
 std::string Literal(absl::string_view text) {
   std::string quoted = "'";
@@ -38,174 +58,227 @@ std::string Literal(absl::string_view text) {
   return quoted + "'";
 }
 
-absl::StatusOr<int64_t> ToNumber(absl::string_view text) {
-  int64_t number = 0;
-  if (absl::SimpleAtoi(text, &number)) return number;
+template <typename Number>
+absl::Status ReadNumber(absl::string_view text, Number* number) {
+  if (absl::SimpleAtoi(text, number)) return absl::OkStatus();
   return absl::InternalError(absl::StrCat("\"", text, "\" is no number"));
+}
+
+bool IsStepped(absl::string_view method) { return absl::StartsWith(method, "stepped"); }
+
+// Of its numbers a node draws none by itself, so bdr-server ends them when it is told.
+bool EndsWithServer(absl::string_view method) {
+  const seqam::Method* found = seqam::FindMethod(method);
+  return found != nullptr && found->needs_allocator();
 }
 
 }  // namespace
 
-absl::StatusOr<SequenceConversion> SequenceConversion::Open(
-    const SequenceWish& wish, const v1::Membership& membership,
-    const std::map<std::string, std::string>& databases) {
-  SequenceConversion conversion;
-  conversion.wish_ = wish;
-  for (const v1::Member& member : membership.members()) {
-    Node node{.name = member.name(), .id = member.node_id()};
-    ASSIGN_OR_RETURN(node.connection,
-                     postgres::Connection::Connect(
-                         {.conninfo = databases.at(member.name()), .application_name = "bdrctl"}));
-    // Before a node has joined its database knows nothing of it; and a schema that is too old has
-    // no such table.
-    const auto known =
-        node.connection->QueryValue("SELECT cluster_id || ' ' || node_id FROM bdr.node");
-    const std::string expected = absl::StrCat(membership.cluster_id(), " ", member.node_id());
-    if (!known.ok() || *known != expected) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the database given for node \"", member.name(), "\" is not its: it ",
-                       known.ok() ? absl::StrCat("belongs to node ", *known)
-                                  : std::string(known.status().message()),
-                       "; give another --database"));
-    }
-    RETURN_IF_ERROR(node.connection->Exec(kLockTimeout).status());
-    conversion.nodes_.push_back(std::move(node));
-  }
-  RETURN_IF_ERROR(conversion.CheckSlots());
-  return conversion;
+SequenceConversion::SequenceConversion(SequenceWish wish, std::vector<SequenceNode>* nodes)
+    : wish_(std::move(wish)) {
+  for (SequenceNode& node : *nodes) nodes_.push_back({.node = &node});
 }
 
-absl::Status SequenceConversion::Look() {
+absl::Status SequenceConversion::Look(const Server& server) {
   RETURN_IF_ERROR(LookOnce());
+  RETURN_IF_ERROR(FindKnown(server));
+  for (Node& node : nodes_) node.settled = IsSettled(node);
+  RETURN_IF_ERROR(ChooseSlots());
+  if (done()) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckNumberIsFree());
+  RETURN_IF_ERROR(Measure());
+  ChooseFirst();
+  return absl::OkStatus();
+}
+
+absl::Status SequenceConversion::Measure() {
   const absl::Time before = absl::Now();
   std::map<std::string, int64_t> highest;
-  for (const Node& node : nodes_) highest[node.name] = node.highest;
+  for (const Node& node : nodes_) highest[node.node->name] = node.highest;
   absl::SleepFor(kMeasure);
   RETURN_IF_ERROR(LookOnce());
   const double seconds = absl::ToDoubleSeconds(absl::Now() - before);
   for (const Node& node : nodes_) {
-    per_second_ += static_cast<double>(node.highest - highest[node.name]) / seconds;
+    per_second_ += static_cast<double>(node.highest - highest[node.node->name]) / seconds;
   }
+  return absl::OkStatus();
+}
+
+absl::Status SequenceConversion::LookAtNode(Node* node) {
+  const postgres::Param params[] = {{.data = wish_.sequence}};
+  const auto row = node->node->connection->ExecParams(kLookSql, params);
+  if (!row.ok()) return OnNode(*node->node, row.status());
+  if (row->rows() == 0) {
+    return absl::NotFoundError(absl::StrCat("node \"", node->node->name, "\" has no sequence \"",
+                                            wish_.sequence, "\"; write it as SCHEMA.NAME"));
+  }
+  node->method = std::string(row->value(0, 0));
+  RETURN_IF_ERROR(ReadNumber(row->value(0, 1), &node->number));
+  RETURN_IF_ERROR(ReadNumber(row->value(0, 2), &node->slots));
+  RETURN_IF_ERROR(ReadNumber(row->value(0, 3), &node->block));
+  node->capped = row->value(0, 4) == "t";
+  node->switching = row->value(0, 5) == "t";
+  node->data_type = std::string(row->value(0, 6));
+  RETURN_IF_ERROR(ReadNumber(row->value(0, 7), &node->max));
+  RETURN_IF_ERROR(ReadNumber(row->value(0, 8), &node->present_max));
+  RETURN_IF_ERROR(ReadNumber(row->value(0, 9), &node->highest));
+  node->uses = absl::StrSplit(row->value(0, 10), '|', absl::SkipEmpty());
   return absl::OkStatus();
 }
 
 absl::Status SequenceConversion::LookOnce() {
-  for (Node& node : nodes_) {
-    const postgres::Param params[] = {{.data = wish_.sequence}};
-    const auto row = node.connection->ExecParams(
-        "SELECT s.oid::regclass::text, coalesce(b.method, 'local'),"
-        " coalesce(b.data_type, q.seqtypid::regtype)::text,"
-        " coalesce(b.max, (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s.oid), "
-        "q.seqmax),"
-        " coalesce(bdr.sequence_highest(s.oid), 0),"
-        " array_to_string(ARRAY(SELECT format('column %I of table %s', u.attname, u.relation)"
-        " FROM bdr.sequence_columns(s.oid) u UNION ALL SELECT * FROM "
-        "bdr.sequence_mentions(s.oid)), '|')"
-        ", coalesce((b.parameters ->> 'slots')::int, 0), q.seqmax"
-        " FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid"
-        " LEFT JOIN bdr.sequence b ON b.relation = s.oid WHERE s.oid = to_regclass($1)",
-        params);
-    RETURN_IF_ERROR(row.status());
-    if (row->rows() == 0) {
-      return absl::NotFoundError(absl::StrCat("node \"", node.name, "\" has no sequence \"",
-                                              wish_.sequence, "\"; write it as SCHEMA.NAME"));
-    }
-    node.method = std::string(row->value(0, 1));
-    node.data_type = std::string(row->value(0, 2));
-    ASSIGN_OR_RETURN(node.max, ToNumber(row->value(0, 3)));
-    ASSIGN_OR_RETURN(node.highest, ToNumber(row->value(0, 4)));
-    ASSIGN_OR_RETURN(const int64_t slots, ToNumber(row->value(0, 6)));
-    node.slots = static_cast<uint32_t>(slots);
-    ASSIGN_OR_RETURN(node.present_max, ToNumber(row->value(0, 7)));
-    node.uses = absl::StrSplit(row->value(0, 5), '|', absl::SkipEmpty());
-  }
+  for (Node& node : nodes_) RETURN_IF_ERROR(LookAtNode(&node));
   for (const Node& node : nodes_) {
     if (node.data_type == nodes_[0].data_type && node.max == nodes_[0].max) continue;
     return absl::FailedPreconditionError(
         absl::StrCat("sequence \"", wish_.sequence, "\" is ", nodes_[0].data_type, " up to ",
-                     nodes_[0].max, " on node \"", nodes_[0].name, "\" and ", node.data_type,
-                     " up to ", node.max, " on \"", node.name, "\": make them alike first"));
+                     nodes_[0].max, " on node \"", nodes_[0].node->name, "\" and ", node.data_type,
+                     " up to ", node.max, " on \"", node.node->name, "\": make them alike first"));
   }
   return absl::OkStatus();
 }
 
-int64_t SequenceConversion::Limit() const {
-  int64_t highest = 0;
-  for (const Node& node : nodes_) highest = std::max(highest, node.highest);
-  // A type's share that nobody misses, at most.
-  const auto drawn = static_cast<int64_t>(per_second_ * kConversionSeconds);
-  const int64_t margin = std::min(nodes_[0].max / 1000, kLeastMargin + drawn);
-  if (highest > nodes_[0].max - margin) return nodes_[0].max;
-  return highest + margin;
+absl::Status SequenceConversion::FindKnown(const Server& server) {
+  ASSIGN_OR_RETURN(const auto listed,
+                   server.Call(&v1::ControlPlane::Stub::ListSequences, v1::ListSequencesRequest()));
+  for (const v1::SequenceState& state : listed.sequences()) {
+    const bool has_number = std::any_of(nodes_.begin(), nodes_.end(), [&state](const Node& node) {
+      return node.number == state.number();
+    });
+    if (has_number) {
+      known_ = state;
+      break;
+    }
+    if (state.name() == wish_.sequence) known_ = state;
+  }
+  return absl::OkStatus();
 }
 
-std::string SequenceConversion::ConvertSql(absl::string_view number, uint32_t node,
-                                           int64_t first) const {
-  return absl::StrCat("SELECT bdr.convert_sequence(", Literal(wish_.sequence), "::regclass, ",
-                      Literal(wish_.method), ", ", number, ", ", node, ", ", first, ", ",
-                      Literal(Parameters(node)), ")");
+// Another sequence may have had this name when it was converted, and has its number since.
+absl::Status SequenceConversion::CheckNumberIsFree() {
+  if (!known_.has_value()) return absl::OkStatus();
+  const std::string number = absl::StrCat(known_->number());
+  for (Node& node : nodes_) {
+    const postgres::Param params[] = {{.data = number}, {.data = wish_.sequence}};
+    const auto row = node.node->connection->ExecParams(
+        "SELECT relation::text FROM bdr.sequence WHERE number = $1::int"
+        " AND relation <> to_regclass($2)",
+        params);
+    if (!row.ok()) return OnNode(*node.node, row.status());
+    if (row->rows() == 0) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("sequence \"", wish_.sequence, "\" has the name that \"", row->value(0, 0),
+                     "\" had on node \"", node.node->name,
+                     "\" when that was converted: run \"bdrctl sequence "
+                     "convert\" for that with --method local first, and then for both"));
+  }
+  return absl::OkStatus();
 }
 
-std::string SequenceConversion::Parameters(uint32_t node) const {
-  if (wish_.slots == 0) return "{}";
-  Json parameters = {{"slots", wish_.slots}, {"slot", node - 1}};
-  if (wish_.block > 0) parameters["block"] = wish_.block;
-  return parameters.dump();
+bool SequenceConversion::IsSettled(const Node& node) const {
+  if (node.capped) return false;
+  if (wish_.method == "local") {
+    return node.number == 0 && (!known_.has_value() || known_->method() == "local");
+  }
+  return known_.has_value() && known_->method() == wish_.method && node.method == wish_.method &&
+         node.number == known_->number();
+}
+
+bool SequenceConversion::IsHeld(const Node& node) const {
+  if (!known_.has_value() || known_->method() != wish_.method) return false;
+  if (node.number == 0) return node.capped && node.present_max < known_->next();
+  // On its way to another method, which was given up: it has gone on by this one.
+  if (node.method == wish_.method) return false;
+  return node.capped || EndsWithServer(node.method);
+}
+
+bool SequenceConversion::done() const {
+  return !widens_ &&
+         std::all_of(nodes_.begin(), nodes_.end(), [](const Node& node) { return node.settled; });
+}
+
+absl::Status SequenceConversion::ChooseSlots() {
+  if (!IsStepped(wish_.method)) return CheckSlots();
+  uint32_t settled = 0;
+  uint32_t block = 0;
+  uint32_t highest = kFewestNodes;
+  for (const Node& node : nodes_) {
+    highest = std::max(highest, node.node->id);
+    if (!node.settled) continue;
+    settled = std::max(settled, node.slots);
+    block = std::max(block, node.block);
+  }
+  if (wish_.slots == 0) wish_.slots = settled > 0 ? settled : 2 * highest;
+  if (wish_.method == "stepped_blocks") {
+    if (wish_.block == 0) wish_.block = block > 0 ? block : kBlock;
+    if (block > 0 && wish_.block != block) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("sequence \"", wish_.sequence, "\" has blocks of ", block,
+                       ", which cannot change: leave --block out"));
+    }
+  }
+  widens_ = std::any_of(nodes_.begin(), nodes_.end(), [this](const Node& node) {
+    return node.settled && (node.slots != wish_.slots || node.switching);
+  });
+  return CheckSlots();
 }
 
 absl::Status SequenceConversion::CheckSlots() const {
-  const bool stepped = absl::StartsWith(wish_.method, "stepped");
-  if (!stepped && wish_.slots > 0) {
+  if (!IsStepped(wish_.method) && wish_.slots > 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("method ", wish_.method, " has no slots: leave --slots out"));
   }
   for (const Node& node : nodes_) {
-    if (!stepped || node.id <= wish_.slots) continue;
+    if (!IsStepped(wish_.method) || node.node->id <= wish_.slots) continue;
     return absl::FailedPreconditionError(absl::StrCat(
-        "node \"", node.name, "\" has id ", node.id, ", and with --slots ", wish_.slots,
-        " there is no slot for it: give more, with room for nodes to come"));
+        "node \"", node.node->name, "\" has id ", node.node->id, ", and with ", wish_.slots,
+        " slots there is none for it: give more by --slots, with room "
+        "for nodes to come"));
   }
   return absl::OkStatus();
 }
 
-// It gives the sequence its number, and says where the method's numbers begin.
-absl::Status SequenceConversion::TellServer(const Server& server) {
-  v1::ConvertSequenceRequest request;
-  request.set_name(wish_.sequence);
-  request.set_method(wish_.method);
-  request.set_data_type(nodes_[0].data_type);
-  request.set_first(first_);
-  request.set_last(nodes_[0].max);
-  ASSIGN_OR_RETURN(const auto converted,
-                   server.Call(&v1::ControlPlane::Stub::ConvertSequence, request));
-  number_ = converted.sequence().number();
-  first_ = converted.sequence().next();
-  return absl::OkStatus();
+void SequenceConversion::ChooseFirst() {
+  begun_ = std::all_of(nodes_.begin(), nodes_.end(),
+                       [this](const Node& node) { return node.settled || IsHeld(node); });
+  if (begun_) {
+    first_ = known_.has_value() ? known_->next() : 0;
+    return;
+  }
+  last_ = Limit();
+  if (known_.has_value()) last_ = std::max(last_, known_->next());
+  first_ = InStepWithSettled(last_ + 1);
+  last_ = first_ - 1;
 }
 
-// Each says how far it goes by the slots that it has; beyond all of that it goes on with the new
-// ones. Both may be repeated: what was switched already is capped and switched once more.
-absl::Status SequenceConversion::Widen(const Server& server) {
-  const auto ahead = static_cast<int64_t>(per_second_ * kConversionSeconds) + kLeastMargin;
-  for (Node& node : nodes_) {
-    ASSIGN_OR_RETURN(const std::string cap,
-                     RunOn(node, absl::StrCat("SELECT bdr.stepped_cap(", Literal(wish_.sequence),
-                                              "::regclass, ", ahead, ")")));
-    ASSIGN_OR_RETURN(const int64_t last, ToNumber(cap));
-    first_ = std::max(first_, last + 1);
-    BDR_FAIL_POINT("conversion_capped");
+int64_t SequenceConversion::InStepWithSettled(int64_t first) const {
+  const bool none =
+      std::none_of(nodes_.begin(), nodes_.end(), [](const Node& node) { return node.settled; });
+  if (wish_.method != "stepped_blocks" || none) return first;
+  // As bdr.stepped_blocks_register() counts: blocks are dealt from the first whole one on.
+  const auto block_from = [this](int64_t number) { return (number - 2) / wish_.block + 2; };
+  int64_t block = block_from(first);
+  while ((block - ((known_->next() - 1) / wish_.block + 1)) % wish_.slots != 0) ++block;
+  return (block - 1) * wish_.block + 1;
+}
+
+int64_t SequenceConversion::CapOf(const Node& node) const {
+  const bool any_settled =
+      std::any_of(nodes_.begin(), nodes_.end(), [](const Node& other) { return other.settled; });
+  if (begun_ || (any_settled && IsHeld(node))) return known_->next() - 1;
+  return last_;
+}
+
+int64_t SequenceConversion::Limit() const {
+  int64_t highest = 0;
+  for (const Node& node : nodes_) {
+    if (!node.settled) highest = std::max(highest, node.highest);
   }
-  // For a node that is added later.
-  RETURN_IF_ERROR(TellServer(server));
-  BDR_FAIL_POINT("conversion_numbered");
-  for (Node& node : nodes_) {
-    RETURN_IF_ERROR(
-        RunOn(node, absl::StrCat("SELECT bdr.stepped_switch(", Literal(wish_.sequence),
-                                 "::regclass, ", wish_.slots, ", ", node.id - 1, ", ", first_, ")"))
-            .status());
-    BDR_FAIL_POINT("conversion_first_node");
-  }
-  return absl::OkStatus();
+  // A type's share that nobody misses, at most.
+  const auto drawn = static_cast<int64_t>(per_second_ * kConversionSeconds);
+  const int64_t margin = std::max(kFewest, std::min(nodes_[0].max / 1000, kLeastMargin + drawn));
+  if (highest > nodes_[0].max - margin) return nodes_[0].max;
+  return highest + margin;
 }
 
 std::string SequenceConversion::CapSql(int64_t last) const {
@@ -213,17 +286,75 @@ std::string SequenceConversion::CapSql(int64_t last) const {
                       ")");
 }
 
+std::string SequenceConversion::ConvertSql(absl::string_view number, const Node& node) const {
+  return absl::StrCat("SELECT bdr.convert_sequence(", Literal(wish_.sequence), "::regclass, ",
+                      Literal(wish_.method), ", ", number, ", ", node.node->id, ", ", first_, ", ",
+                      Literal(Parameters(node)), ")");
+}
+
+std::string SequenceConversion::Parameters(const Node& node) const {
+  if (wish_.slots == 0) return "{}";
+  Json parameters = {{"slots", wish_.slots}, {"slot", node.node->id - 1}};
+  if (wish_.block > 0) parameters["block"] = wish_.block;
+  return parameters.dump();
+}
+
+// It gives the sequence its number, and says where the method's numbers begin.
+absl::Status SequenceConversion::TellServer(const Server& server) {
+  v1::ConvertSequenceRequest request;
+  request.set_name(known_.has_value() ? known_->name() : wish_.sequence);
+  request.set_method(wish_.method);
+  request.set_data_type(nodes_[0].data_type);
+  request.set_first(first_);
+  request.set_last(nodes_[0].max);
+  ASSIGN_OR_RETURN(const auto converted,
+                   server.Call(&v1::ControlPlane::Stub::ConvertSequence, request));
+  known_ = converted.sequence();
+  number_ = known_->number();
+  first_ = known_->next();
+  return absl::OkStatus();
+}
+
+// Each says how far it goes by the slots that it has; beyond all of that it goes on with the new
+// ones. Both may be repeated: what was switched already is capped and switched once more.
+absl::Status SequenceConversion::Widen(const Server& server) {
+  const auto ahead = static_cast<int64_t>(per_second_ * kConversionSeconds) + kLeastMargin;
+  first_ = 0;
+  for (Node& node : nodes_) {
+    if (!node.settled) continue;
+    ASSIGN_OR_RETURN(const std::string cap,
+                     RunOn(node, absl::StrCat("SELECT bdr.stepped_cap(", Literal(wish_.sequence),
+                                              "::regclass, ", ahead, ")")));
+    int64_t last = 0;
+    RETURN_IF_ERROR(ReadNumber(cap, &last));
+    first_ = std::max(first_, last + 1);
+    BDR_FAIL_POINT("conversion_capped");
+  }
+  // For a node that is added later.
+  RETURN_IF_ERROR(TellServer(server));
+  BDR_FAIL_POINT("conversion_numbered");
+  for (Node& node : nodes_) {
+    if (!node.settled) continue;
+    RETURN_IF_ERROR(RunOn(node, absl::StrCat("SELECT bdr.stepped_switch(", Literal(wish_.sequence),
+                                             "::regclass, ", wish_.slots, ", ", node.node->id - 1,
+                                             ", ", first_, ")"))
+                        .status());
+    BDR_FAIL_POINT("conversion_first_node");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> SequenceConversion::RunOn(Node& node, const std::string& sql) {
+  postgres::Connection& connection = *node.node->connection;
   const absl::Time until = absl::Now() + kLockDeadline;
   while (true) {
-    const auto done = node.connection->Exec(sql);
-    if (done.ok()) {
-      return done->rows() == 0 || done->is_null(0, 0) ? "" : std::string(done->value(0, 0));
+    const auto ran = connection.Exec(sql);
+    if (ran.ok()) {
+      return ran->rows() == 0 || ran->is_null(0, 0) ? "" : std::string(ran->value(0, 0));
     }
-    (void)node.connection->Exec("ROLLBACK");  // of more than one statement
-    if (postgres::Sqlstate(done.status()) != kLockNotAvailable || absl::Now() > until) {
-      return absl::Status(done.status().code(),
-                          absl::StrCat("node \"", node.name, "\": ", done.status().message()));
+    (void)connection.Exec("ROLLBACK");  // of more than one statement
+    if (postgres::Sqlstate(ran.status()) != kLockNotAvailable || absl::Now() > until) {
+      return OnNode(*node.node, ran.status());
     }
     absl::SleepFor(kLockPause);
   }
@@ -231,80 +362,88 @@ absl::StatusOr<std::string> SequenceConversion::RunOn(Node& node, const std::str
 
 // All of it, and then nothing: what a node refuses is to be known before anything is changed.
 absl::Status SequenceConversion::Rehearse(Node& node) {
-  return RunOn(node,
-               absl::StrCat("BEGIN; ", CapSql(first_ - 1), "; ",
-                            ConvertSql(absl::StrCat(kRehearsed), node.id, first_), "; ROLLBACK"))
+  return RunOn(node, absl::StrCat("BEGIN; ", CapSql(CapOf(node)), "; ",
+                                  ConvertSql(absl::StrCat(kRehearsed), node), "; ROLLBACK"))
       .status();
 }
 
 absl::Status SequenceConversion::Run(const Server& server) {
-  const bool widens = std::all_of(nodes_.begin(), nodes_.end(), [this](const Node& node) {
-    return node.method == wish_.method && node.slots > 0;
-  });
-  const bool has_slots = std::all_of(
-      nodes_.begin(), nodes_.end(), [this](const Node& node) { return node.slots == wish_.slots; });
-  if (widens && !has_slots) return Widen(server);
-  ASSIGN_OR_RETURN(const auto listed,
-                   server.Call(&v1::ControlPlane::Stub::ListSequences, v1::ListSequencesRequest()));
-  const v1::SequenceState* known = nullptr;
-  for (const v1::SequenceState& state : listed.sequences()) {
-    if (state.name() == wish_.sequence) known = &state;
+  if (done()) return absl::OkStatus();
+  if (widens_) {
+    RETURN_IF_ERROR(Widen(server));
+    ChooseFirst();
   }
-  // It was begun if every node that has not the method is kept below its numbers already: a
-  // sequence that was dropped and made again is not.
-  const bool begun = known != nullptr && known->method() == wish_.method &&
-                     std::all_of(nodes_.begin(), nodes_.end(), [&](const Node& node) {
-                       return node.method == wish_.method || node.present_max < known->next();
-                     });
-  first_ = begun ? known->next() : 0;
-  int64_t last = begun ? 0 : Limit();
-  if (!begun) {
-    if (known != nullptr) last = std::max(last, known->next());
-    first_ = last + 1;
-    for (Node& node : nodes_) RETURN_IF_ERROR(Rehearse(node));
-    for (Node& node : nodes_) RETURN_IF_ERROR(RunOn(node, CapSql(last)).status());
-    BDR_FAIL_POINT("conversion_capped");
-  }
-  RETURN_IF_ERROR(TellServer(server));
-  BDR_FAIL_POINT("conversion_numbered");
+  std::vector<Node*> rest;
   for (Node& node : nodes_) {
-    RETURN_IF_ERROR(RunOn(node, ConvertSql(absl::StrCat(number_), node.id, first_)).status());
-    node.method = wish_.method;
+    if (!node.settled) rest.push_back(&node);
+  }
+  if (!begun_) {
+    for (Node* node : rest) RETURN_IF_ERROR(Rehearse(*node));
+  }
+  // Where it is begun this changes nothing, or fails: a node that was let go beyond meanwhile must
+  // not be taken for one that was kept.
+  for (Node* node : rest) RETURN_IF_ERROR(RunOn(*node, CapSql(CapOf(*node))).status());
+  BDR_FAIL_POINT("conversion_capped");
+  if (!rest.empty()) RETURN_IF_ERROR(TellServer(server));
+  BDR_FAIL_POINT("conversion_numbered");
+  for (Node* node : rest) {
+    RETURN_IF_ERROR(RunOn(*node, ConvertSql(absl::StrCat(number_), *node)).status());
+    node->method = wish_.method;
     BDR_FAIL_POINT("conversion_first_node");
   }
+  ran_ = true;
   return absl::OkStatus();
 }
 
 std::string SequenceConversion::Text(bool dry_run) const {
-  if (!dry_run) {
-    return absl::StrCat("sequence ", wish_.sequence, " is of method ", wish_.method, " on ",
-                        nodes_.size(), nodes_.size() == 1 ? " node" : " nodes", ", from ", first_,
-                        " on\n");
-  }
   std::string text;
-  for (const Node& node : nodes_) {
-    absl::StrAppend(&text, "node ", node.name, ": method ", node.method, ", highest number ",
-                    node.highest, "\n");
-    for (const std::string& use : node.uses) absl::StrAppend(&text, "  ", use, "\n");
+  if (dry_run) {
+    for (const Node& node : nodes_) {
+      absl::StrAppend(&text, "node ", node.node->name, ": method ", node.method,
+                      ", highest number ", node.highest, "\n");
+      for (const std::string& use : node.uses) absl::StrAppend(&text, "  ", use, "\n");
+    }
   }
-  const int64_t last = Limit();
-  absl::StrAppend(&text, "\nOn every node, then:\n  ", CapSql(last), ";\n");
-  absl::StrAppend(&text, "and after that, as the number that bdr-server gives it:\n");
-  for (const Node& node : nodes_) {
-    absl::StrAppend(&text, "  ", node.name, ": ", ConvertSql("NUMBER", node.id, last + 1), ";\n");
+  if (done()) {
+    return absl::StrCat(text, "sequence ", wish_.sequence, " is of method ", wish_.method,
+                        " already\n");
   }
-  return text;
+  if (dry_run) return absl::StrCat(text, StatementsText());
+  return absl::StrCat("sequence ", wish_.sequence, " is of method ", wish_.method, " on ",
+                      nodes_.size(), nodes_.size() == 1 ? " node" : " nodes", ", from ", first_,
+                      " on\n");
+}
+
+std::string SequenceConversion::StatementsText() const {
+  if (widens_) {
+    return absl::StrCat("\nIt gets ", wish_.slots,
+                        " slots, by bdr.stepped_cap() and bdr.stepped_switch()\n");
+  }
+  std::string caps;
+  std::string conversions;
+  for (const Node& node : nodes_) {
+    if (node.settled) continue;
+    absl::StrAppend(&caps, "  ", node.node->name, ": ", CapSql(CapOf(node)), ";\n");
+    absl::StrAppend(&conversions, "  ", node.node->name, ": ", ConvertSql("NUMBER", node), ";\n");
+  }
+  return absl::StrCat("\nOn every node, first:\n", caps,
+                      "and after that, as the number that bdr-server gives it:\n", conversions);
 }
 
 Json SequenceConversion::Document(bool dry_run) const {
-  Json document = {{"sequence", wish_.sequence}, {"method", wish_.method}, {"dry_run", dry_run}};
-  if (!dry_run) {
+  Json document = {{"sequence", wish_.sequence},
+                   {"method", wish_.method},
+                   {"dry_run", dry_run},
+                   {"state", done() ? "unchanged"
+                             : ran_ ? "converted"
+                                    : "to_convert"}};
+  if (ran_) {
     document["number"] = number_;
     document["first"] = first_;
   }
   document["nodes"] = Json::array();
   for (const Node& node : nodes_) {
-    document["nodes"].push_back({{"node", node.name},
+    document["nodes"].push_back({{"node", node.node->name},
                                  {"method", node.method},
                                  {"highest", node.highest},
                                  {"uses", node.uses}});

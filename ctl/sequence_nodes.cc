@@ -1,0 +1,63 @@
+#include "ctl/sequence_nodes.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace bdr::ctl {
+namespace {
+
+constexpr char kLockTimeout[] = "SET lock_timeout = '200ms'";
+
+// The number of a sequence and where the method's numbers begin are bdr-server's to say, and no
+// database can check them: who may write them can make ids come twice, in others' tables, too. So
+// no owner may, and nothing here runs with a superuser's rights for an owner.
+absl::Status CheckSuperuser(SequenceNode& node) {
+  const auto row = node.connection->Exec(
+      "SELECT r.rolsuper, r.rolname FROM pg_roles r WHERE r.rolname = current_user");
+  if (!row.ok()) return OnNode(node, row.status());
+  if (row->rows() == 1 && row->value(0, 0) == "t") return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrCat(
+      "the connection given for node \"", node.name, "\" is role \"",
+      row->rows() == 1 ? row->value(0, 1) : "",
+      "\", which is no superuser: a conversion writes to schema bdr, where nothing can check what "
+      "an owner of tables would write, and a wrong number makes ids come twice; give --database a "
+      "superuser's connection"));
+}
+
+// Before a node has joined its database knows nothing of it; and a schema that is too old has no
+// such table.
+absl::Status CheckIsNodes(SequenceNode& node, const std::string& cluster_id) {
+  const auto known =
+      node.connection->QueryValue("SELECT cluster_id || ' ' || node_id FROM bdr.node");
+  if (known.ok() && *known == absl::StrCat(cluster_id, " ", node.id)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the database given for node \"", node.name, "\" is not its: it ",
+      known.ok() ? absl::StrCat("belongs to node ", *known) : std::string(known.status().message()),
+      "; give another --database"));
+}
+
+}  // namespace
+
+absl::Status OnNode(const SequenceNode& node, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("node \"", node.name, "\": ", status.message()));
+}
+
+absl::StatusOr<std::vector<SequenceNode>> OpenSequenceNodes(
+    const v1::Membership& membership, const std::map<std::string, std::string>& databases) {
+  std::vector<SequenceNode> nodes;
+  for (const v1::Member& member : membership.members()) {
+    SequenceNode node{.name = member.name(), .id = member.node_id()};
+    ASSIGN_OR_RETURN(node.connection,
+                     postgres::Connection::Connect(
+                         {.conninfo = databases.at(member.name()), .application_name = "bdrctl"}));
+    RETURN_IF_ERROR(CheckSuperuser(node));
+    RETURN_IF_ERROR(CheckIsNodes(node, membership.cluster_id()));
+    RETURN_IF_ERROR(node.connection->Exec(kLockTimeout).status());
+    nodes.push_back(std::move(node));
+  }
+  return nodes;
+}
+
+}  // namespace bdr::ctl
