@@ -154,15 +154,16 @@ absl::Status SequenceConversion::FindKnown(const Server& server) {
   return absl::OkStatus();
 }
 
-// Another sequence may have had this name when it was converted, and has its number since.
+// Another sequence, which is there still, may have had this name when it was converted, and has its
+// number since.
 absl::Status SequenceConversion::CheckNumberIsFree() {
   if (!known_.has_value()) return absl::OkStatus();
   const std::string number = absl::StrCat(known_->number());
   for (Node& node : nodes_) {
     const postgres::Param params[] = {{.data = number}, {.data = wish_.sequence}};
     const auto row = node.node->connection->ExecParams(
-        "SELECT relation::text FROM bdr.sequence WHERE number = $1::int"
-        " AND relation <> to_regclass($2)",
+        "SELECT c.oid::regclass::text FROM bdr.sequence q JOIN pg_class c ON c.oid = q.relation"
+        " WHERE q.number = $1::int AND q.relation <> to_regclass($2)",
         params);
     if (!row.ok()) return OnNode(*node.node, row.status());
     if (row->rows() == 0) continue;

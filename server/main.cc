@@ -35,6 +35,7 @@
 #include "server/leadership.h"
 #include "server/lock_service.h"
 #include "server/schema_cache.h"
+#include "server/sequences/allocator.h"
 #include "server/server_config.h"
 #include "server/server_metrics.h"
 #include "server/server_service.h"
@@ -48,10 +49,13 @@ namespace {
 // Requests are short: what has not ended by then never will.
 constexpr absl::Duration kDrainTime = absl::Seconds(3);
 
-void RefreshMetrics(const ControlService& service, Metrics& metrics) {
+void RefreshMetrics(const ControlService& service, const SequenceAllocator& sequences,
+                    Metrics& metrics) {
   v1::ClusterStatusResponse status;
   // Before there is a cluster nothing is shown; a store that cannot be read is for /readyz.
-  if (service.FillClusterStatus(&status).ok()) ShowCluster(status, &metrics);
+  if (!service.FillClusterStatus(&status).ok()) return;
+  ShowCluster(status, &metrics);
+  if (const auto all = sequences.List(); all.ok()) ShowSequences(*all, status, &metrics);
 }
 
 std::vector<std::string> NotReady(const Cluster& cluster) {
@@ -123,11 +127,12 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   const Upkeep upkeep(store.get(), leadership.get());
   Metrics metrics(ServerMetrics());
   ControlService service(store.get(), &cluster, &statuses, &schemas, &metrics);
+  const SequenceAllocator sequences(store.get());
   ASSIGN_OR_RETURN(const auto expiries, CertificateExpiries(config.security));
   ShowCertificates(expiries, &metrics);
   metrics.OnScrape([&] {
     ShowProcess("bdr-server", BDR_VERSION, &metrics);
-    RefreshMetrics(service, metrics);
+    RefreshMetrics(service, sequences, metrics);
     metrics.GetGauge("bdr_server_leads").Set(leadership->leads() ? 1 : 0);
   });
   ServerService servers(store.get(), leadership.get(), config.store_options(), &metrics);

@@ -7,6 +7,7 @@
 
 namespace bdr::v1 {
 class ClusterStatusResponse;
+class SequenceState;
 }  // namespace bdr::v1
 
 namespace bdr::server {
@@ -16,5 +17,11 @@ std::vector<MetricInfo> ServerMetrics();
 
 // Sets members and what they last reported in `metrics`. For Metrics::OnScrape.
 void ShowCluster(const v1::ClusterStatusResponse& cluster, Metrics* metrics);
+
+// Sets what becomes of the cluster's sequences of method galloc, over all nodes; what a node has in
+// reserve its agent shows. One that has another method by now shows that nothing is wrong with it,
+// since a series stays for as long as this process runs. For Metrics::OnScrape.
+void ShowSequences(const std::vector<v1::SequenceState>& sequences,
+                   const v1::ClusterStatusResponse& cluster, Metrics* metrics);
 
 }  // namespace bdr::server
