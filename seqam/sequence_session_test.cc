@@ -100,9 +100,11 @@ TEST_P(SequenceSessionTest, SetvalIsDoneWhereItBreaksNothing) {
   }
   // What lies behind is no matter.
   EXPECT_EQ(Value("SELECT bdr.setval('public.t_id_seq', 1)"), "1");
+  EXPECT_EQ(Value(absl::StrCat("SELECT bdr.setval('public.t_id_seq', ", id, ")")), id);
   const std::string next = Value("SELECT bdr.nextval('public.t_id_seq')");
   EXPECT_EQ(Value(absl::StrCat("SELECT ", next, " > ", id)), "t");
-  const std::string ahead = absl::StrCat(next, " + 1000000000");
+  // With snowflake more than an hour.
+  const std::string ahead = absl::StrCat(next, " + 20000000000000");
   const std::string error =
       Error(absl::StrCat("SELECT bdr.setval('public.t_id_seq', ", ahead, ")"));
   EXPECT_THAT(error, HasSubstr("other nodes give out"));

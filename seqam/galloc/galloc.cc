@@ -47,6 +47,8 @@ class GallocMethod : public Method {
   absl::string_view QuickSql() const override { return quick_; }
   absl::string_view NextvalSql() const override { return kNextval; }
   absl::string_view CurrvalSql() const override { return "bdr.galloc_currval(s, register, v)"; }
+  // Grants rise, and so do the chunks of a node.
+  absl::string_view FloorSql() const override { return CurrvalSql(); }
   bool needs_allocator() const override { return true; }
 
  private:

@@ -39,8 +39,12 @@ class SnowflakeMethod : public Method {
   absl::string_view QuickSql() const override { return quick_; }
   absl::string_view NextvalSql() const override { return kSnowflakeNextval; }
   absl::string_view CurrvalSql() const override { return "bdr.snowflake_currval(register, v)"; }
+  // Within a piece ids rise as ordinals do, and whoever draws next leaves a piece that has passed:
+  // that leans on a clock which is not set back, as an empty register does.
   absl::string_view FloorSql() const override {
-    return "(pg_catalog.pg_sequence_last_value(register) & -268435456) - 1";
+    return "GREATEST((pg_catalog.pg_sequence_last_value(register) & -268435456) - 1, "
+           "bdr.snowflake_id(pg_catalog.pg_sequence_last_value(register), v), "
+           "(bdr.snowflake_at(pg_catalog.clock_timestamp()) & -268435456) - 1)";
   }
   absl::string_view CeilingSql() const override {
     // Nothing was drawn: the register's piece alone, or it could never be brought to a method whose
