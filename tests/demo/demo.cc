@@ -17,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
+#include "tests/demo/control_plane.h"
 #include "tests/demo/live_table.h"
 #include "tests/demo/running.h"
 #include "tests/harness/cluster.h"
@@ -64,7 +65,9 @@ absl::Status CheckMachine(const Options& options) {
       absl::StrCat("cannot empty \"", options.folder, "\": ", error.message()));
 }
 
-absl::StatusOr<std::unique_ptr<harness::Cluster>> BuildCluster(const Options& options) {
+// `etcd` is null for a bdr-server that keeps its state itself.
+absl::StatusOr<std::unique_ptr<harness::Cluster>> BuildCluster(const Options& options,
+                                                               const harness::EtcdCluster* etcd) {
   harness::ClusterOptions cluster;
   cluster.nodes.assign(static_cast<size_t>(options.nodes), {});
   cluster.database = kDatabase;
@@ -78,6 +81,10 @@ absl::StatusOr<std::unique_ptr<harness::Cluster>> BuildCluster(const Options& op
     return absl::InternalError(absl::StrCat("pgbench -i on ", node, ": ", loaded->err));
   };
   cluster.schema_sql = "CREATE TABLE orders (id serial PRIMARY KEY, node text NOT NULL)";
+  if (etcd != nullptr) {
+    cluster.servers = kDemoServersOnEtcd;
+    cluster.server_config = absl::StrCat("store: ", etcd->Url(), "\n");
+  }
   cluster.folder = options.folder;
   cluster.first_port = options.first_port;
   cluster.parent_death_signal = 0;
@@ -168,7 +175,9 @@ absl::Status ShowSums(const harness::Cluster& cluster) {
   return result;
 }
 
-absl::Status RunPgbench(const Options& options, const harness::Cluster& cluster) {
+// `control_plane` is null if nothing of it is to fail meanwhile.
+absl::Status RunPgbench(const Options& options, const harness::Cluster& cluster,
+                        ControlPlane* control_plane) {
   std::vector<std::unique_ptr<harness::ChildProcess>> running;
   for (const std::string& node : cluster.names()) {
     const std::string script = absl::StrCat(options.folder, "/", node, "/orders.sql");
@@ -185,13 +194,15 @@ absl::Status RunPgbench(const Options& options, const harness::Cluster& cluster)
     running.push_back(std::move(pgbench));
   }
   LiveTable table(&cluster, isatty(STDOUT_FILENO) != 0);
+  absl::Status result;
   absl::Time next = absl::Now();
   for (int second = 1; second <= options.seconds; ++second) {
     next += absl::Seconds(1);
     std::this_thread::sleep_until(absl::ToChronoTime(next));
-    table.Print(absl::StrCat(second, " s"));
+    if (control_plane != nullptr) result.Update(control_plane->Step(second));
+    table.Print(absl::StrCat(second, " s"),
+                control_plane == nullptr ? std::vector<std::string>() : control_plane->Lines());
   }
-  absl::Status result;
   for (const auto& pgbench : running) {
     RETURN_IF_ERROR(pgbench->WaitForExit(absl::Seconds(60)));
     if (*pgbench->wait_status() != 0) {
@@ -224,7 +235,7 @@ absl::Status Compare(const harness::Cluster& cluster) {
   return absl::OkStatus();
 }
 
-void TellHowToGoOn(const harness::Cluster& cluster) {
+void TellHowToGoOn(const harness::Cluster& cluster, bool etcd) {
   const std::string bdrctl = absl::StrJoin(cluster.BdrctlCommand(), " ");
   Say("\nThe cluster goes on running. Write to any node, and look at the others:");
   for (const std::string& node : cluster.names()) {
@@ -236,6 +247,7 @@ void TellHowToGoOn(const harness::Cluster& cluster) {
        {"status --watch", "node list", "sequence list", "conflict list", "verify"}) {
     Say(absl::StrCat("  ", bdrctl, " ", verb));
   }
+  if (etcd) Say(absl::StrCat("  ", bdrctl, " server status"));
   Say("\nA table made now takes part after this, on every node:\n"
       "  SELECT bdr.sync_publications();");
   Say("\nStop everything:\n  ./dev demo stop");
@@ -246,10 +258,17 @@ void TellHowToGoOn(const harness::Cluster& cluster) {
 absl::Status Run(const Options& options) {
   RETURN_IF_ERROR(CheckMachine(options));
   Say(
-      absl::StrFormat("starting %d PostgreSQL servers, each with %d accounts, their agents and one "
-                      "bdr-server in %s",
-                      options.nodes, options.scale * 100000, options.folder));
-  ASSIGN_OR_RETURN(const std::unique_ptr<harness::Cluster> cluster, BuildCluster(options));
+      absl::StrFormat("starting %d PostgreSQL servers, each with %d accounts, their agents and %s "
+                      "in %s",
+                      options.nodes, options.scale * 100000,
+                      options.etcd ? "two bdr-servers on three members of etcd" : "one bdr-server",
+                      options.folder));
+  std::unique_ptr<harness::EtcdCluster> etcd;
+  if (options.etcd) {
+    ASSIGN_OR_RETURN(etcd, StartEtcd(options));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<harness::Cluster> cluster,
+                   BuildCluster(options, etcd.get()));
   cluster->Detach();
   if (options.keep) RETURN_IF_ERROR(MarkAsKept(options.folder));
 
@@ -260,11 +279,19 @@ absl::Status Run(const Options& options) {
   RETURN_IF_ERROR(ConvertOrders(*cluster));
   const bool delta = options.policy == "delta";
   if (delta) RETURN_IF_ERROR(SetDelta(*cluster));
-  absl::Status result = RunPgbench(options, *cluster);
+  std::unique_ptr<ControlPlane> control_plane;
+  if (etcd != nullptr) {
+    control_plane = std::make_unique<ControlPlane>(etcd.get(), cluster.get(), options.seconds);
+    Say("meanwhile the member of etcd that leads and then a bdr-server are killed with kill -9, "
+        "and "
+        "come back\n");
+  }
+  absl::Status result = RunPgbench(options, *cluster, control_plane.get());
   result.Update(Compare(*cluster));
+  if (etcd != nullptr) result.Update(cluster->WaitUntilHealthy(kSettleDeadline));
   if (delta && result.ok()) result.Update(ShowSums(*cluster));
   if (result.ok()) result.Update(ShowOrders(*cluster));
-  TellHowToGoOn(*cluster);
+  TellHowToGoOn(*cluster, options.etcd);
   return result;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 
@@ -20,7 +21,7 @@ LiveTable::LiveTable(const harness::Cluster* cluster, bool terminal)
   }
 }
 
-void LiveTable::Print(const std::string& caption) {
+void LiveTable::Print(const std::string& caption, const std::vector<std::string>& below) {
   const absl::Time now = absl::Now();
   const double seconds = std::max(0.001, absl::ToDoubleSeconds(now - last_time_));
   last_time_ = now;
@@ -49,6 +50,10 @@ void LiveTable::Print(const std::string& caption) {
                           (counters.in - before.in) / seconds, lag_seconds * 1e3,
                           metrics->Sum("bdr_lag_bytes"), metrics->Sum("bdr_conflicts_total"));
     last_[node] = counters;
+  }
+  for (const std::string& line : below) {
+    ++lines;
+    absl::StrAppend(&text, line, "\n");
   }
   if (terminal_ && lines_printed_ > 0) std::printf("\033[%dA\033[J", lines_printed_);
   std::fputs(text.c_str(), stdout);

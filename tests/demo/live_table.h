@@ -3,19 +3,20 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "tests/harness/cluster.h"
 
 namespace bdr::demo {
 
-// Reads the agents' metrics and prints one line for each node. On a terminal the lines replace
-// those printed before.
+// Reads the agents' metrics and prints one line for each node, and those `below`. On a terminal the
+// lines replace those printed before.
 class LiveTable {
  public:
   LiveTable(const harness::Cluster* cluster, bool terminal);
 
-  void Print(const std::string& caption);
+  void Print(const std::string& caption, const std::vector<std::string>& below = {});
 
  private:
   struct Counters {

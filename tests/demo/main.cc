@@ -61,11 +61,20 @@ int main(int argc, char** argv) {
   app.add_option("--policy", options.policy,
                  "delta: what is added to a balance counts on every node, whoever wrote last")
       ->check(CLI::IsMember({"delta"}));
+  app.add_flag(
+      "--etcd", options.etcd,
+      "two bdr-servers on three members of etcd; during the load a member of etcd and then a "
+      "bdr-server are killed and come back");
   app.add_flag("--keep", options.keep, "keep the data folder when the demo is stopped");
   CLI::App* const stop = app.add_subcommand("stop", "stop what a demo left running");
   CLI11_PARSE(app, argc, argv);
 
   if (stop->parsed()) return Report(bdr::demo::Stop(options.folder));
+  if (options.etcd && options.seconds < bdr::demo::kLeastSecondsOnEtcd) {
+    std::fprintf(stderr, "bdr-demo: --etcd wants --seconds %d or more\n",
+                 bdr::demo::kLeastSecondsOnEtcd);
+    return 1;
+  }
   StopOnInterrupt(options.folder);
   return Report(bdr::demo::Run(options));
 }

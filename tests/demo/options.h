@@ -5,6 +5,9 @@
 
 namespace bdr::demo {
 
+inline constexpr int kDemoServersOnEtcd = 2;
+inline constexpr int kLeastSecondsOnEtcd = 10;
+
 struct Options {
   std::string folder;  // everything of the demo lies in it
   int nodes = 3;
@@ -13,6 +16,7 @@ struct Options {
   int scale = 10;   // of pgbench's tables: 100,000 accounts each
   int first_port = 17400;
   std::string policy = "";  // "delta": balances are counted, not overwritten
+  bool etcd = false;        // bdr-servers on etcd, and some of both are killed meanwhile
   bool keep = false;        // `stop` leaves the folder
 };
 

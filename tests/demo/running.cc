@@ -39,6 +39,7 @@ std::vector<Found> FindProcesses(const std::string& folder) {
     if (arguments.size() < 3 || !absl::StartsWith(arguments[2], folder + "/")) continue;
     const std::string program = std::filesystem::path(arguments[0]).filename().string();
     if ((arguments[1] == "--config" && (program == "bdr-agent" || program == "bdr-server")) ||
+        (arguments[1] == "--data-dir" && program == "etcd") ||
         (arguments[1] == "-D" && program == "postgres")) {
       found.push_back({.pid = pid, .program = program});
     }
@@ -85,6 +86,7 @@ absl::Status Stop(const std::string& folder) {
   const std::vector<Found> processes = FindProcesses(folder);
   bool clean = End(processes, "bdr-agent", SIGTERM);
   clean = End(processes, "bdr-server", SIGTERM) && clean;
+  clean = End(processes, "etcd", SIGTERM) && clean;
   clean = End(processes, "postgres", SIGINT) && clean;
   std::error_code error;
   if (!IsKept(folder)) std::filesystem::remove_all(folder, error);

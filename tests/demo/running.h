@@ -10,10 +10,11 @@
 
 namespace bdr::demo {
 
-// Agents, server and postmasters whose command line names something in the folder.
+// Agents, servers, members of etcd and postmasters whose command line names something in the
+// folder.
 std::vector<pid_t> RunningProcesses(const std::string& folder);
 
-// Ends them, agents before their databases, and removes the folder unless it is marked as kept.
+// Ends them, each before what it needs, and removes the folder unless it is marked as kept.
 // Harmless if nothing runs. kDeadlineExceeded if one of them had to be killed.
 absl::Status Stop(const std::string& folder);
 

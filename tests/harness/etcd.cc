@@ -1,5 +1,7 @@
 #include "tests/harness/etcd.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,14 +21,27 @@ std::string NameOf(int index) { return absl::StrCat("etcd-", index); }
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EtcdCluster>> EtcdCluster::Start(EtcdClusterOptions options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<TempFolder> folder, TempFolder::Create("bdr-etcd"));
-  std::unique_ptr<EtcdCluster> cluster(new EtcdCluster(options, std::move(folder)));
+  std::unique_ptr<TempFolder> temporary;
+  if (options.folder.empty()) {
+    ASSIGN_OR_RETURN(temporary, TempFolder::Create("bdr-etcd"));
+    options.folder = temporary->path();
+  } else {
+    std::error_code error;
+    std::filesystem::create_directories(options.folder, error);
+  }
+  int next = options.first_port;
+  const auto choose = [&]() -> absl::StatusOr<int> {
+    if (options.first_port == 0) return FreePort();
+    RETURN_IF_ERROR(CheckPortFree(next));
+    return next++;
+  };
+  std::unique_ptr<EtcdCluster> cluster(new EtcdCluster(options, std::move(temporary)));
   for (int i = 0; i < options.members; ++i) {
     Member member;
-    ASSIGN_OR_RETURN(member.client_port, FreePort());
-    ASSIGN_OR_RETURN(member.peer_port, FreePort());
-    ASSIGN_OR_RETURN(member.metrics_port, FreePort());
-    member.folder = absl::StrCat(cluster->folder_->path(), "/", NameOf(i));
+    ASSIGN_OR_RETURN(member.client_port, choose());
+    ASSIGN_OR_RETURN(member.peer_port, choose());
+    ASSIGN_OR_RETURN(member.metrics_port, choose());
+    member.folder = absl::StrCat(options.folder, "/", NameOf(i));
     if (options.authority != nullptr) {
       RETURN_IF_ERROR(options.authority->Issue(NameOf(i), "server"));
     }
@@ -60,7 +75,7 @@ absl::Status EtcdCluster::StartMember(int index) {
                                           "://127.0.0.1:", member.client_port);
   const std::string peer = absl::StrCat("http://127.0.0.1:", member.peer_port);
   std::vector<std::string> argv = {
-      "etcd", "--name", NameOf(index), "--data-dir", member.folder, "--listen-client-urls", client,
+      "etcd", "--data-dir", member.folder, "--name", NameOf(index), "--listen-client-urls", client,
       "--advertise-client-urls", client, "--listen-peer-urls", peer,
       "--initial-advertise-peer-urls", peer, "--initial-cluster", absl::StrJoin(peers, ","),
       // Also with TLS in plaintext, for us.
@@ -72,9 +87,11 @@ absl::Status EtcdCluster::StartMember(int index) {
                  "--cert-file", options_.authority->certificate_file(NameOf(index)), "--key-file",
                  options_.authority->key_file(NameOf(index))});
   }
-  ASSIGN_OR_RETURN(member.process, ChildProcess::Start({.name = NameOf(index),
-                                                        .argv = std::move(argv),
-                                                        .log_file = member.folder + ".log"}));
+  ASSIGN_OR_RETURN(member.process,
+                   ChildProcess::Start({.name = NameOf(index),
+                                        .argv = std::move(argv),
+                                        .log_file = member.folder + ".log",
+                                        .parent_death_signal = options_.parent_death_signal}));
   return absl::OkStatus();
 }
 
@@ -86,6 +103,12 @@ absl::StatusOr<int> EtcdCluster::Leader() {
     if (response.ok() && Metrics::Parse(response->body).Sum("etcd_server_is_leader") > 0) return i;
   }
   return absl::UnavailableError("no member of etcd leads");
+}
+
+void EtcdCluster::Detach() {
+  for (const Member& member : members_) {
+    if (member.process != nullptr) member.process->Detach();
+  }
 }
 
 absl::Status EtcdCluster::WaitUntilReady(absl::Duration deadline) {

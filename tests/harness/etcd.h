@@ -1,8 +1,10 @@
 // A real etcd cluster of a test's own, its members there to be killed, paused and started again.
 #pragma once
 
+#include <csignal>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +20,9 @@ struct EtcdClusterOptions {
   int members = 3;
   // Members serve TLS and want a certificate that it has signed; null: plaintext.
   CertificateAuthority* authority = nullptr;
+  std::string folder = {};            // empty: a temporary one
+  int first_port = 0;                 // 0: any; else from there on, three for each member
+  int parent_death_signal = SIGKILL;  // 0: everything outlives us, see Detach()
 };
 
 // Not thread-safe.
@@ -41,6 +46,8 @@ class EtcdCluster {
   absl::StatusOr<int> Leader();
   // That a member answers, which takes a leader.
   absl::Status WaitUntilReady(absl::Duration deadline);
+  // What runs now does so after this object is gone (needs parent_death_signal 0).
+  void Detach();
 
  private:
   struct Member {
@@ -51,11 +58,11 @@ class EtcdCluster {
     std::unique_ptr<ChildProcess> process;
   };
 
-  EtcdCluster(EtcdClusterOptions options, std::unique_ptr<TempFolder> folder)
-      : options_(options), folder_(std::move(folder)) {}
+  EtcdCluster(EtcdClusterOptions options, std::unique_ptr<TempFolder> temporary)
+      : options_(std::move(options)), temporary_(std::move(temporary)) {}
 
   const EtcdClusterOptions options_;
-  const std::unique_ptr<TempFolder> folder_;
+  const std::unique_ptr<TempFolder> temporary_;  // null if the folder was given
   std::vector<Member> members_;
 };
 
