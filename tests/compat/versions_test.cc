@@ -1,6 +1,6 @@
 // The same cluster on other major versions of PostgreSQL than Debian's, and on all of them mixed.
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
+#include "tests/compat/other_versions.h"
 #include "tests/harness/load.h"
 #include "tests/integration/cluster_fixture.h"
 
@@ -23,31 +23,13 @@ CREATE TABLE part_rest PARTITION OF part DEFAULT;
 
 class VersionsTest : public ClusterTest, public ::testing::WithParamInterface<std::vector<int>> {
  protected:
-  // The folder of a major's binaries; unset, with the reason in `why`, if it cannot be had.
-  static std::optional<std::string> BinFolder(int major, std::string* why) {
-    if (major == 0) {
-      const absl::StatusOr<std::string> debian = harness::DefaultPostgresBin();
-      if (debian.ok()) return *debian;
-      *why = debian.status().ToString();
-      return std::nullopt;
-    }
-    const absl::StatusOr<harness::ProgramResult> fetched = harness::RunProgram(
-        {.argv = {BDR_FETCH_SCRIPT, absl::StrCat(major), harness::BuildFolder() + "/embedded-pg"}},
-        absl::Minutes(5));
-    if (fetched.ok() && fetched->exit_code == 0) {
-      return std::string(absl::StripAsciiWhitespace(fetched->out));
-    }
-    *why = fetched.ok() ? fetched->err : fetched.status().ToString();
-    return std::nullopt;
-  }
-
   // A node of each major. False, with the reason, if one of them cannot be had.
   static bool ChooseServers(harness::ClusterOptions* options, std::string* why) {
     options->nodes.clear();
     for (int major : GetParam()) {
-      const std::optional<std::string> bin = BinFolder(major, why);
-      if (!bin.has_value()) {
-        *why = absl::StrCat("no PostgreSQL ", major, " here: ", *why);
+      const absl::StatusOr<std::string> bin = BinFolderOf(major);
+      if (!bin.ok()) {
+        *why = bin.status().ToString();
         return false;
       }
       harness::NodeOptions node;
