@@ -4,7 +4,8 @@
 //   users kept  the receiver's own pgbench while changes arrive, against the same without: what
 //               apply leaves to the users of the node
 //   idle        (by name) what an agent takes and writes while nothing happens
-//   sequences   (by name) what ids of each sequence access method cost beside PostgreSQL's own
+//   sequences   (by name) what ids of each sequence access method cost beside PostgreSQL's own; how
+//               long who draws one waits while three nodes draw; chunks granted a second
 //
 // Absolute numbers say something about the machine; the ratios are what to compare.
 #include <CLI/CLI.hpp>
@@ -23,6 +24,9 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "bench/draws.h"
+#include "bench/figures.h"
+#include "bench/grants.h"
 #include "bench/idle.h"
 #include "bench/sequences.h"
 #include "bench/system.h"
@@ -41,7 +45,7 @@ struct Settings {
   int arriving = 300;        // transactions a second that arrive while users work
 };
 
-struct Figures {
+struct Medians {
   std::vector<double> catch_up_tps;
   std::vector<double> users_kept;  // share of the rate without arriving changes
 };
@@ -90,7 +94,7 @@ absl::Status WaitForHistory(System& system, int64_t rows) {
       });
 }
 
-absl::Status MeasureCatchUp(System& system, const Settings& settings, Figures* figures) {
+absl::Status MeasureCatchUp(System& system, const Settings& settings, Medians* figures) {
   ASSIGN_OR_RETURN(const int64_t before, History(system, system.receiver()));
   RETURN_IF_ERROR(system.Pause());
   RETURN_IF_ERROR(
@@ -104,7 +108,7 @@ absl::Status MeasureCatchUp(System& system, const Settings& settings, Figures* f
   return absl::OkStatus();
 }
 
-absl::Status MeasureUsers(System& system, const Settings& settings, Figures* figures) {
+absl::Status MeasureUsers(System& system, const Settings& settings, Medians* figures) {
   const std::string seconds = absl::StrCat(settings.seconds);
   ASSIGN_OR_RETURN(const double alone, RunPgbench(system, system.receiver(), {"-T", seconds}));
   ASSIGN_OR_RETURN(
@@ -121,7 +125,7 @@ absl::Status MeasureUsers(System& system, const Settings& settings, Figures* fig
 
 absl::Status Run(const Settings& settings) {
   using Starter = absl::StatusOr<std::unique_ptr<System>> (*)(int);
-  std::map<std::string, Figures> all;
+  std::map<std::string, Medians> all;
   std::vector<std::string> names;
   for (const Starter start : {Starter{StartBdr}, Starter{StartInCore}, Starter{StartPglogical}}) {
     absl::StatusOr<std::unique_ptr<System>> system = start(settings.scale);
@@ -153,6 +157,25 @@ absl::Status Run(const Settings& settings) {
   return absl::OkStatus();
 }
 
+struct SequenceParts {
+  std::string only = "";  // one part's name; empty: all
+  std::string json = "";  // a file; empty: none
+  SequenceSettings costs = {};
+  DrawSettings draws = {};
+  GrantSettings grants = {};
+};
+
+absl::Status RunSequences(const SequenceParts& parts) {
+  Figures figures;
+  const auto wanted = [&parts](const char* name) {
+    return parts.only.empty() || parts.only == name;
+  };
+  if (wanted("costs")) RETURN_IF_ERROR(MeasureSequences(parts.costs, &figures));
+  if (wanted("draws")) RETURN_IF_ERROR(MeasureDraws(parts.draws, &figures));
+  if (wanted("grants")) RETURN_IF_ERROR(MeasureGrants(parts.grants, &figures));
+  return parts.json.empty() ? absl::OkStatus() : figures.Write(parts.json);
+}
+
 }  // namespace
 }  // namespace bdr::bench
 
@@ -168,14 +191,23 @@ int main(int argc, char** argv) {
   CLI::App* const idle_app = app.add_subcommand("idle", "What an agent costs on an idle node");
   idle_app->add_option("--seconds", idle.seconds, "How long is measured, fresh and after a load");
   idle_app->add_option("--transactions", idle.transactions, "Of the load between the two");
-  bdr::bench::SequenceSettings sequences;
+  bdr::bench::SequenceParts sequences;
   CLI::App* const sequences_app = app.add_subcommand(
       "sequences", "What ids of each sequence access method cost beside PostgreSQL's own");
-  sequences_app->add_option("--rounds", sequences.rounds, "How often everything is measured");
-  sequences_app->add_option("--milliseconds", sequences.milliseconds, "How long each turn lasts");
+  sequences_app->add_option("--only", sequences.only, "One part of it: costs, draws or grants")
+      ->check(CLI::IsMember({"costs", "draws", "grants"}));
+  sequences_app->add_option("--json", sequences.json, "A file that all figures are written to");
+  sequences_app->add_option("--rounds", sequences.costs.rounds, "costs: how often all is measured");
+  sequences_app->add_option("--milliseconds", sequences.costs.milliseconds,
+                            "costs: how long each turn lasts");
+  sequences_app->add_option("--seconds", sequences.draws.seconds,
+                            "draws: how long each turn lasts");
+  sequences_app->add_option("--grant-seconds", sequences.grants.seconds,
+                            "grants: how long each turn lasts");
+  sequences_app->add_option("--sessions", sequences.draws.sessions, "draws: on each node");
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = idle_app->parsed()        ? bdr::bench::MeasureIdle(idle)
-                              : sequences_app->parsed() ? bdr::bench::MeasureSequences(sequences)
+                              : sequences_app->parsed() ? bdr::bench::RunSequences(sequences)
                                                         : bdr::bench::Run(settings);
   if (status.ok()) return 0;
   std::fprintf(stderr, "bdr-bench: %s\n", std::string(status.message()).c_str());

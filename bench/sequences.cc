@@ -137,7 +137,7 @@ constexpr double kAtBest = 0.9;
 
 }  // namespace
 
-absl::Status MeasureSequences(const SequenceSettings& settings) {
+absl::Status MeasureSequences(const SequenceSettings& settings, Figures* figures) {
   harness::PostgresOptions options;
   options.fsync = true;
   ASSIGN_OR_RETURN(const auto server, harness::PostgresServer::Create(std::move(options)));
@@ -175,10 +175,12 @@ absl::Status MeasureSequences(const SequenceSettings& settings) {
     for (const Contestant& contestant : contestants) {
       const std::vector<double>& all = rates[contestant.name];
       const double rate = Quantile(all, 0.5);
+      const double of_native = Quantile(ratios[contestant.name], 0.5);
+      const double at_best = Quantile(all, kAtBest) / native_at_best;
       std::printf("%-24s %-16s %14.0f %10.2f %9.0f%% %9.0f%%\n", measurement.name,
-                  contestant.name.c_str(), rate, 1e6 / rate,
-                  Quantile(ratios[contestant.name], 0.5) * 100,
-                  Quantile(all, kAtBest) / native_at_best * 100);
+                  contestant.name.c_str(), rate, 1e6 / rate, of_native * 100, at_best * 100);
+      figures->Add(measurement.name, contestant.name,
+                   {{"ids_a_second", rate}, {"of_native", of_native}, {"at_best", at_best}});
     }
     std::fflush(stdout);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "bench/figures.h"
 
 namespace bdr::bench {
 
@@ -14,6 +15,6 @@ struct SequenceSettings {
 // agent. Turns are short, and each is compared with PostgreSQL's own just before, so that a machine
 // that is busy for a while slows all contestants alike. Prints medians of the rates and of the
 // ratios.
-absl::Status MeasureSequences(const SequenceSettings& settings);
+absl::Status MeasureSequences(const SequenceSettings& settings, Figures* figures);
 
 }  // namespace bdr::bench
