@@ -9,12 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "bdr/v1/store.pb.h"
+#include "server/store/contention.h"
 
 namespace bdr::server {
 namespace {
 
 // Somebody else's write is the only reason to repeat, so a few are plenty.
-constexpr int kAttempts = 20;
 
 absl::Status CheckId(uint32_t id, absl::string_view of) {
   if (id >= 1 && id <= kMaxNodeId) return absl::OkStatus();
@@ -55,7 +55,7 @@ absl::StatusOr<ClusterState> Cluster::Read() const {
 }
 
 absl::StatusOr<ClusterState> Cluster::Change(const ChangeFunction& change) {
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (Contention contention; contention.Again();) {
     ASSIGN_OR_RETURN(const Versioned present, ReadVersioned(store_));
     ASSIGN_OR_RETURN(ClusterState wanted, change(present.state));
     if (wanted == present.state) return wanted;
@@ -67,7 +67,7 @@ absl::StatusOr<ClusterState> Cluster::Change(const ChangeFunction& change) {
     if (!absl::IsAborted(written.status())) return written.status();
   }
   return absl::UnavailableError(absl::StrCat("the cluster's state was changed by others ",
-                                             kAttempts, " times in a row; try again"));
+                                             Contention::kAttempts, " times in a row; try again"));
 }
 
 void ToProto(const ClusterMember& member, v1::Member* out) {

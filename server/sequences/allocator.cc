@@ -10,12 +10,11 @@
 #include "seqam/galloc/layout.h"
 #include "seqam/registry.h"
 #include "server/sequences/turns.h"
+#include "server/store/contention.h"
 
 namespace bdr::server {
 namespace {
 
-// Others that were faster so often in a row do not leave off: better to say so than to go on.
-constexpr int kBeatenAtMost = 100;
 constexpr uint32_t kMostSequences = 1'000'000;
 
 std::string KeyOf(uint32_t number) { return absl::StrFormat("%s%010u", kSequencePrefix, number); }
@@ -28,8 +27,8 @@ absl::StatusOr<v1::SequenceState> Parse(const StoreEntry& entry) {
 }
 
 absl::Status TooOftenBeaten(absl::string_view what) {
-  return absl::UnavailableError(
-      absl::StrCat("cannot write ", what, ": other servers were faster ", kBeatenAtMost, " times"));
+  return absl::UnavailableError(absl::StrCat("cannot write ", what, ": others were faster ",
+                                             Contention::kAttempts, " times"));
 }
 
 // Where all numbers are one node's at a time.
@@ -72,7 +71,7 @@ const seqam::GallocKind* KindIfGranted(const v1::SequenceState& state) {
 
 absl::StatusOr<v1::SequenceState> SequenceAllocator::Change(
     uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change) {
-  for (int attempt = 0; attempt < kBeatenAtMost; ++attempt) {
+  for (Contention contention; contention.Again();) {
     const absl::StatusOr<StoreEntry> entry = store_->Get(KeyOf(number));
     if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();
     v1::SequenceState state;
@@ -128,7 +127,7 @@ absl::StatusOr<v1::SequenceState> SequenceAllocator::Convert(const SequenceConve
     state->set_next(std::max(state->next(), first));
     return absl::OkStatus();
   };
-  for (int attempt = 0; attempt < kBeatenAtMost; ++attempt) {
+  for (Contention contention; contention.Again();) {
     ASSIGN_OR_RETURN(const std::vector<v1::SequenceState> present, List());
     uint32_t newest = 0;
     for (const v1::SequenceState& state : present) {
