@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 #include "seqam/galloc/layout.h"
@@ -69,8 +71,37 @@ const seqam::GallocKind* KindIfGranted(const v1::SequenceState& state) {
 
 }  // namespace
 
+// While it lives nobody else of this process changes the sequence, so that only as many compete by
+// compare-and-set as there are servers: with 16 who asked one server at once most had to try many
+// times, and some gave up. That is a courtesy, and safe without: who has waited for long, as the
+// store does not answer, goes on, or a queue would grow of those whose callers have left.
+class SequenceAllocator::Alone {
+ public:
+  Alone(SequenceAllocator* allocator, uint32_t number) : allocator_(*allocator), number_(number) {
+    MutexLock lock(&allocator_.mu_);
+    const absl::Time until = absl::Now() + allocator_.patience_;
+    while (!(mine_ = allocator_.changing_.insert(number_).second) && absl::Now() < until) {
+      allocator_.changed_.WaitFor(&allocator_.mu_, allocator_.patience_);
+    }
+  }
+  ~Alone() {
+    MutexLock lock(&allocator_.mu_);
+    if (!mine_) return;
+    allocator_.changing_.erase(number_);
+    allocator_.changed_.NotifyAll();
+  }
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  SequenceAllocator& allocator_;
+  const uint32_t number_;
+  bool mine_ = false;
+};
+
 absl::StatusOr<v1::SequenceState> SequenceAllocator::Change(
     uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change) {
+  const Alone alone(this, number);
   for (Contention contention; contention.Again();) {
     const absl::StatusOr<StoreEntry> entry = store_->Get(KeyOf(number));
     if (!entry.ok() && !absl::IsNotFound(entry.status())) return entry.status();

@@ -8,12 +8,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
 #include "server/store/store.h"
 
 namespace bdr::v1 {
@@ -35,11 +39,13 @@ struct SequenceConversion {
   int64_t last = 0;   // the largest that there may be
 };
 
-// Thread-safe. Holds nothing that the store does not: any number of servers may share one store.
+// Thread-safe. Knows nothing that the store does not: any number of servers may share one store.
 class SequenceAllocator {
  public:
-  // `store` must outlive it.
-  explicit SequenceAllocator(Store* store) : store_(store) {}
+  // `store` must outlive it. `patience`: how long a change of a sequence waits for others of this
+  // process to be done.
+  explicit SequenceAllocator(Store* store, absl::Duration patience = absl::Milliseconds(500))
+      : store_(store), patience_(patience) {}
 
   // The sequence of this name, which gets a number if it has none; its mark is raised to `first`,
   // at least, and to what chunks begin at. kInvalidArgument for a method or type that there is not;
@@ -70,11 +76,18 @@ class SequenceAllocator {
   absl::Status PassOver();
 
  private:
+  class Alone;
+
   // Writes what `change` makes of the sequence's state; again if another server was faster.
   absl::StatusOr<v1::SequenceState> Change(
       uint32_t number, const std::function<absl::Status(v1::SequenceState*)>& change);
 
   Store* const store_;
+  const absl::Duration patience_;
+
+  Mutex mu_;
+  CondVar changed_;
+  std::set<uint32_t> changing_ ABSL_GUARDED_BY(mu_);  // numbers of sequences; see Alone
 };
 
 }  // namespace bdr::server

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -13,6 +14,7 @@
 #include "base/testing.h"
 #include "bdr/v1/control.pb.h"
 #include "server/store/rocksdb_store.h"
+#include "server/store_testing.h"
 #include "tests/harness/temp_folder.h"
 
 namespace bdr::server {
@@ -74,6 +76,46 @@ TEST_F(AllocatorTest, ManyWhoAskAtOnceShareNothing) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(*firsts.rbegin() - *firsts.begin(), 199 * 64) << "dense";
+}
+
+// Counts the writes that came too late.
+class CountingStore : public SharedStore {
+ public:
+  using SharedStore::SharedStore;
+  absl::StatusOr<uint64_t> Commit(const StoreTransaction& transaction) override {
+    absl::StatusOr<uint64_t> written = SharedStore::Commit(transaction);
+    if (absl::IsAborted(written.status())) ++beaten_;
+    return written;
+  }
+  int beaten() const { return beaten_; }
+
+ private:
+  std::atomic<int> beaten_ = 0;
+};
+
+TEST_F(AllocatorTest, ThoseWhoAskOneServerDoNotCompete) {
+  const uint32_t number = Converted("app.a", "bigint", 1, int64_t{1} << 40);
+  CountingStore counting(store_.get());
+  SequenceAllocator server(&counting, /*patience=*/absl::Minutes(1));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 16; ++i) {
+    threads.emplace_back([&] {
+      for (int n = 0; n < 20; ++n) EXPECT_OK(server.Grant(number, 1024));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(counting.beaten(), 0);
+}
+
+TEST_F(AllocatorTest, WhoeverHasLostPatienceGoesOn) {
+  const uint32_t number = Converted("app.a", "bigint", 1, int64_t{1} << 40);
+  SequenceAllocator server(store_.get(), /*patience=*/absl::ZeroDuration());
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] { EXPECT_OK(server.Grant(number, 1024)); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(*server.Grant(number, 1024), 5 * 1024);
 }
 
 TEST_F(AllocatorTest, ASequenceEndsWhereItsTypeDoes) {
