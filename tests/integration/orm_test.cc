@@ -88,7 +88,7 @@ class SequenceOrmTest : public ClusterTest {
       for (const std::string& node : cluster_->names()) {
         ASSERT_OK_AND_ASSIGN(const auto session, cluster_->Connect(node));
         ASSERT_OK_AND_ASSIGN(const auto result, session->ExecParams(differ, {{{.data = told}}}));
-        EXPECT_EQ(result.value(0, 0), "") << table << " on " << node;
+        EXPECT_EQ(std::string(result.value(0, 0)), "") << table << " on " << node;
       }
     }
     ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
