@@ -181,6 +181,35 @@ TEST_F(SequenceCapTest, BlocksEndInALaterRound) {
   EXPECT_THAT(Drain(*session), ::testing::ElementsAre(id[0] + 1, id[0] + 2));
 }
 
+// Somebody has begun to convert it to another method, and thinks better of it.
+TEST_F(SequenceCapTest, EndsWhereTheSequenceIsGivenTheMethodThatItHas) {
+  for (const std::string method : {"stepped", "stepped_blocks", "snowflake"}) {
+    const auto session = Session(method);
+    // Of snowflake no id may lie far ahead of the clock.
+    const std::vector<int64_t> first =
+        Ids(*session, method == "snowflake" ? "SELECT bdr.snowflake_at(now() + interval '1 hour')"
+                                            : "SELECT 1000000")
+            .value();
+    const std::string convert =
+        absl::StrCat("SELECT bdr.convert_sequence('public.q', '", method, "', 5, 3, ", first[0],
+                     ", '{\"block\": 16, \"slots\": 4, \"slot\": 3}')");
+    const auto next = [&session] {
+      return Ids(*session, "SELECT bdr.nextval('public.q')").value().at(0);
+    };
+    EXPECT_LT(next(), first[0]) << method;
+    ASSERT_OK(session->Exec(convert));  // changes nothing
+    EXPECT_LT(next(), first[0]) << method;
+    ASSERT_OK(
+        session->Exec(absl::StrCat("SELECT bdr.cap_sequence('public.q', ", first[0] - 1, ")")));
+    ASSERT_OK(session->Exec(convert)) << method;
+    const int64_t after = next();
+    EXPECT_GE(after, first[0]) << method;
+    EXPECT_EQ(session->QueryValue("SELECT count(*) FROM bdr.sequence_cap").value_or("error"), "0");
+    ASSERT_OK(session->Exec(convert));  // changes nothing
+    EXPECT_GT(next(), after) << method;
+  }
+}
+
 TEST_F(SequenceCapTest, SnowflakeDoesNotMoveItsRegisterOn) {
   const auto session = Session("snowflake");
   ASSERT_OK(session->Exec("SELECT bdr.nextval('public.q')"));

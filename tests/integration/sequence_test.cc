@@ -1,14 +1,12 @@
 // Sequences of which no two nodes give out the same number.
-#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <set>
 #include <thread>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
-#include "base/mutex.h"
 #include "tests/integration/cluster_fixture.h"
+#include "tests/integration/drawers.h"
 
 namespace bdr::integration {
 namespace {
@@ -16,73 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr char kOrders[] = "CREATE TABLE orders (id serial PRIMARY KEY, at text NOT NULL)";
-
-// One user on each node who runs a statement that returns ids, again and again.
-class Drawers {
- public:
-  Drawers(harness::Cluster* cluster, std::string sql, std::vector<std::string> nodes = {})
-      : cluster_(cluster), sql_(std::move(sql)) {
-    if (nodes.empty()) nodes = cluster->names();
-    for (const std::string& node : nodes) threads_.emplace_back([this, node] { Run(node); });
-  }
-  ~Drawers() { Stop(); }
-
-  // All that anybody was told; a transaction whose outcome is not known was not.
-  std::vector<int64_t> Stop() {
-    stop_ = true;
-    for (std::thread& thread : threads_) thread.join();
-    threads_.clear();
-    MutexLock lock(&mu_);
-    return ids_;
-  }
-  absl::Status WaitForMore(size_t ids) {
-    const size_t goal = count() + ids;
-    return harness::WaitFor(absl::StrCat(ids, " more ids"), kDeadline,
-                            [&]() -> absl::StatusOr<bool> { return count() >= goal; });
-  }
-  // Other than lost connections.
-  std::vector<std::string> errors() {
-    MutexLock lock(&mu_);
-    return errors_;
-  }
-
- private:
-  size_t count() {
-    MutexLock lock(&mu_);
-    return ids_.size();
-  }
-  void Run(const std::string& node) {
-    std::unique_ptr<postgres::Connection> connection;
-    while (!stop_) {
-      if (connection == nullptr || connection->broken()) {
-        auto connected = cluster_->Connect(node);
-        if (!connected.ok()) {
-          std::this_thread::sleep_for(std::chrono::milliseconds(20));
-          continue;
-        }
-        connection = *std::move(connected);
-      }
-      const auto rows = connection->Exec(sql_);
-      MutexLock lock(&mu_);
-      if (!rows.ok()) {
-        if (!connection->broken()) errors_.push_back(rows.status().ToString());
-        continue;
-      }
-      for (int i = 0; i < rows->rows(); ++i) {
-        int64_t id = 0;
-        if (absl::SimpleAtoi(rows->value(i, 0), &id)) ids_.push_back(id);
-      }
-    }
-  }
-
-  harness::Cluster* const cluster_;
-  const std::string sql_;
-  std::atomic<bool> stop_ = false;
-  std::vector<std::thread> threads_;
-  Mutex mu_;
-  std::vector<int64_t> ids_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::string> errors_ ABSL_GUARDED_BY(mu_);
-};
 
 class SequenceTest : public ClusterTest {
  protected:
@@ -210,7 +141,8 @@ TEST_F(SequenceTest, AnEmptyReserveIsSaid) {
 // on.
 TEST_F(SequenceTest, AConversionUnderLoadMayStopAnywhere) {
   BDR_START_CLUSTER(2, kOrders);
-  Drawers drawers(cluster_.get(), "INSERT INTO orders (at) VALUES ('x') RETURNING id", {"n1"});
+  Drawers drawers(cluster_.get(), "INSERT INTO orders (at) VALUES ('x') RETURNING id",
+                  {.nodes = {"n1"}});
   ASSERT_OK(drawers.WaitForMore(100));
   for (const char* after : {"capped", "numbered", "first_node"}) {
     ASSERT_OK_AND_ASSIGN(
@@ -323,6 +255,44 @@ TEST_F(SequenceTest, EveryMethodKeepsNodesApart) {
   EXPECT_THAT(drawers.errors(), ::testing::IsEmpty());
   ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", static_cast<int64_t>(ids.size())));
   EXPECT_EQ(Value("n1", "SELECT bdr.snowflake_node(bdr.nextval('orders_id_seq'))"), "1");
+}
+
+// A conversion is given up for the method that the nodes have: its limit goes, and there may be
+// more slots again.
+TEST_F(SequenceTest, AConversionThatWasGivenUpLeavesNoLimit) {
+  BDR_START_CLUSTER(2, "CREATE TABLE orders (id bigserial PRIMARY KEY, at text NOT NULL)");
+  const std::vector<std::string> few = {"--slots", "4"};
+  const std::vector<std::string> more = {"--slots", "8"};
+  ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "stepped", few));
+  Drawers drawers(cluster_.get(), "INSERT INTO orders (at) VALUES ('x') RETURNING id",
+                  {.pause = absl::Milliseconds(5)});
+  for (const char* method : {"stepped", "stepped_blocks", "snowflake"}) {
+    const bool slots = absl::StartsWith(method, "stepped");
+    ASSERT_NO_FATAL_FAILURE(
+        Convert("public.orders_id_seq", method, slots ? few : std::vector<std::string>()));
+    for (const char* after : {"capped", "numbered"}) {
+      ASSERT_OK_AND_ASSIGN(
+          const harness::ProgramResult cut,
+          cluster_->Bdrctl(ConvertCommand("public.orders_id_seq", "local"),
+                           {{"BDR_FAIL_POINT", absl::StrCat("conversion_", after)}}));
+      EXPECT_EQ(cut.exit_code, 128 + SIGKILL) << after << cut.out << cut.err;
+      ASSERT_OK(drawers.WaitForMore(50)) << after;
+      ExpectEverywhere("SELECT count(*) FROM bdr.sequence_cap", "1");
+      ASSERT_NO_FATAL_FAILURE(
+          Convert("public.orders_id_seq", method, slots ? few : std::vector<std::string>()));
+      ExpectEverywhere("SELECT count(*) FROM bdr.sequence_cap", "0");
+      ExpectEverywhere("SELECT method FROM bdr.sequence", method);
+      ASSERT_OK(drawers.WaitForMore(50)) << after;
+    }
+    if (!slots) continue;
+    // Far more than the limit left room for.
+    BDR_EXEC("n2", "SELECT count(*) FROM bdr.reserve('orders_id_seq', 100000)");
+    ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", method, more));
+  }
+  const std::vector<int64_t> ids = drawers.Stop();
+  EXPECT_EQ(std::set<int64_t>(ids.begin(), ids.end()).size(), ids.size()) << "told twice";
+  EXPECT_THAT(drawers.errors(), ::testing::IsEmpty());
+  ASSERT_NO_FATAL_FAILURE(ExpectRows("orders", static_cast<int64_t>(ids.size())));
 }
 
 // What an application calls itself goes by the method as well.
