@@ -172,8 +172,6 @@ BEGIN
     IF g.next - 1 > cap_gapless.last THEN
         PERFORM bdr.stepped_refuse_cap(s, g.next - 1, cap_gapless.last);
     END IF;
-    INSERT INTO bdr.sequence_cap SELECT s, q.max FROM bdr.sequence q WHERE q.relation = s
-        ON CONFLICT DO NOTHING;
     UPDATE bdr.gapless w SET last = LEAST(cap_gapless.last, (SELECT q.max FROM bdr.sequence q WHERE q.relation = s))
      WHERE w.relation = s;
 END $bdr$;
