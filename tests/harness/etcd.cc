@@ -41,12 +41,17 @@ absl::StatusOr<std::unique_ptr<EtcdCluster>> EtcdCluster::Start(EtcdClusterOptio
     ASSIGN_OR_RETURN(member.client_port, choose());
     ASSIGN_OR_RETURN(member.peer_port, choose());
     ASSIGN_OR_RETURN(member.metrics_port, choose());
+    member.advertised_port = member.peer_port;
+    if (options.proxies) {
+      ASSIGN_OR_RETURN(member.advertised_port, FreePort());
+    }
     member.folder = absl::StrCat(options.folder, "/", NameOf(i));
     if (options.authority != nullptr) {
       RETURN_IF_ERROR(options.authority->Issue(NameOf(i), "server"));
     }
     cluster->members_.push_back(std::move(member));
   }
+  if (options.proxies) RETURN_IF_ERROR(cluster->StartProxies());
   for (int i = 0; i < options.members; ++i) RETURN_IF_ERROR(cluster->StartMember(i));
   RETURN_IF_ERROR(cluster->WaitUntilReady(kStartDeadline));
   return cluster;
@@ -64,20 +69,56 @@ std::string EtcdCluster::Url(const std::string& prefix) const {
   return absl::StrCat("etcd://", absl::StrJoin(endpoints(), ","), "/", prefix);
 }
 
+absl::Status EtcdCluster::StartProxies() {
+  for (Member& member : members_) {
+    const int proxy_port = member.advertised_port;
+    ASSIGN_OR_RETURN(member.proxy,
+                     TcpProxy::Start({.listen_port = proxy_port,
+                                      .server_port = member.peer_port,
+                                      .classify = [this, proxy_port](int client_port) {
+                                        return NameOfClient(client_port, proxy_port);
+                                      }}));
+  }
+  return absl::OkStatus();
+}
+
+std::string EtcdCluster::NameOfClient(int client_port, int proxy_port) const {
+  std::map<std::string, pid_t> pids;
+  {
+    MutexLock lock(&mu_);
+    pids = pids_;
+  }
+  for (const auto& [name, pid] : pids) {
+    if (OwnsConnection(pid, client_port, proxy_port)) return name;
+  }
+  return "";
+}
+
+void EtcdCluster::Isolate(int index) {
+  for (int i = 0; i < size(); ++i) {
+    members_[static_cast<size_t>(i)].proxy->Cut(i == index ? "" : NameOf(index));
+  }
+}
+
+void EtcdCluster::Heal() {
+  for (Member& member : members_) member.proxy->Heal();
+}
+
 absl::Status EtcdCluster::StartMember(int index) {
   std::vector<std::string> peers;
   for (int i = 0; i < size(); ++i) {
-    peers.push_back(
-        absl::StrCat(NameOf(i), "=http://127.0.0.1:", members_[static_cast<size_t>(i)].peer_port));
+    peers.push_back(absl::StrCat(
+        NameOf(i), "=http://127.0.0.1:", members_[static_cast<size_t>(i)].advertised_port));
   }
   Member& member = members_[static_cast<size_t>(index)];
   const std::string client = absl::StrCat(options_.authority == nullptr ? "http" : "https",
                                           "://127.0.0.1:", member.client_port);
   const std::string peer = absl::StrCat("http://127.0.0.1:", member.peer_port);
+  const std::string advertised = absl::StrCat("http://127.0.0.1:", member.advertised_port);
   std::vector<std::string> argv = {
       "etcd", "--data-dir", member.folder, "--name", NameOf(index), "--listen-client-urls", client,
       "--advertise-client-urls", client, "--listen-peer-urls", peer,
-      "--initial-advertise-peer-urls", peer, "--initial-cluster", absl::StrJoin(peers, ","),
+      "--initial-advertise-peer-urls", advertised, "--initial-cluster", absl::StrJoin(peers, ","),
       // Also with TLS in plaintext, for us.
       "--listen-metrics-urls", absl::StrCat("http://127.0.0.1:", member.metrics_port), "--logger",
       "zap"};
@@ -92,6 +133,8 @@ absl::Status EtcdCluster::StartMember(int index) {
                                         .argv = std::move(argv),
                                         .log_file = member.folder + ".log",
                                         .parent_death_signal = options_.parent_death_signal}));
+  MutexLock lock(&mu_);
+  pids_[NameOf(index)] = member.process->pid();
   return absl::OkStatus();
 }
 
