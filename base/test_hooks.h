@@ -22,7 +22,7 @@
 namespace bdr::test_hooks {
 
 // docs/chaos.md tells for each rule what breaking it does, and what finds it.
-inline constexpr std::array<absl::string_view, 14> kRules = {
+inline constexpr std::array<absl::string_view, 15> kRules = {
     "clock_wait",           // apply a transaction before this server's clock has passed its stamp
     "own_merge",            // own deletes and raised stamps are not merged again
     "own_merge_restart",    // ... those that a crash interrupted are forgotten
@@ -37,12 +37,14 @@ inline constexpr std::array<absl::string_view, 14> kRules = {
     "old_key",              // a key change does not delete the old key
     "own_xid",              // rows written by this very transaction are not told from others
     "causal_order",         // a transaction is applied before what its origin had seen
+    "chunk_once",           // granted numbers go into two registers, for two sets of ordinals
 };
 
-inline constexpr std::array<absl::string_view, 3> kHabits = {
+inline constexpr std::array<absl::string_view, 4> kHabits = {
     "forget",         // what is stable is compacted away at once
     "small_cap",      // log_retention_bytes is 2 MiB
     "few_relations",  // a session of capture ends once it knows more than three tables
+    "small_chunks",   // chunks of numbers are as small as they can be, so that there are many
 };
 
 inline constexpr std::array<absl::string_view, 24> kFailPoints = {

@@ -239,8 +239,9 @@ absl::Status ChunkKeeper::ReadRegisters(Sequence* sequence, uint64_t drawn) {
 
 // Errors of the database alone; that a chunk cannot be had is kept in the sequence.
 absl::Status ChunkKeeper::Fill(uint32_t number, Sequence* sequence) {
+  std::optional<seqam::Piece> filled;
   for (int i = 0; i < kStepsAtATime && !Stopping(); ++i) {
-    ReserveStep step = sequence->reserve->Next(sequence->most);
+    ReserveStep step = sequence->reserve->Next(BDR_HAS_HABIT("small_chunks") ? 1 : sequence->most);
     if (step.kind == ReserveStep::Kind::kNone) {
       sequence->failing.clear();
       return absl::OkStatus();
@@ -265,6 +266,10 @@ absl::Status ChunkKeeper::Fill(uint32_t number, Sequence* sequence) {
         return absl::OkStatus();
       }
       step.piece.id = *first;
+      if (BDR_RULE_BROKEN("chunk_once") && filled.has_value() && filled->size == step.piece.size) {
+        step.piece.id = filled->id;
+      }
+      filled = step.piece;
     }
     RETURN_IF_ERROR(CarryOut(number, sequence, &step));
     sequence->reserve->Done(step);
