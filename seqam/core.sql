@@ -36,13 +36,24 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
                        THEN 'nextval' ELSE 'nextval_' || method END, s, register)
 $bdr$;
 
--- The same for whoever knows the sequence alone.
+-- The same for whoever knows the sequence alone. It draws first, as that keeps the sequence from
+-- being converted until the transaction ends. The row may be as of a snapshot from before the last
+-- conversion all the same; its register is gone then, and shown as a number.
 CREATE OR REPLACE FUNCTION bdr.nextval(s regclass) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $bdr$
 DECLARE
-    register regclass := (SELECT q.register FROM bdr.sequence q WHERE q.relation = s);
+    v        bigint := pg_catalog.nextval(s);
+    register regclass;
 BEGIN
-    RETURN bdr.nextval(s, register);
+    IF v >= -4611686018427387904 THEN
+        RETURN v;
+    END IF;
+    register := (SELECT q.register FROM bdr.sequence q WHERE q.relation = s);
+    IF register::text ~ '^[0-9]+$' THEN
+        RAISE EXCEPTION 'sequence "%" was converted since this transaction began', s
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+    RETURN bdr.sequence_id(v, pg_catalog.pg_sequence_last_value(register), s, register);
 END $bdr$;
 
 -- For functions that move registers with the rights of their owner, whoever calls them: that this is

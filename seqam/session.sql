@@ -7,7 +7,9 @@ CREATE OR REPLACE FUNCTION bdr.currval(s regclass) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $bdr$
 DECLARE
     v        bigint   := pg_catalog.currval(s);
-    register regclass := (SELECT q.register FROM bdr.sequence q WHERE q.relation = s);
+    -- Not one that is gone, which a snapshot from before a conversion shows.
+    register regclass := (SELECT q.register FROM bdr.sequence q
+                           WHERE q.relation = s AND q.register::text !~ '^[0-9]+$');
     id       bigint;
 BEGIN
     IF v >= -4611686018427387904 THEN
@@ -88,11 +90,16 @@ END $bdr$;
 CREATE OR REPLACE FUNCTION bdr.reserve(s regclass, n int) RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE AS $bdr$
 DECLARE
-    register regclass := (SELECT q.register FROM bdr.sequence q WHERE q.relation = s);
+    register regclass;
 BEGIN
     IF n IS NULL OR n < 1 THEN
         RAISE EXCEPTION 'cannot reserve % ids of sequence "%": 1 or more', COALESCE(n::text, '"null"'), s
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    RETURN QUERY SELECT bdr.nextval(s, register) FROM pg_catalog.generate_series(1, n);
+    -- Afterwards the register stays what it is. One that is gone (see bdr.nextval()) belonged to another
+    -- method than the present one, which has none.
+    RETURN NEXT bdr.nextval(s);
+    register := (SELECT q.register FROM bdr.sequence q
+                  WHERE q.relation = s AND q.register::text !~ '^[0-9]+$');
+    RETURN QUERY SELECT bdr.nextval(s, register) FROM pg_catalog.generate_series(2, n);
 END $bdr$;
