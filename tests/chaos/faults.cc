@@ -243,10 +243,12 @@ absl::Status Faults::BeginProcess(FaultKind kind, Active* active) {
 #ifdef BDR_TEST_HOOKS
       std::vector<absl::string_view> points;
       for (const absl::string_view point : test_hooks::kFailPoints) {
-        // Of what no user does here nothing can be cut off.
-        if (!absl::StartsWith(point, "chunk_") && !absl::StartsWith(point, "conversion_")) {
-          points.push_back(point);
-        }
+        // Of what no user does here nothing can be cut off, and conversions are bdrctl's.
+        if (absl::StartsWith(point, "conversion_")) continue;
+        if (!absl::StartsWith(point, "chunk_") || !plan_.sequences.empty()) points.push_back(point);
+      }
+      if (!plan_.sequences.empty() && random_.OneIn(2)) {
+        points = {"chunk_granted", "chunk_in_register"};
       }
       const std::string point = absl::StrCat(random_.Pick(points), ":", random_.Between(1, 30));
       absl::StrAppend(&active->what, " ", point);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "tests/chaos/policies.h"
+#include "tests/chaos/sequences.h"
 #include "tests/chaos/tables.h"
 
 namespace bdr::chaos {
@@ -190,6 +191,32 @@ std::vector<Profile> MakeProfiles() {
                       .kinds = AllKinds(),
                       .habits = "small_cap,few_relations",
                       .fault_max = absl::Seconds(5)});
+  profiles.push_back({.name = "sequences",
+                      .about = "keys from sequences of every method, which are converted meanwhile",
+                      .nodes = 3,
+                      .faults = {{FaultKind::kPartition, 3},
+                                 {FaultKind::kIsolate, 3},
+                                 {FaultKind::kDelay, 2},
+                                 {FaultKind::kAgentKill, 8},
+                                 {FaultKind::kAgentPause, 4},
+                                 {FaultKind::kAgentFailPoint, 12},
+                                 {FaultKind::kAgentMachineCrash, 6},
+                                 {FaultKind::kPostgresKill, 10},
+                                 {FaultKind::kPostgresPause, 3},
+                                 {FaultKind::kServerKill, 8},
+                                 {FaultKind::kServerPause, 3},
+                                 {FaultKind::kBackendsKill, 4},
+                                 {FaultKind::kCheckpoints, 2},
+                                 {FaultKind::kRowLocks, 2},
+                                 {FaultKind::kClockStep, 6}},
+                      .operations = AllOperations(),
+                      .kinds = {{TableKind::kPlain, 1}},
+                      .workers = 1,
+                      .tables = 1,
+                      .clocks = true,
+                      .sequences = true,
+                      .habits = "small_chunks",
+                      .fault_max = absl::Seconds(2)});
   return profiles;
 }
 
@@ -289,6 +316,7 @@ absl::StatusOr<Plan> MakePlan(const Options& options) {
                                       plan.profile.hot_keys, &plan.tables.back()));
   }
   ChoosePolicies(random, &plan);
+  ChooseSequences(&plan);
   // Small blocks and groups reach the code for large ones with little data.
   plan.agent_config = absl::StrCat(
       "block_max_bytes: ", random.Pick<int>({16, 64, 1024}), "KiB\n",

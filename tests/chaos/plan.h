@@ -67,6 +67,19 @@ struct TableSpec {
 };
 inline constexpr int64_t kBulkKeys = 1000;
 
+// A table whose keys come from a sequence that all nodes share. Beside the key a row holds `node`
+// and `statement`, by whom and in which it was inserted, and `life`, since when the server runs
+// that gave out its key.
+struct SequenceSpec {
+  std::string table;
+  std::string type;           // of column `id`
+  std::string identity = {};  // ALWAYS, BY DEFAULT; empty: a default that calls nextval()
+  // The first one before users come; the others, if there are, while they draw.
+  std::vector<std::string> methods;
+  int most_rows = 60;  // of one statement
+  std::string name() const { return "public." + table + "_id_seq"; }
+};
+
 enum class FaultKind {
   kPartition,
   kIsolate,
@@ -121,6 +134,7 @@ struct Profile {
   int tables = 0;
   bool clocks = false;      // nodes have clocks of their own
   bool namespaces = false;  // nodes are in networks of their own, where that is allowed
+  bool sequences = false;   // there are tables with keys from sequences, see sequences.h
   std::string habits = {};  // BDR_STRESS of the agents
   absl::Duration fault_max = absl::Seconds(3);
 };
@@ -145,6 +159,7 @@ struct Plan {
   int nodes = 2;
   int workers = 2;  // of each node
   std::vector<TableSpec> tables;
+  std::vector<SequenceSpec> sequences;
   std::string agent_config;
   bool machine_crash = false;
   bool small_disks = false;

@@ -11,10 +11,12 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "tests/chaos/checks.h"
+#include "tests/chaos/drawers.h"
 #include "tests/chaos/faults.h"
 #include "tests/chaos/findings.h"
 #include "tests/chaos/journal.h"
 #include "tests/chaos/policies.h"
+#include "tests/chaos/sequences.h"
 #include "tests/chaos/tables.h"
 #include "tests/chaos/witnesses.h"
 #include "tests/chaos/workload.h"
@@ -68,7 +70,7 @@ void Unmount(const std::string& folder, int nodes) {
 std::string Schema(const Plan& plan, const std::vector<std::string>& nodes) {
   std::string sql = absl::StrCat(TypesDdl(), Workload::Schema(), Witnesses::Schema(nodes));
   for (const TableSpec& table : plan.tables) sql += table.ddl;
-  return sql;
+  return sql + SequencesDdl(plan);
 }
 
 // They hold back xmin and the slots' restart_lsn, as somebody's forgotten session does.
@@ -114,7 +116,7 @@ void KeepEvidence(const harness::Cluster& cluster, const Findings& findings,
 }
 
 void CheckAll(const Plan& plan, harness::Cluster* cluster, const Journal& journal,
-              Findings* findings) {
+              const DrawnIds& ids, Findings* findings) {
   if (const absl::Status status = cluster->WaitUntilConverged(kHealed); !status.ok()) {
     findings->Add(absl::StrCat("not converged: ", std::string(status.message())));
     return;
@@ -124,7 +126,8 @@ void CheckAll(const Plan& plan, harness::Cluster* cluster, const Journal& journa
   }
   for (const absl::Status& status :
        {CheckJournal(plan, *cluster, journal, findings), CheckUnique(*cluster, findings),
-        CheckOrphans(plan, *cluster, findings), CheckCounters(plan, *cluster, journal, findings)}) {
+        CheckOrphans(plan, *cluster, findings), CheckCounters(plan, *cluster, journal, findings),
+        CheckSequences(plan, *cluster, ids, findings)}) {
     if (!status.ok()) findings->Add(absl::StrCat("cannot be checked: ", status.ToString()));
   }
 }
@@ -178,7 +181,9 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       Unmount(folder->path(), used.nodes);
       return cluster.status();
     }
-    if (const absl::Status set = SetPolicies(used, **cluster); !set.ok()) {
+    absl::Status set = SetPolicies(used, **cluster);
+    if (set.ok()) set = ConvertAll(used, **cluster);
+    if (!set.ok()) {
       cluster->reset();
       Unmount(folder->path(), used.nodes);
       return set;
@@ -188,12 +193,16 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
     int64_t chain = 0;
     int faults_begun = 0;
     int switched = 0;
+    std::string sequences;
     begun = absl::Now();
     {
       Workload workload(used, cluster->get(), &journal, &findings);
       Witnesses witnesses(used, cluster->get(), &findings);
       const auto tell = [&log](const std::string& line) { log.Line(line); };
       PolicySwitcher switcher(used, cluster->get(), tell);
+      DrawnIds ids(used.sequences.size());
+      Drawers drawers(used, cluster->get(), &ids, &findings);
+      SequenceConverter converter(used, cluster->get(), tell);
       Sessions standing = StandingTransactions(used, **cluster);
       Faults faults(used, cluster->get(), &findings, tell);
       faults.Run(begun + absl::Seconds(used.options.seconds));
@@ -202,22 +211,32 @@ absl::StatusOr<Outcome> RunOnce(const Plan& plan) {
       }
       standing.clear();
       switcher.Stop();
+      converter.Stop();
+      // Users draw until all sequences are of one method again.
+      if (const absl::Status finished = converter.Finish(); !finished.ok()) {
+        findings.Add(absl::StrCat("sequences: ", std::string(finished.message())));
+      }
+      drawers.Stop();
       workload.Stop();
       witnesses.StopWriters();
       log.Line("healed, nobody writes any more");
       // Readers look on while the rest arrives.
-      CheckAll(used, cluster->get(), journal, &findings);
+      CheckAll(used, cluster->get(), journal, ids, &findings);
       witnesses.Stop();
       looks = witnesses.looks();
       chain = witnesses.chain();
       faults_begun = faults.begun();
       switched = switcher.switched();
+      if (!used.sequences.empty()) {
+        sequences = absl::StrCat(", ", ids.count(), " ids, ", converter.converted(),
+                                 " conversions, ", converter.cut_off(), " cut off");
+      }
     }
     for (const std::string& finding : findings.all()) log.Line("FOUND " + finding);
     outcome.summary =
         absl::StrCat(used.nodes, " nodes, ", used.tables.size(), " tables, ",
                      journal.acknowledged(), " transactions, ", faults_begun, " faults, ", switched,
-                     " other policies, ", looks, " looks, chain of ", chain);
+                     " other policies, ", looks, " looks, chain of ", chain, sequences);
     log.Line(outcome.summary);
     if (findings.any()) KeepEvidence(**cluster, findings, folder->path());
   }

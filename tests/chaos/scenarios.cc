@@ -25,7 +25,8 @@ absl::StatusOr<std::unique_ptr<harness::Cluster>> StartCluster(const std::string
   options.nodes = {{}, {}, {}};
   options.schema_sql =
       "CREATE TABLE story (id int PRIMARY KEY, v text);"
-      "CREATE TABLE story_filler (id int PRIMARY KEY, v text);";
+      "CREATE TABLE story_filler (id int PRIMARY KEY, v text);"
+      "CREATE TABLE story_number (id serial PRIMARY KEY);";
   options.proxies = true;
   options.machine_crash = true;
   options.fake_clocks = true;

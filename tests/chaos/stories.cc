@@ -294,6 +294,26 @@ absl::Status CausalOrder(const Stage& stage) {
   return stage.HealAndConverge();
 }
 
+// n1 draws more than there is in one chunk.
+absl::Status ChunkOnce(const Stage& stage) {
+  const harness::Cluster& cluster = stage.cluster();
+  std::vector<std::string> convert = {"sequence", "convert", "public.story_number_id_seq",
+                                      "--method", "galloc"};
+  for (const std::string& node : cluster.names()) {
+    convert.insert(convert.end(), {"--database", absl::StrCat(node, "=", cluster.conninfo(node))});
+  }
+  ASSIGN_OR_RETURN(const harness::ProgramResult converted, cluster.Bdrctl(convert));
+  if (converted.exit_code != 0) {
+    return absl::InternalError(absl::StrCat("cannot convert: ", converted.out, converted.err));
+  }
+  ASSIGN_OR_RETURN(const std::string again,
+                   cluster.QueryValue("n1",
+                                      "SELECT count(*) - count(DISTINCT id) FROM bdr.reserve("
+                                      "'story_number_id_seq', 20000) AS id"));
+  if (again != "0") return stage.Found(absl::StrCat("n1 gave out ", again, " numbers twice"));
+  return stage.HealAndConverge();
+}
+
 }  // namespace
 
 std::vector<Scenario> AllStories() {
@@ -315,14 +335,15 @@ std::vector<Scenario> AllStories() {
        "histor", SyncBeforeShip},
       {"promise_durable", "an agent starts again with its clock set back by 1 s", "promise",
        PromiseDurable},
-      {"keys_in_flight", "a delete overtakes an older insert that takes long",
-       "story differs", KeysInFlight},
+      {"keys_in_flight", "a delete overtakes an older insert that takes long", "story differs",
+       KeysInFlight},
       {"stable_is_durable", "an agent's machine crashes with blocks received and not synced",
        "trimmed", StableIsDurable},
       {"old_key", "a row's key changes", "story differs", OldKey},
       {"own_xid", "a row is written twice in one large transaction", "story differs", OwnXid},
       {"causal_order", "an answer arrives before its question", "without its question",
        CausalOrder},
+      {"chunk_once", "a node draws more than one chunk has", "numbers twice", ChunkOnce},
   };
 }
 
