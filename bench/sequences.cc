@@ -61,6 +61,13 @@ std::vector<Contestant> Contestants() {
   ++number;
   contestants.push_back(
       {"galloc", Convert("galloc", number), [number](int n) { return GrantChunk(number, n + 1); }});
+  // With the turn, which an agent takes.
+  ++number;
+  contestants.push_back(
+      {"gapless", absl::StrCat(Convert("gapless", number),
+                               "; UPDATE bdr.gapless SET turn = 1, held = true, next = 1;"
+                               " SELECT setval('bdr.sequence_",
+                               number, "', 1)")});
   return contestants;
 }
 

@@ -275,6 +275,8 @@ int64_t SequenceConversion::Limit() const {
   for (const Node& node : nodes_) {
     if (!node.settled) highest = std::max(highest, node.highest);
   }
+  // Where nobody draws numbers go on without a gap, for those who want none.
+  if (wish_.method == "gapless" && per_second_ == 0) return highest;
   // A type's share that nobody misses, at most.
   const auto drawn = static_cast<int64_t>(per_second_ * kConversionSeconds);
   const int64_t margin = std::max(kFewest, std::min(nodes_[0].max / 1000, kLeastMargin + drawn));

@@ -45,7 +45,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
     v        bigint   := pg_sequence_last_value(s);
     register regclass := (SELECT w.register FROM bdr.sequence w WHERE w.relation = s);
-    highest  bigint   := v;
+    -- Of one that was never drawn from: what lies below its beginning.
+    highest  bigint   := COALESCE(v, (SELECT q.seqstart - 1 FROM pg_sequence q
+                                       WHERE q.seqrelid = s AND q.seqincrement > 0
+                                         AND NOT EXISTS (SELECT FROM bdr.sequence w WHERE w.relation = s)));
     q        record;
     found    bigint;
 BEGIN
@@ -74,24 +77,46 @@ END $bdr$;
 -- numbers of the method come from beyond it.
 CREATE OR REPLACE FUNCTION bdr.cap_sequence(s regclass, last bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+#variable_conflict use_variable
 DECLARE
+    p      pg_sequence;
     method text := (SELECT q.method FROM bdr.sequence q WHERE q.relation = s);
 BEGIN
     IF method = 'galloc' THEN
         RETURN;  -- of its numbers it draws none by itself, and bdr-server ends its grants
-    ELSIF method IS NOT NULL THEN
-        EXECUTE format('SELECT bdr.cap_%s($1, $2)', method) USING s, last;
-        INSERT INTO bdr.sequence_cap
-            SELECT s, q.max FROM bdr.sequence q WHERE q.relation = s
-            ON CONFLICT DO NOTHING;
-        RETURN;
     END IF;
-    INSERT INTO bdr.sequence_cap
-        SELECT s, q.seqmax FROM pg_sequence q WHERE q.seqrelid = s
-        ON CONFLICT DO NOTHING;
-    EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
-                   LEAST(last, (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s)));
+    SELECT * INTO p FROM pg_sequence q WHERE q.seqrelid = s;
+    -- A cap only falls: a node that was converted since may be giving out what lies above it.
+    INSERT INTO bdr.sequence_cap AS c
+        SELECT s, p.seqstart, p.seqmin,
+               COALESCE((SELECT w.max FROM bdr.sequence w WHERE w.relation = s), p.seqmax), last
+        ON CONFLICT (relation) DO UPDATE SET last = LEAST(c.last, EXCLUDED.last)
+        RETURNING LEAST(c.last, c.max) INTO last;
+    IF method IS NOT NULL THEN
+        EXECUTE format('SELECT bdr.cap_%s($1, $2)', method) USING s, last;
+    ELSIF last > p.seqmin THEN
+        EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s, last);
+    ELSE
+        -- What ends below its beginning has given out nothing, and would begin at its last number.
+        EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s START %3$s %s', s, last - 1, last,
+                       CASE WHEN last < p.seqmin THEN 'RESTART ' || last END);
+        IF last < p.seqmin THEN
+            PERFORM setval(s, last);
+        END IF;
+    END IF;
 END $bdr$;
+
+-- As it was before that.
+CREATE OR REPLACE FUNCTION bdr.uncap_sequence(s regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    c bdr.sequence_cap;
+BEGIN
+    DELETE FROM bdr.sequence_cap q WHERE q.relation = s RETURNING * INTO c;
+    EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s START %s %s', s, c.min, c.max, c.start,
+                   CASE WHEN c.last < c.min THEN 'RESTART ' || c.start END);
+END $bdr$;
+REVOKE ALL ON FUNCTION bdr.uncap_sequence(regclass) FROM PUBLIC;
 
 -- Gives the rights that another sequence had.
 CREATE OR REPLACE FUNCTION bdr.grant_as(s regclass, acl aclitem[]) RETURNS void
@@ -190,16 +215,15 @@ DECLARE
     begins   text := format('bdr.begin_%s', method);
     tag      int := bdr.sequence_tag(method);
     start    bigint;
-    capped   bigint := (SELECT c.max FROM bdr.sequence_cap c WHERE c.relation = s);
+    capped   bdr.sequence_cap := (SELECT c FROM bdr.sequence_cap c WHERE c.relation = s);
 BEGIN
     PERFORM bdr.drop_registers();  -- those of a sequence of this name that was dropped
     SELECT * INTO was FROM bdr.sequence q WHERE q.relation = s;
-    IF was.method = method AND was.number = number AND capped IS NULL THEN
+    IF was.method = method AND was.number = number AND capped.relation IS NULL THEN
         RETURN;  -- with a cap it was on its way to another method, and goes on beyond that
     ELSIF was.method IS NULL AND method = 'local' THEN
-        IF capped IS NOT NULL THEN
-            EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s, capped);
-            DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
+        IF capped.relation IS NOT NULL THEN
+            PERFORM bdr.uncap_sequence(s);
         END IF;
         RETURN;
     END IF;
@@ -226,8 +250,8 @@ BEGIN
     END IF;
     SELECT * INTO p FROM pg_sequence q WHERE q.seqrelid = s;
     IF was.relation IS NULL THEN
-        was := (s, number, method, node, NULL, '{}', p.seqtypid, p.seqstart, p.seqmin,
-                COALESCE(capped, p.seqmax), p.seqincrement, p.seqcache, p.seqcycle);
+        was := (s, number, method, node, NULL, '{}', p.seqtypid, COALESCE(capped.start, p.seqstart),
+                COALESCE(capped.min, p.seqmin), COALESCE(capped.max, p.seqmax), p.seqincrement, p.seqcache, p.seqcycle);
         DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
     END IF;
 

@@ -159,7 +159,7 @@ TEST_F(SequenceCapTest, BlocksEndWithinABlockAndBetweenTwo) {
   ASSERT_EQ(first.size(), 16u);
   EXPECT_EQ(first.front(), 64);
   EXPECT_EQ(first.back(), 79);
-  ASSERT_OK(session->Exec("SELECT bdr.cap_stepped_blocks('public.q', 130)"));
+  ASSERT_OK(session->Exec("SELECT bdr.cap_sequence('public.q', 130)"));
   EXPECT_THAT(Drain(*session), ::testing::ElementsAre(128, 129, 130));
   const auto status = session->Exec("SELECT bdr.cap_stepped_blocks('public.q', 129)").status();
   EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("it is at 130 already"));
@@ -246,6 +246,39 @@ TEST_F(SequenceCapTest, SnowflakeDoesNotMoveItsRegisterOn) {
                        Ids(*session, "SELECT bdr.nextval('public.q')"));
   EXPECT_GT(after[0], last[0]);
   EXPECT_LE(before[0], last[0]);
+}
+
+// Another node may be giving out what lies above a cap already, so that a second look that sees
+// higher numbers must not raise it.
+TEST_F(SequenceCapTest, ACapOnlyFalls) {
+  const auto session = Session("local");
+  ASSERT_OK(session->Exec("CREATE SEQUENCE public.capped START 5"));
+  const auto highest = [&] {
+    return *session->QueryValue("SELECT bdr.sequence_highest('public.capped')");
+  };
+  const auto cap = [&](int last) {
+    return session->Exec(absl::StrCat("SELECT bdr.cap_sequence('public.capped', ", last, ")"));
+  };
+  EXPECT_EQ(highest(), "4");
+  // It was never drawn from, and gives out nothing.
+  ASSERT_OK(cap(0));
+  EXPECT_FALSE(session->Exec("SELECT nextval('public.capped')").ok());
+  ASSERT_OK(session->Exec("SELECT bdr.convert_sequence('public.capped', 'local', 1, 1, 1)"));
+  EXPECT_EQ(*session->QueryValue("SELECT nextval('public.capped')"), "5");
+  ASSERT_OK(cap(7));
+  ASSERT_OK(cap(9));
+  EXPECT_EQ(*session->QueryValue("SELECT nextval('public.capped')"), "6");
+  EXPECT_EQ(*session->QueryValue("SELECT nextval('public.capped')"), "7");
+  EXPECT_FALSE(session->Exec("SELECT nextval('public.capped')").ok());
+  ASSERT_OK(
+      session->Exec("SELECT bdr.convert_sequence('public.capped', 'stepped', 6, 1, 8, '{\"slots\": "
+                    "4, \"slot\": 0}')"));
+  EXPECT_EQ(*session->QueryValue("SELECT nextval('public.capped')"), "8");
+  ASSERT_OK(session->Exec("SELECT bdr.convert_sequence('public.capped', 'local', 6, 1, 20)"));
+  EXPECT_EQ(
+      *session->QueryValue("SELECT seqstart || ' ' || seqmin FROM pg_sequence WHERE seqrelid = "
+                           "'public.capped'::regclass"),
+      "5 1");
 }
 
 // A conversion that is given up half-way leaves nodes capped; the way back to the method that they

@@ -36,9 +36,9 @@ constexpr char kLockTimeout[] = "SET lock_timeout = '200ms'";
 
 constexpr char kSequencesSql[] =
     "SELECT q.number, q.relation::regclass::text, q.data_type::text, q.max, q.relation::oid,"
-    " q.register::oid"
+    " q.register::oid, q.method"
     " FROM bdr.sequence q JOIN pg_class c ON c.oid = q.relation"
-    " WHERE q.method = 'galloc' AND q.node = $1";
+    " WHERE q.method IN ('galloc', 'gapless') AND q.node = $1";
 // Drawn are the ordinals up to the last one, of which 46 bits count (seqam/galloc/layout.h).
 constexpr char kDrawnSql[] =
     "SELECT coalesce((v & 70368744177663) + 1, 0), coalesce(v < -4611686018427387904, true)"
@@ -120,7 +120,10 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
     RETURN_IF_ERROR(LookForUnconverted());
   }
   ASSIGN_OR_RETURN(const bool moved, LookAtSequences());
-  ASSIGN_OR_RETURN(const absl::Duration turns, turns_.Pass(connection_.get()));
+  absl::Duration turns = absl::InfiniteDuration();
+  if (looks_at_turns_) {
+    ASSIGN_OR_RETURN(turns, turns_.Pass(connection_.get()));
+  }
   if (sequences_.empty()) return std::min(kNoSequences, turns);
   absl::Duration pause = std::min(moved ? kDrawn : kIdle, turns);
   for (auto& [number, sequence] : sequences_) {
@@ -135,12 +138,18 @@ absl::StatusOr<bool> ChunkKeeper::LookAtSequences() {
   const std::string node = absl::StrCat(options_.node_id);
   ASSIGN_OR_RETURN(const Result rows, connection_->ExecKept(kSequencesSql, {{.data = node}}));
   bool moved = false;
+  const bool had_turns = has_turns_;
+  has_turns_ = false;
   std::map<uint32_t, Sequence> seen;
   for (int i = 0; i < rows.rows(); ++i) {
     ASSIGN_OR_RETURN(const int64_t number, Number(rows.value(i, 0)));
     ASSIGN_OR_RETURN(const int64_t last, Number(rows.value(i, 3)));
     const seqam::GallocKind* kind = seqam::FindGallocKind(rows.value(i, 2));
     if (kind == nullptr) continue;  // no sequence has another type
+    if (rows.value(i, 6) == "gapless") {
+      has_turns_ = true;
+      continue;
+    }
     const auto key = static_cast<uint32_t>(number);
     const auto known = sequences_.find(key);
     const bool is_new = known == sequences_.end() || known->second.name != rows.value(i, 1) ||
@@ -172,6 +181,7 @@ absl::StatusOr<bool> ChunkKeeper::LookAtSequences() {
     seen[key] = std::move(sequence);
   }
   sequences_ = std::move(seen);
+  looks_at_turns_ = has_turns_ || had_turns;
   return moved;
 }
 

@@ -92,6 +92,8 @@ class ChunkKeeper {
   absl::Time unconverted_looked_ = absl::InfinitePast();
   Repetition asking_;
   TurnKeeper turns_;  // on the same thread and connection
+  bool has_turns_ = false;
+  bool looks_at_turns_ = false;  // there are some, or were
 
   struct Told {
     std::string name = "";

@@ -19,11 +19,14 @@ CREATE TABLE bdr.sequence (
     cycle      boolean  NOT NULL
 );
 
--- The MAXVALUE of sequences that are about to be converted, for as long as a lower one keeps them from
--- giving out what is the method's already.
+-- What sequences had that are about to be converted, for as long as a lower MAXVALUE keeps them from giving
+-- out what is the method's already.
 CREATE TABLE bdr.sequence_cap (
     relation regclass PRIMARY KEY,
-    max      bigint   NOT NULL
+    start    bigint   NOT NULL,
+    min      bigint   NOT NULL,
+    max      bigint   NOT NULL,
+    last     bigint   NOT NULL  -- no number above it is given out
 );
 
 -- To whom UPDATE on a sequence is given back once its method allows for setval() again.

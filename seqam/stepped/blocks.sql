@@ -115,7 +115,6 @@ BEGIN
     IF drawn > ordinal THEN
         PERFORM bdr.stepped_refuse_cap(s, bdr.stepped_blocks_id(m, drawn), last);
     END IF;
-    INSERT INTO bdr.sequence_cap VALUES (s, q.max) ON CONFLICT DO NOTHING;
     EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
                    first + ((m & 15) << 42) + LEAST(ordinal, 4398046511103));
 END $bdr$;

@@ -91,7 +91,6 @@ BEGIN
     IF drawn > last THEN
         PERFORM bdr.stepped_refuse_cap(s, drawn, last);
     END IF;
-    INSERT INTO bdr.sequence_cap VALUES (s, q.max) ON CONFLICT DO NOTHING;
     EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s,
                    LEAST(last, q.max, (q.parameters ->> 'cap')::bigint));
 END $bdr$;

@@ -244,7 +244,7 @@ absl::Status Faults::BeginProcess(FaultKind kind, Active* active) {
       std::vector<absl::string_view> points;
       for (const absl::string_view point : test_hooks::kFailPoints) {
         // Of what no user does here nothing can be cut off, and conversions are bdrctl's.
-        if (absl::StartsWith(point, "conversion_")) continue;
+        if (absl::StartsWith(point, "conversion_") || absl::StartsWith(point, "turn_")) continue;
         if (!absl::StartsWith(point, "chunk_") || !plan_.sequences.empty()) points.push_back(point);
       }
       if (!plan_.sequences.empty() && random_.OneIn(2)) {
