@@ -142,6 +142,12 @@ TEST_F(GaplessSequenceTest, AHolderThatIsAwayIsTakenOverByAPerson) {
   Insert("n1", "one");
   Insert("n1", "two");
   ASSERT_NO_FATAL_FAILURE(ExpectNoGap(2));
+  ASSERT_OK(
+      harness::WaitFor("bdr-server knows how far it is", kDeadline, [&]() -> absl::StatusOr<bool> {
+        return absl::StrContains(
+            Bdrctl({"sequence", "show", "public.invoices_no_seq", "-o", "json"}).out,
+            "\n  \"next\": 3,");
+      }));
   cluster_->agent("n1").Kill9();
   BDR_EXEC("n1", "INSERT INTO invoices (at) VALUES ('of the old holder')");
   EXPECT_THAT(std::string(cluster_
