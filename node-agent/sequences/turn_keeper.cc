@@ -271,8 +271,8 @@ absl::Status TurnKeeper::CarryOut(postgres::Connection* connection, Sequence* se
     case TurnStep::kClose:
       return Close(connection, sequence);
     case TurnStep::kStop:
-      sequence->open = -1;
-      return Run(connection, absl::StrCat("SELECT setval('", sequence->register_name, "', -1)"));
+      sequence->open = 0;
+      return Run(connection, absl::StrCat("SELECT setval('", sequence->register_name, "', 0)"));
   }
   return absl::OkStatus();
 }
@@ -336,8 +336,8 @@ absl::Status TurnKeeper::End(postgres::Connection* connection, Sequence* sequenc
 
 absl::Status TurnKeeper::Close(postgres::Connection* connection, Sequence* sequence) {
   RETURN_IF_ERROR(
-      Run(connection, absl::StrCat("SELECT setval('", sequence->register_name, "', -1)")));
-  sequence->open = -1;
+      Run(connection, absl::StrCat("SELECT setval('", sequence->register_name, "', 0)")));
+  sequence->open = 0;
   RETURN_IF_ERROR(Run(connection, InOneDurableTransaction(absl::StrCat(
                                       "UPDATE bdr.gapless SET held = false WHERE relation = ",
                                       sequence->oid, " AND turn = ", sequence->turn))));

@@ -5,8 +5,9 @@
 -- back together with the row that it was for. A turn ends when its node's agent has ended it in the row,
 -- behind all who drew, and has told bdr-server where the next one begins.
 --
--- Whether this node has the turn every isolation level must see, so a register holds its number: NULL
--- or below zero if it has not. It is UNLOGGED: a crash, a restored backup or a standby that was
+-- Whether this node has the turn every isolation level must see, so a register holds its number. While the
+-- agent waits for who has drawn it is the number below zero: nobody else draws any more. NULL and 0:
+-- this node has no turn. It is UNLOGGED: a crash, a restored backup or a standby that was
 -- promoted empties it, and the agent fills it again only if bdr-server says that the row is the newest
 -- of this sequence.
 DO $do$
@@ -54,13 +55,13 @@ END $bdr$;
 REVOKE ALL ON FUNCTION bdr.gapless_grant() FROM PUBLIC;
 SELECT bdr.gapless_grant();
 
--- Tells the agent that somebody here waits for the turn. It only ever asks; the agent sees at once
--- what is not in any snapshot.
-CREATE OR REPLACE FUNCTION bdr.gapless_ask(s regclass, register regclass, until timestamptz) RETURNS void
+-- Tells the agent that somebody here waits for the turn, for another second. It only ever asks; the
+-- agent sees at once what is not in any snapshot.
+CREATE OR REPLACE FUNCTION bdr.gapless_ask(s regclass, register regclass) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
     ask  regclass;
-    till bigint := extract(epoch FROM LEAST(until, clock_timestamp() + '1 minute')) * 1000;
+    till bigint := extract(epoch FROM clock_timestamp()) * 1000 + 1000;
 BEGIN
     PERFORM bdr.check_register(s, register, '_ask');
     ask := (register::text || '_ask')::regclass;
@@ -77,21 +78,26 @@ DECLARE
                                  '5s')::interval;
     until   timestamptz;
     asked   timestamptz;
+    drawn   text     := pg_catalog.format('bdr.gapless_turn_%s', s::oid);
+    sign    bigint;
     m       bigint;
     g       record;
     id      bigint;
 BEGIN
     LOOP
         m := pg_catalog.pg_sequence_last_value(register);
-        IF m > 0 THEN
+        -- A transaction that has drawn goes on, since the turn ends behind it.
+        sign := CASE WHEN pg_catalog.current_setting(drawn, true) = (-m)::text THEN -1 ELSE 1 END;
+        IF sign * m > 0 THEN
             -- Where it waited for another transaction all conditions are looked at once more, the
             -- register as well; and where they do not hold the row is not locked.
             UPDATE bdr.gapless w SET next = w.next + 1
              WHERE w.relation = s AND w.held AND w.next <= w.last
-               AND w.turn = pg_catalog.pg_sequence_last_value(register)
+               AND w.turn = sign * pg_catalog.pg_sequence_last_value(register)
             RETURNING w.next - 1 INTO id;
             IF FOUND THEN
-                PERFORM pg_catalog.set_config(pg_catalog.format('bdr.gapless_%s', s::oid),
+                PERFORM pg_catalog.set_config(drawn, (sign * m)::text, true),
+                        pg_catalog.set_config(pg_catalog.format('bdr.gapless_%s', s::oid),
                                               pg_catalog.format('%s:%s', v, id), false);
                 RETURN id;
             END IF;
@@ -101,7 +107,7 @@ BEGIN
             RAISE EXCEPTION 'sequence "%" was converted since this transaction began, or is no sequence '
                             'of method gapless', s
                 USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
-        ELSIF g.held AND g.turn = m AND g.next > g.last THEN
+        ELSIF g.held AND g.turn = sign * m AND g.next > g.last THEN
             RAISE EXCEPTION 'sequence "%" has no number above % left on this node', s, g.last
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                       HINT = 'It is at its MAXVALUE, or being converted: bring that to its end.';
@@ -119,7 +125,7 @@ BEGIN
                              'SET bdr.sequence_timeout waits longer.';
         END IF;
         IF asked IS NULL OR pg_catalog.clock_timestamp() > asked + '500ms' THEN
-            PERFORM bdr.gapless_ask(s, register, until);
+            PERFORM bdr.gapless_ask(s, register);
             asked := pg_catalog.clock_timestamp();
         END IF;
         PERFORM pg_catalog.pg_sleep(0.005);

@@ -99,7 +99,7 @@ TEST_P(SequenceVersionsTest, EveryMethodGivesIdsInEveryWay) {
   ASSERT_NO_FATAL_FAILURE(StartNodes(*bin_folder));
   EXPECT_EQ(Value("n1", "SHOW server_version").substr(0, 2), absl::StrCat(GetParam()));
   ASSERT_NO_FATAL_FAILURE(Bdrctl({"sequence", "intercept", "app"}));
-  for (const char* method : {"stepped", "stepped_blocks", "galloc", "snowflake"}) {
+  for (const char* method : {"gapless", "stepped", "stepped_blocks", "galloc", "snowflake"}) {
     SCOPED_TRACE(method);
     ASSERT_NO_FATAL_FAILURE(Convert(method));
     ExpectEverywhere("SELECT method FROM bdr.sequence", method);
