@@ -33,8 +33,14 @@ bool SequenceMarks::TakeLocked(const v1::SequenceState& state) {
   auto taken = std::make_unique<v1::SequenceState>(state);
   if (present != nullptr) {
     taken->set_next(std::max(present->next(), state.next()));
-    // What a bdr-server that has gone back in time says of it.
-    if (present->turn().number() > state.turn().number()) *taken->mutable_turn() = present->turn();
+    // What a bdr-server that has gone back in time says of it, or an answer that was overtaken.
+    const v1::GaplessTurn& known = present->turn();
+    const v1::GaplessTurn& told = state.turn();
+    const bool older = known.number() > told.number() ||
+                       (known.number() == told.number() &&
+                        ((known.holder().empty() && !told.holder().empty()) ||
+                         (known.confirmed() && !told.confirmed())));
+    if (older) *taken->mutable_turn() = known;
   }
   const bool news =
       present == nullptr || present->SerializeAsString() != taken->SerializeAsString();

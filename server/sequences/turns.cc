@@ -87,7 +87,8 @@ absl::Status TakeTurnOver(const std::string& node, int64_t first, uint64_t seen,
 }
 
 void BeginTurns(v1::SequenceState* state) {
-  const uint64_t number = state->turn().number();
+  // One more, so that it is newer than what agents know of an earlier time.
+  const uint64_t number = state->turn().number() + 1;
   state->clear_turn();
   state->mutable_turn()->set_number(number);
 }
