@@ -19,6 +19,7 @@
 #include "ctl/sequence_conversion.h"
 #include "ctl/sequence_takeover.h"
 #include "ctl/sequence_nodes.h"
+#include "ctl/sequence_script.h"
 #include "ctl/table.h"
 #include "postgres/connection.h"
 #include "seqam/registry.h"
@@ -31,6 +32,8 @@ struct ConvertOptions {
   SequenceWish wish;
   std::vector<std::string> databases;
   bool dry_run = false;
+  bool print_sql = false;
+  bool reserve = false;
 };
 
 // NODE=CONNINFO, once for each member.
@@ -68,11 +71,19 @@ absl::StatusOr<int> Convert(const Invocation& invocation, const ConvertOptions& 
   ASSIGN_OR_RETURN(const Server server, ConnectServer(invocation.globals));
   ASSIGN_OR_RETURN(const v1::Membership membership, FetchMembership(invocation.globals));
   ASSIGN_OR_RETURN(const auto databases, Databases(options.databases, membership));
-  ASSIGN_OR_RETURN(std::vector<SequenceNode> nodes, OpenSequenceNodes(membership, databases));
+  ASSIGN_OR_RETURN(std::vector<SequenceNode> nodes,
+                   OpenSequenceNodes(membership, databases, options.print_sql));
   ASSIGN_OR_RETURN(
       const std::vector<std::string> sequences,
       ChooseSequences(options.choice, /*only_converted=*/options.wish.method == "local", server,
                       nodes));
+  if (options.print_sql) {
+    ASSIGN_OR_RETURN(SequenceScript script,
+                     WriteSequenceScript(server, options.wish, options.reserve,
+                                         membership.cluster_id(), sequences, nodes));
+    invocation.Print({.text = script.text, .document = std::move(script.document)});
+    return kGood;
+  }
   return ConvertSequences(invocation, server, options.wish, options.dry_run, sequences, nodes);
 }
 
@@ -248,8 +259,19 @@ void AddSequenceCommands(CLI::App* app, Invocation* invocation) {
                    "already gets as many");
   verb->add_option("--block", options->wish.block,
                    "Of stepped_blocks: how many numbers a block has, a power of two");
-  verb->add_flag("--dry-run", options->dry_run,
-                 "Change nothing; print what uses each sequence and what would be run where");
+  CLI::Option* dry_run =
+      verb->add_flag("--dry-run", options->dry_run,
+                     "Change nothing; print what uses each sequence and what would be run where");
+  CLI::Option* print_sql =
+      verb->add_flag("--print-sql", options->print_sql,
+                     "Change nothing on any node; print a script that a superuser runs on each by "
+                     "psql. --database takes an owner's connection then")
+          ->excludes(dry_run);
+  verb->add_flag(
+          "--reserve", options->reserve,
+          "With --print-sql: tell bdr-server, which gives each sequence its number; without, "
+          "the script is to be read only")
+      ->needs(print_sql);
 }
 
 }  // namespace bdr::ctl

@@ -25,6 +25,9 @@ constexpr absl::Duration kMeasure = absl::Milliseconds(300);
 // Longer than it takes until every node is converted, locks that are waited for included.
 constexpr double kConversionSeconds = 120;
 constexpr int64_t kLeastMargin = 1000;
+// The same where a person carries it out.
+constexpr double kByHandSeconds = 3600;
+constexpr int64_t kLeastByHand = 100'000;
 // A sequence's MAXVALUE is above its MINVALUE.
 constexpr int64_t kFewest = 2;
 // No sequence has this number.
@@ -278,8 +281,10 @@ int64_t SequenceConversion::Limit() const {
   // Where nobody draws numbers go on without a gap, for those who want none.
   if (wish_.method == "gapless" && per_second_ == 0) return highest;
   // A type's share that nobody misses, at most.
-  const auto drawn = static_cast<int64_t>(per_second_ * kConversionSeconds);
-  const int64_t margin = std::max(kFewest, std::min(nodes_[0].max / 1000, kLeastMargin + drawn));
+  const auto drawn =
+      static_cast<int64_t>(per_second_ * (wish_.by_hand ? kByHandSeconds : kConversionSeconds)) +
+      (wish_.by_hand ? kLeastByHand : kLeastMargin);
+  const int64_t margin = std::max(kFewest, std::min(nodes_[0].max / 1000, drawn));
   if (highest > nodes_[0].max - margin) return nodes_[0].max;
   return highest + margin;
 }
@@ -415,6 +420,42 @@ std::string SequenceConversion::Text(bool dry_run) const {
   return absl::StrCat("sequence ", wish_.sequence, " is of method ", wish_.method, " on ",
                       nodes_.size(), nodes_.size() == 1 ? " node" : " nodes", ", from ", first_,
                       " on\n");
+}
+
+absl::StatusOr<SequenceConversion::Statements> SequenceConversion::StatementsForAnyNode(
+    const Server& server, bool reserve) {
+  if (done()) return Statements{};
+  const auto cap_differs = [this](const Node& node) {
+    return !node.settled && CapOf(node) != (begun_ ? known_->next() - 1 : last_);
+  };
+  if (widens_ || std::any_of(nodes_.begin(), nodes_.end(), cap_differs)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "sequence \"", wish_.sequence,
+        "\" has the method on some nodes, or other slots, and a "
+        "script would have to differ from node to node: run this with a superuser's --database"));
+  }
+  const int64_t last = begun_ ? known_->next() - 1 : last_;
+  if (reserve) RETURN_IF_ERROR(TellServer(server));
+  const std::string relation = absl::StrCat(Literal(wish_.sequence), "::regclass");
+  const std::string number = reserve ? absl::StrCat(number_) : "NUMBER";
+  // Where it was converted a cap would end the method's own numbers.
+  const std::string where =
+      wish_.method == "local"
+          ? absl::StrCat("EXISTS (SELECT FROM bdr.sequence WHERE relation = ", relation,
+                         ") OR EXISTS (SELECT FROM bdr.sequence_cap WHERE relation = ", relation,
+                         ")")
+          : absl::StrCat("NOT EXISTS (SELECT FROM bdr.sequence WHERE relation = ", relation,
+                         " AND method = ", Literal(wish_.method), " AND number = ", number, ")");
+  std::string parameters = "'{}'";
+  if (wish_.slots > 0) {
+    parameters = absl::StrCat("jsonb_build_object('slots', ", wish_.slots, ", 'slot', node_id - 1",
+                              wish_.block > 0 ? absl::StrCat(", 'block', ", wish_.block) : "", ")");
+  }
+  return Statements{
+      .cap = absl::StrCat("SELECT bdr.cap_sequence(", relation, ", ", last, ") WHERE ", where),
+      .convert =
+          absl::StrCat("SELECT bdr.convert_sequence(", relation, ", ", Literal(wish_.method), ", ",
+                       number, ", node_id, ", first_, ", ", parameters, ") FROM bdr.node")};
 }
 
 std::string SequenceConversion::StatementsText() const {

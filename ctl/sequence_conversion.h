@@ -34,7 +34,8 @@ struct SequenceWish {
   // Of the stepped methods; a node has the slot of its id less one. 0: as many as there are, or
   // with room for as many nodes again.
   uint32_t slots = 0;
-  uint32_t block = 0;  // of stepped_blocks; 0: as it is, or 1024
+  uint32_t block = 0;    // of stepped_blocks; 0: as it is, or 1024
+  bool by_hand = false;  // it takes a person's time until every node is converted
 };
 
 class SequenceConversion {
@@ -50,6 +51,16 @@ class SequenceConversion {
   bool done() const;
   // After Look(). Does nothing if it is done.
   absl::Status Run(const Server& server);
+
+  // After Look(), in place of Run(): the same two statements for every node, of which each node
+  // needs the first before any may run the second. Both change nothing where they were run, and are
+  // empty if it is done. With `reserve` bdr-server is told. kFailedPrecondition if other nodes need
+  // others.
+  struct Statements {
+    std::string cap = "";
+    std::string convert = "";
+  };
+  absl::StatusOr<Statements> StatementsForAnyNode(const Server& server, bool reserve);
 
   // One line of what was done; with `dry_run` what uses the sequence, and what would be run.
   std::string Text(bool dry_run) const;

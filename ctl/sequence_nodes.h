@@ -23,9 +23,11 @@ struct SequenceNode {
 // Connects to every member's database, whose libpq connection string is in `databases` under its
 // name. No statement waits for a lock for longer than 200 ms there, since users who draw wait
 // behind it. kFailedPrecondition with what to do if a database is not that node's;
-// kPermissionDenied for a role that is no superuser.
+// kPermissionDenied for a role that is no superuser, unless it is `to_read` only. A role that may
+// not see whose database it is gets the benefit of the doubt then.
 absl::StatusOr<std::vector<SequenceNode>> OpenSequenceNodes(
-    const v1::Membership& membership, const std::map<std::string, std::string>& databases);
+    const v1::Membership& membership, const std::map<std::string, std::string>& databases,
+    bool to_read);
 
 // The same status, with the node in front.
 absl::Status OnNode(const SequenceNode& node, const absl::Status& status);

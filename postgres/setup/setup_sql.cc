@@ -98,9 +98,10 @@ GRANT SELECT, INSERT ON bdr.node TO @ROLE@;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON bdr.progress, bdr.conflict_log, bdr.dead_letter, bdr.dead_letter_part, bdr.fk_action
     TO @ROLE@;
--- Of all that is in it everybody may call what draws from sequences, and read what that reads.
+-- Of all that is in it everybody may call what draws from sequences, and read what that reads, and
+-- what else PostgreSQL's own catalogs show to everybody.
 GRANT USAGE ON SCHEMA bdr TO PUBLIC;
-GRANT SELECT ON bdr.sequence TO PUBLIC;
+GRANT SELECT ON bdr.sequence, bdr.sequence_cap TO PUBLIC;
 @SEQUENCES@
 
 -- Tables with a key travel with all their changes. Of tables without one only INSERT and TRUNCATE

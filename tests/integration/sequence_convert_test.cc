@@ -1,6 +1,7 @@
 // Many sequences with one command, and what a conversion leaves where it is cut off or meets nodes
 // that are not alike.
 #include <csignal>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "tests/integration/cluster_fixture.h"
@@ -87,6 +88,19 @@ class SequenceConvertTest : public ClusterTest {
         " ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname IN ('public', 'shop')) t");
   }
+  // Where bdr-server shows its metrics stands in its configuration.
+  void WaitForServersMetric(const std::string& line) {
+    ASSERT_OK_AND_ASSIGN(const std::string config,
+                         harness::ReadFile(cluster_->server_config_file()));
+    const std::vector<std::string> parts = absl::StrSplit(config, "metrics_listen: 127.0.0.1:");
+    ASSERT_EQ(parts.size(), 2u);
+    std::string last;
+    ASSERT_OK(harness::WaitFor(line, kDeadline, [&]() -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const auto page, harness::HttpGet(std::atoi(parts[1].c_str()), "/metrics"));
+      last = page.body;
+      return absl::StrContains(last, line);
+    })) << last;
+  }
   void ExpectNothingIsLeft() {
     ExpectEverywhere(
         "SELECT (SELECT count(*) FROM bdr.sequence) + (SELECT count(*) FROM bdr.sequence_cap)"
@@ -150,6 +164,8 @@ TEST_F(SequenceConvertTest, OneCommandConvertsManySequences) {
   const harness::ProgramResult again = Run({"--all"}, "galloc");
   EXPECT_THAT(again.out, AllOf(HasSubstr("sequence shop.\"Odd.Name\" is of method galloc already"),
                                HasSubstr("5 sequences: 0 converted, 5 of method galloc already")));
+  ASSERT_NO_FATAL_FAILURE(WaitForServersMetric(
+      "bdr_server_sequence_unconverted_nodes{sequence=\"shop.line_id_seq\"} 0\n"));
   for (int i = 0; i < 3; ++i) ASSERT_NO_FATAL_FAILURE(Write());
   ASSERT_NO_FATAL_FAILURE(ExpectAllRows());
 
@@ -271,20 +287,68 @@ TEST_F(SequenceConvertTest, AConversionThatIsGivenUpLeavesNoLimitBehind) {
   ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
 }
 
-TEST_F(SequenceConvertTest, AnOwnersConnectionIsRefusedInWords) {
+// What an owner could write into schema bdr could make others' ids come twice. He gets a script, of
+// which each step may be run again.
+TEST_F(SequenceConvertTest, AnOwnerIsRefusedAndASuperuserRunsTheScript) {
   BDR_START_CLUSTER(2, absl::StrCat("CREATE ROLE shop LOGIN; GRANT CREATE, USAGE ON SCHEMA public "
                                     "TO shop; SET ROLE shop; ",
                                     kOrders, "; RESET ROLE"));
-  std::vector<std::string> command = {"sequence", "convert", "--all", "--method", "galloc"};
-  for (const std::string& node : cluster_->names()) {
-    command.insert(command.end(),
-                   {"--database", absl::StrCat(node, "=", cluster_->conninfo(node, "shop"))});
-  }
-  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result, cluster_->Bdrctl(command));
-  EXPECT_EQ(result.exit_code, 4);
-  EXPECT_THAT(result.err, AllOf(HasSubstr("node \"n1\" is role \"shop\", which is no superuser"),
-                                HasSubstr("superuser's connection")));
+  const auto run = [this](const std::string& method, const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"sequence", "convert", "public.orders_id_seq", "--method",
+                                        method};
+    for (const std::string& node : cluster_->names()) {
+      command.insert(command.end(),
+                     {"--database", absl::StrCat(node, "=", cluster_->conninfo(node, "shop"))});
+    }
+    command.insert(command.end(), more.begin(), more.end());
+    const auto result = cluster_->Bdrctl(command);
+    EXPECT_OK(result);
+    return result.ok() ? *result : harness::ProgramResult{};
+  };
+  const harness::ProgramResult refused = run("galloc", {});
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("node \"n1\" is role \"shop\", which is no superuser"),
+                                 HasSubstr("--print-sql")));
+  const harness::ProgramResult shown = run("galloc", {"--print-sql"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_THAT(shown.out, AllOf(HasSubstr("\\quit"), HasSubstr("'galloc', NUMBER, node_id, ")));
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult none, cluster_->Bdrctl({"sequence", "list"}));
+  EXPECT_THAT(none.out, HasSubstr("every sequence is PostgreSQL's own"));
   ExpectEverywhere("SELECT count(*) FROM bdr.sequence", "0");
+
+  int64_t rows = 0;
+  for (const std::string method : {"galloc", "stepped", "local"}) {
+    const harness::ProgramResult script = run(method, {"--print-sql", "--reserve"});
+    ASSERT_EQ(script.exit_code, 0) << script.err;
+    const auto step = [&](const std::string& node, int number) {
+      ASSERT_OK(cluster_->postgres(node).RunScript(
+          absl::StrCat("\\set step ", number, "\n", script.out), "app"))
+          << method << " step " << number << " on " << node;
+    };
+    const auto write = [&](const std::string& node) {
+      BDR_EXEC(node,
+               "SET ROLE shop; INSERT INTO orders (at) SELECT 'x' FROM generate_series(1, 10)");
+      rows += 10;
+    };
+    for (const std::string& node : cluster_->names()) ASSERT_NO_FATAL_FAILURE(step(node, 1));
+    ASSERT_NO_FATAL_FAILURE(write("n1"));
+    ASSERT_NO_FATAL_FAILURE(step("n1", 2));
+    ASSERT_NO_FATAL_FAILURE(write("n1"));
+    if (method != "local") {  // on n2 by what there was before, below the limit
+      for (int again : {1, 2}) ASSERT_NO_FATAL_FAILURE(step("n1", again));
+    }
+    ASSERT_NO_FATAL_FAILURE(step("n2", 2));
+    ASSERT_NO_FATAL_FAILURE(write("n1"));
+    if (method != "local") {
+      ASSERT_NO_FATAL_FAILURE(write("n2"));
+    }
+    BDR_CONVERGE();
+    ExpectEverywhere("SELECT count(*) FROM orders", absl::StrCat(rows));
+    ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
+    EXPECT_THAT(Run({"public.orders_id_seq"}, method).out,
+                HasSubstr(absl::StrCat("is of method ", method, " already")));
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
 }
 
 }  // namespace
