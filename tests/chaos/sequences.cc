@@ -133,8 +133,10 @@ SequenceConverter::SequenceConverter(const Plan& plan, const harness::Cluster* c
       random_(plan.options.seed, kConverterStream) {
   for (const SequenceSpec& sequence : plan.sequences) {
     if (sequence.methods.size() < 2) continue;
-    goals_.push_back(
-        {.sequence = &sequence, .method = sequence.methods.front(), .slots = kFirstSlots});
+    goals_.push_back({.sequence = &sequence,
+                      .method = sequence.methods.front(),
+                      .slots = kFirstSlots,
+                      .slots_before = kFirstSlots});
   }
   if (!goals_.empty()) thread_ = std::thread([this] { Run(); });
 }
@@ -153,11 +155,17 @@ void SequenceConverter::Run() {
   }
 }
 
-// Another method, or more slots of the one that it has.
+// Another method, or more slots of the one that it has; or what it had, if it has not come further.
 void SequenceConverter::ChooseGoal(Goal* goal) {
+  if (goal->reached) goal->slots_before = goal->slots;
   const std::string method = random_.Pick(goal->sequence->methods);
-  if (method == goal->method && IsStepped(method) && 2 * goal->slots <= kMostSlots) {
-    goal->slots *= 2;
+  const bool back = random_.OneIn(2);
+  if (method == goal->method && IsStepped(method)) {
+    if (!goal->reached && back) {
+      goal->slots = goal->slots_before;
+    } else if (2 * goal->slots <= kMostSlots) {
+      goal->slots *= 2;
+    }
   }
   goal->method = method;
 }

@@ -45,6 +45,7 @@ class SequenceConverter {
     const SequenceSpec* sequence = nullptr;
     std::string method = "";  // that it has, or is on its way to
     int slots = 0;            // of the stepped methods
+    int slots_before = 0;     // what it surely has had
     bool reached = true;
   };
 

@@ -32,6 +32,16 @@ class SequenceTest : public ClusterTest {
     ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result, cluster_->Bdrctl(command));
     ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
   }
+  // Begins, and is killed after that step.
+  void Cut(const std::string& sequence, const std::string& method, const std::string& after,
+           const std::vector<std::string>& more = {}) {
+    std::vector<std::string> command = ConvertCommand(sequence, method);
+    command.insert(command.end(), more.begin(), more.end());
+    ASSERT_OK_AND_ASSIGN(
+        const harness::ProgramResult cut,
+        cluster_->Bdrctl(command, {{"BDR_FAIL_POINT", absl::StrCat("conversion_", after)}}));
+    ASSERT_EQ(cut.exit_code, 128 + SIGKILL) << after << cut.out << cut.err;
+  }
   void WaitForStatus(const std::string& text) {
     std::string last;
     ASSERT_OK(harness::WaitFor(absl::StrCat("bdrctl status says \"", text, "\""), kDeadline,
@@ -145,11 +155,7 @@ TEST_F(SequenceTest, AConversionUnderLoadMayStopAnywhere) {
                   {.nodes = {"n1"}});
   ASSERT_OK(drawers.WaitForMore(100));
   for (const char* after : {"capped", "numbered", "first_node"}) {
-    ASSERT_OK_AND_ASSIGN(
-        const harness::ProgramResult cut,
-        cluster_->Bdrctl(ConvertCommand("public.orders_id_seq", "galloc"),
-                         {{"BDR_FAIL_POINT", absl::StrCat("conversion_", after)}}));
-    EXPECT_EQ(cut.exit_code, 128 + SIGKILL) << after << cut.out << cut.err;
+    ASSERT_NO_FATAL_FAILURE(Cut("public.orders_id_seq", "galloc", after));
     ASSERT_OK(drawers.WaitForMore(100)) << after;
   }
   ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
@@ -271,11 +277,7 @@ TEST_F(SequenceTest, AConversionThatWasGivenUpLeavesNoLimit) {
     ASSERT_NO_FATAL_FAILURE(
         Convert("public.orders_id_seq", method, slots ? few : std::vector<std::string>()));
     for (const char* after : {"capped", "numbered"}) {
-      ASSERT_OK_AND_ASSIGN(
-          const harness::ProgramResult cut,
-          cluster_->Bdrctl(ConvertCommand("public.orders_id_seq", "local"),
-                           {{"BDR_FAIL_POINT", absl::StrCat("conversion_", after)}}));
-      EXPECT_EQ(cut.exit_code, 128 + SIGKILL) << after << cut.out << cut.err;
+      ASSERT_NO_FATAL_FAILURE(Cut("public.orders_id_seq", "local", after));
       ASSERT_OK(drawers.WaitForMore(50)) << after;
       ExpectEverywhere("SELECT count(*) FROM bdr.sequence_cap", "1");
       ASSERT_NO_FATAL_FAILURE(
@@ -285,8 +287,12 @@ TEST_F(SequenceTest, AConversionThatWasGivenUpLeavesNoLimit) {
       ASSERT_OK(drawers.WaitForMore(50)) << after;
     }
     if (!slots) continue;
-    // Far more than the limit left room for.
-    BDR_EXEC("n2", "SELECT count(*) FROM bdr.reserve('orders_id_seq', 100000)");
+    ASSERT_NO_FATAL_FAILURE(Cut("public.orders_id_seq", method, "capped", more));
+    ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", method, few));
+    // Far more than the limits left room for.
+    for (const std::string& node : cluster_->names()) {
+      BDR_EXEC(node, "SELECT count(*) FROM bdr.reserve('orders_id_seq', 100000)");
+    }
     ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", method, more));
   }
   const std::vector<int64_t> ids = drawers.Stop();
