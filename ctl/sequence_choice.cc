@@ -26,7 +26,7 @@ constexpr char kSequencesSql[] =
     " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'bdr', 'bdr_intercept')"
     " AND c.relpersistence <> 't'";
 
-struct Found {
+struct FoundSequence {
   std::string schema;
   std::string plain;       // schema.name, nothing quoted
   bool converted = false;  // on any node, or about to be
@@ -36,7 +36,7 @@ struct Found {
 };
 
 // By how a name is written in SQL.
-using FoundByName = std::map<std::string, Found>;
+using FoundByName = std::map<std::string, FoundSequence>;
 
 absl::StatusOr<FoundByName> ListAll(const Server& server, std::vector<SequenceNode>& nodes) {
   FoundByName all;
@@ -44,7 +44,7 @@ absl::StatusOr<FoundByName> ListAll(const Server& server, std::vector<SequenceNo
     const auto rows = node.connection->Exec(kSequencesSql);
     if (!rows.ok()) return OnNode(node, rows.status());
     for (int i = 0; i < rows->rows(); ++i) {
-      Found& one = all[std::string(rows->value(i, 0))];
+      FoundSequence& one = all[std::string(rows->value(i, 0))];
       one.schema = std::string(rows->value(i, 1));
       one.plain = std::string(rows->value(i, 2));
       one.converted = one.converted || rows->value(i, 3) == "t";
@@ -62,7 +62,7 @@ absl::StatusOr<FoundByName> ListAll(const Server& server, std::vector<SequenceNo
   return all;
 }
 
-bool IsChosen(const SequenceChoice& choice, const Found& found) {
+bool IsChosen(const SequenceChoice& choice, const FoundSequence& found) {
   if (choice.all) return true;
   const auto matches = [&found](const std::string& pattern) {
     return fnmatch(pattern.c_str(), found.plain.c_str(), 0) == 0;
@@ -94,7 +94,7 @@ absl::StatusOr<std::vector<std::string>> Named(const std::vector<std::string>& n
   return named;
 }
 
-std::string MissingOn(const Found& found, const std::vector<SequenceNode>& nodes) {
+std::string MissingOn(const FoundSequence& found, const std::vector<SequenceNode>& nodes) {
   std::vector<std::string> missing;
   for (const SequenceNode& node : nodes) {
     if (std::find(found.nodes.begin(), found.nodes.end(), node.name) == found.nodes.end()) {
@@ -109,7 +109,7 @@ std::vector<std::string> Objections(const std::vector<std::string>& chosen, cons
                                     const std::vector<SequenceNode>& nodes) {
   std::vector<std::string> wrong;
   for (const std::string& name : chosen) {
-    const Found& found = all.at(name);
+    const FoundSequence& found = all.at(name);
     if (found.nodes.size() < nodes.size()) {
       wrong.push_back(absl::StrCat("\"", name, "\" is missing on ", MissingOn(found, nodes)));
     } else if (found.unlogged) {

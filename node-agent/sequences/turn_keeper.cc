@@ -17,16 +17,16 @@ namespace {
 
 using postgres::Result;
 
-constexpr absl::Duration kIdle = absl::Milliseconds(250);
-constexpr absl::Duration kWaitedFor = absl::Milliseconds(20);
+constexpr absl::Duration kTurnIdle = absl::Milliseconds(250);
+constexpr absl::Duration kTurnWaitedFor = absl::Milliseconds(20);
 // Whether another node wants the turn is asked so often by whoever has it.
-constexpr absl::Duration kLook = absl::Milliseconds(200);
+constexpr absl::Duration kLookForWanted = absl::Milliseconds(200);
 // How far the numbers are bdr-server is told so often; each time it writes that down.
 constexpr absl::Duration kTellNext = absl::Seconds(1);
 // Who has waited for a turn is to draw at least once from it.
 constexpr absl::Duration kLeastTurn = absl::Milliseconds(250);
-constexpr absl::Duration kAgain = absl::Milliseconds(500);
-constexpr int kStepsAtATime = 8;
+constexpr absl::Duration kTurnAgain = absl::Milliseconds(500);
+constexpr int kTurnSteps = 8;
 constexpr absl::string_view kLockNotAvailable = "55P03";
 
 // How long sessions wait is in milliseconds since 1970, by the server's own clock.
@@ -101,11 +101,11 @@ TurnKeeper::~TurnKeeper() = default;
 
 absl::StatusOr<absl::Duration> TurnKeeper::Pass(postgres::Connection* connection) {
   RETURN_IF_ERROR(LookAtRows(connection));
-  absl::Duration pause = sequences_.empty() ? absl::InfiniteDuration() : kIdle;
+  absl::Duration pause = sequences_.empty() ? absl::InfiniteDuration() : kTurnIdle;
   for (const auto& [number, sequence] : sequences_) {
     RETURN_IF_ERROR(Serve(connection, sequence.get()));
     const bool waits = sequence->asked && sequence->shown != TurnState::kHeld;
-    if (waits || sequence->shown == TurnState::kEnding) pause = kWaitedFor;
+    if (waits || sequence->shown == TurnState::kEnding) pause = kTurnWaitedFor;
   }
   Tell();
   return pause;
@@ -192,7 +192,7 @@ bool TurnKeeper::AskServer(Sequence* sequence, int wish) {
   sequence->looked = now;
   if (!response.ok()) {
     sequence->failing = std::string(response.status().message());
-    sequence->again = SteadyNow() + kAgain;
+    sequence->again = SteadyNow() + kTurnAgain;
     if (!absl::IsCancelled(response.status()) && asking_.Failed(sequence->name, now)) {
       LogWarning("sequence", {{"state", "no_turn"}, {"sequence", sequence->name}},
                  asking_.LineText(sequence->failing));
@@ -212,14 +212,14 @@ absl::Status TurnKeeper::Serve(postgres::Connection* connection, Sequence* seque
   const absl::Time now = SteadyNow();
   if (now < sequence->again) return absl::OkStatus();
   const bool looks = sequence->held || sequence->open.value_or(0) > 0 || MayBeOurs(*sequence);
-  if (looks && now >= sequence->looked + kLook) {
+  if (looks && now >= sequence->looked + kLookForWanted) {
     if (!AskServer(sequence, v1::TurnRequest::LOOK)) return absl::OkStatus();
   } else if (sequence->asked && !sequence->held) {
     if (!AskServer(sequence, v1::TurnRequest::ASK)) return absl::OkStatus();
   }
   if (!sequence->heard) return absl::OkStatus();
   bool asked = false;
-  for (int i = 0; i < kStepsAtATime; ++i) {
+  for (int i = 0; i < kTurnSteps; ++i) {
     const TurnDecision decision = Decide(ViewOf(*sequence));
     if (decision.state != TurnState::kElsewhere || sequence->shown != TurnState::kOverruled) {
       sequence->shown = decision.state;
@@ -291,7 +291,7 @@ absl::Status TurnKeeper::Write(postgres::Connection* connection, Sequence* seque
     if (!highest.ok()) {
       sequence->failing = absl::StrCat("it is not known how far its numbers go in this database: ",
                                        highest.status().message());
-      sequence->again = SteadyNow() + kAgain;
+      sequence->again = SteadyNow() + kTurnAgain;
       return absl::OkStatus();
     }
     next = *highest;
