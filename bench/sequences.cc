@@ -66,7 +66,7 @@ std::vector<Contestant> Contestants() {
   contestants.push_back(
       {"gapless", absl::StrCat(Convert("gapless", number),
                                "; UPDATE bdr.gapless SET turn = 1, held = true, next = 1;"
-                               " SELECT setval('bdr.sequence_",
+                               " SELECT bdr.gapless_set_open('bdr.sequence_",
                                number, "', 1)")});
   return contestants;
 }

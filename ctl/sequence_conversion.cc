@@ -244,7 +244,8 @@ absl::Status SequenceConversion::CheckSlots() const {
 
 void SequenceConversion::ChooseFirst() {
   begun_ = std::all_of(nodes_.begin(), nodes_.end(),
-                       [this](const Node& node) { return node.settled || IsHeld(node); });
+                       [this](const Node& node) { return node.settled || IsHeld(node); }) ||
+           (IsGapless() && AnySettled());
   if (begun_) {
     first_ = known_.has_value() ? known_->next() : 0;
     return;
@@ -266,10 +267,28 @@ int64_t SequenceConversion::InStepWithSettled(int64_t first) const {
   return (block - 1) * wish_.block + 1;
 }
 
+bool SequenceConversion::IsGapless() const { return wish_.method == "gapless"; }
+
+bool SequenceConversion::AnySettled() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const Node& node) { return node.settled; });
+}
+
+// The others go on where they are: what a node has given out by itself beyond would come again.
+absl::Status SequenceConversion::CheckGapless() const {
+  if (!IsGapless() || !AnySettled()) return absl::OkStatus();
+  for (const Node& node : nodes_) {
+    if (node.settled || node.number != 0 || node.highest < known_->next()) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "node \"", node.node->name, "\" has given out numbers of sequence \"", wish_.sequence,
+        "\" up to ", node.highest, " by itself, and the others go on at ", known_->next(),
+        ": let them go on beyond first, by \"bdrctl sequence takeover --from ", node.highest + 1,
+        "\""));
+  }
+  return absl::OkStatus();
+}
+
 int64_t SequenceConversion::CapOf(const Node& node) const {
-  const bool any_settled =
-      std::any_of(nodes_.begin(), nodes_.end(), [](const Node& other) { return other.settled; });
-  if (begun_ || (any_settled && IsHeld(node))) return known_->next() - 1;
+  if (begun_ || (AnySettled() && IsHeld(node))) return known_->next() - 1;
   return last_;
 }
 
@@ -279,7 +298,7 @@ int64_t SequenceConversion::Limit() const {
     if (!node.settled) highest = std::max(highest, node.highest);
   }
   // Where nobody draws numbers go on without a gap, for those who want none.
-  if (wish_.method == "gapless" && per_second_ == 0) return highest;
+  if (IsGapless() && per_second_ == 0) return highest;
   // A type's share that nobody misses, at most.
   const auto drawn =
       static_cast<int64_t>(per_second_ * (wish_.by_hand ? kByHandSeconds : kConversionSeconds)) +
@@ -315,6 +334,12 @@ absl::Status SequenceConversion::TellServer(const Server& server) {
   request.set_data_type(nodes_[0].data_type);
   request.set_first(first_);
   request.set_last(nodes_[0].max);
+  if (IsGapless() && known_.has_value() && known_->method() == "gapless" && !AnySettled()) {
+    // No node's row is the one of the turn that bdr-server knows of any more.
+    request.set_method("local");
+    RETURN_IF_ERROR(server.Call(&v1::ControlPlane::Stub::ConvertSequence, request).status());
+    request.set_method(wish_.method);
+  }
   ASSIGN_OR_RETURN(const auto converted,
                    server.Call(&v1::ControlPlane::Stub::ConvertSequence, request));
   known_ = converted.sequence();
@@ -381,6 +406,7 @@ absl::Status SequenceConversion::Run(const Server& server) {
     RETURN_IF_ERROR(Widen(server));
     ChooseFirst();
   }
+  RETURN_IF_ERROR(CheckGapless());
   std::vector<Node*> rest;
   for (Node& node : nodes_) {
     if (!node.settled) rest.push_back(&node);

@@ -99,6 +99,10 @@ class SequenceConversion {
   void ChooseFirst();
   // The least from `first` on by which a node's blocks are dealt as those of settled nodes are.
   int64_t InStepWithSettled(int64_t first) const;
+  bool IsGapless() const;
+  bool AnySettled() const;
+  // kFailedPrecondition if a node is to join the others' turns and is beyond them.
+  absl::Status CheckGapless() const;
   // The last number that the node gives out until it is converted.
   int64_t CapOf(const Node& node) const;
 

@@ -457,8 +457,10 @@ absl::Status Agent::StartDataPath() {
                                                      .servers = config_.control,
                                                      .security = config_.security}));
   chunks_ = std::make_unique<ChunkKeeper>(
-      ChunkKeeper::Options{
-          .conninfo = config_.database, .node = config_.node, .node_id = own_.node},
+      ChunkKeeper::Options{.conninfo = config_.database,
+                           .node = config_.node,
+                           .node_id = own_.node,
+                           .was_set_back = [this] { return !server_past_->Found().ok(); }},
       chunk_client_.get(), sequence_marks_.get());
   row_client_ = std::make_unique<RowClient>(
       RowClient::Options{.self = own_.node,

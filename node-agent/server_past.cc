@@ -138,6 +138,11 @@ absl::Status ServerPast::CheckApplied(const Told& told) {
   return why.empty() ? absl::OkStatus() : SetBack(why);
 }
 
+absl::Status ServerPast::Found() const {
+  MutexLock lock(&mu_);
+  return set_back_;
+}
+
 absl::Status ServerPast::Flushed(absl::Span<const OriginLsn> flushed) {
   rocksdb::WriteBatch batch;
   std::vector<OriginLsn> newer;

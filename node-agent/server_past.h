@@ -66,6 +66,9 @@ class ServerPast {
   // Before anything is applied in a new session.
   absl::Status CheckApplied(const Told& told);
 
+  // What was found so far, by whichever check.
+  absl::Status Found() const;
+
   // These positions are flushed on the server. Survives a crash of the machine once the database
   // was synced.
   absl::Status Flushed(absl::Span<const OriginLsn> flushed);

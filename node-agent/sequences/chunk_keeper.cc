@@ -62,7 +62,7 @@ ChunkKeeper::ChunkKeeper(Options options, ChunkClient* chunks, SequenceMarks* ma
     : options_(std::move(options)),
       chunks_(chunks),
       marks_(marks),
-      turns_(options_.node, options_.node_id, chunks, marks) {
+      turns_(options_.node, options_.node_id, options_.was_set_back, chunks, marks) {
   thread_ = std::thread([this] {
     NameThread("bdr-sequences");
     Run();
@@ -120,15 +120,14 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
     RETURN_IF_ERROR(LookForUnconverted());
   }
   ASSIGN_OR_RETURN(const bool moved, LookAtSequences());
-  absl::Duration turns = absl::InfiniteDuration();
-  if (looks_at_turns_) {
-    ASSIGN_OR_RETURN(turns, turns_.Pass(connection_.get()));
-  }
-  if (sequences_.empty()) return std::min(kNoSequences, turns);
-  absl::Duration pause = std::min(moved ? kDrawn : kIdle, turns);
+  absl::Duration pause = sequences_.empty() ? kNoSequences : moved ? kDrawn : kIdle;
   for (auto& [number, sequence] : sequences_) {
     if (sequence.read && SteadyNow() >= sequence.again) RETURN_IF_ERROR(Fill(number, &sequence));
     if (sequence.failing.empty() && sequence.reserve->left() == 0) pause = kWaitedFor;
+  }
+  if (looks_at_turns_) {
+    ASSIGN_OR_RETURN(const absl::Duration turns, turns_.Pass(connection_.get()));
+    pause = std::min(pause, turns);
   }
   return pause;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -39,6 +40,8 @@ class ChunkKeeper {
     std::string conninfo;
     std::string node;      // this node's name
     uint32_t node_id = 0;  // and its id
+    // Whether its database was found to be older than what the agent knows.
+    std::function<bool()> was_set_back;
   };
   // Both outlive it; `chunks` is its alone, and cancelled when it ends.
   ChunkKeeper(Options options, ChunkClient* chunks, SequenceMarks* marks);

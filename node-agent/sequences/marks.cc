@@ -36,10 +36,10 @@ bool SequenceMarks::TakeLocked(const v1::SequenceState& state) {
     // What a bdr-server that has gone back in time says of it, or an answer that was overtaken.
     const v1::GaplessTurn& known = present->turn();
     const v1::GaplessTurn& told = state.turn();
-    const bool older = known.number() > told.number() ||
-                       (known.number() == told.number() &&
-                        ((known.holder().empty() && !told.holder().empty()) ||
-                         (known.confirmed() && !told.confirmed())));
+    const bool older =
+        known.number() > told.number() ||
+        (known.number() == told.number() && ((known.holder().empty() && !told.holder().empty()) ||
+                                             (known.confirmed() && !told.confirmed())));
     if (older) *taken->mutable_turn() = known;
   }
   const bool news =

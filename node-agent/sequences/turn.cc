@@ -34,9 +34,14 @@ TurnDecision Decide(const TurnView& view) {
     if (view.asked) return {TurnStep::kAsk, TurnState::kAsking};
     return {TurnStep::kNone, TurnState::kElsewhere};
   }
-  const bool forgot = view.newest > view.turn ? view.confirmed : view.told_next > view.next;
+  const bool forgot =
+      view.set_back || (view.newest > view.turn ? view.confirmed : view.told_next > view.next);
   if (forgot) return {is_open ? TurnStep::kStop : TurnStep::kNone, TurnState::kUnclear};
-  if (view.newest > view.turn) return {TurnStep::kWrite, TurnState::kTaking};
+  if (view.newest > view.turn) {
+    // A person has given this node another turn while it had one, from which nobody may draw any
+    // more.
+    return {is_open ? TurnStep::kStop : TurnStep::kWrite, TurnState::kTaking};
+  }
   if (!view.held) return {TurnStep::kGiveBack, TurnState::kEnding};
   if (!view.confirmed) return {TurnStep::kConfirm, TurnState::kTaking};
   if (view.wanted) return {TurnStep::kEnd, TurnState::kEnding};

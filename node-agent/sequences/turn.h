@@ -44,7 +44,8 @@ struct TurnView {
   uint64_t newest = 0;
   bool confirmed = false;
   int64_t told_next = 0;
-  bool wanted = false;  // by another node, and this one has had it for long enough
+  bool wanted = false;    // by another node, and this one has had it for long enough
+  bool set_back = false;  // the database was restored as it had been before
 };
 
 struct TurnDecision {

@@ -33,7 +33,7 @@ constexpr absl::string_view kLockNotAvailable = "55P03";
 constexpr char kRowsSql[] =
     "SELECT q.number, q.relation::regclass::text, q.relation::oid, q.register::text, "
     "q.data_type::text,"
-    " q.max, g.turn, g.held, g.next, pg_sequence_last_value(q.register),"
+    " q.max, g.turn, g.held, g.next, bdr.gapless_open(q.register),"
     " coalesce(pg_sequence_last_value(to_regclass(q.register::text || '_ask')), 0)"
     "   > extract(epoch FROM clock_timestamp()) * 1000,"
     " pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn()"
@@ -94,9 +94,13 @@ struct TurnKeeper::Sequence {
   std::string overruled = "";  // what was given out meanwhile
 };
 
-TurnKeeper::TurnKeeper(std::string node, uint32_t node_id, ChunkClient* chunks,
-                       SequenceMarks* marks)
-    : node_(std::move(node)), node_id_(node_id), chunks_(chunks), marks_(marks) {}
+TurnKeeper::TurnKeeper(std::string node, uint32_t node_id, std::function<bool()> was_set_back,
+                       ChunkClient* chunks, SequenceMarks* marks)
+    : node_(std::move(node)),
+      node_id_(node_id),
+      was_set_back_(std::move(was_set_back)),
+      chunks_(chunks),
+      marks_(marks) {}
 TurnKeeper::~TurnKeeper() = default;
 
 absl::StatusOr<absl::Duration> TurnKeeper::Pass(postgres::Connection* connection) {
@@ -173,7 +177,8 @@ TurnView TurnKeeper::ViewOf(const Sequence& sequence) const {
           .newest = turn.number(),
           .confirmed = turn.confirmed(),
           .told_next = sequence.state.next(),
-          .wanted = sequence.wanted && SteadyNow() >= sequence.opened + kLeastTurn};
+          .wanted = sequence.wanted && SteadyNow() >= sequence.opened + kLeastTurn,
+          .set_back = was_set_back_()};
 }
 
 bool TurnKeeper::AskServer(Sequence* sequence, int wish) {
@@ -184,7 +189,7 @@ bool TurnKeeper::AskServer(Sequence* sequence, int wish) {
   const absl::Time now = SteadyNow();
   if (wish == v1::TurnRequest::GIVE_BACK) {
     request.set_next(sequence->next);
-  } else if (now >= sequence->told_next + kTellNext) {
+  } else if (wish == v1::TurnRequest::LOOK && now >= sequence->told_next + kTellNext) {
     request.set_next(sequence->durable_next);
     sequence->told_next = now;
   }
@@ -261,8 +266,8 @@ absl::Status TurnKeeper::CarryOut(postgres::Connection* connection, Sequence* se
                             {"sequence", sequence->name},
                             {"turn", sequence->turn},
                             {"next", sequence->next}});
-      return Run(connection, absl::StrCat("SELECT setval('", sequence->register_name, "', ",
-                                          sequence->turn, ")"));
+      return Run(connection, absl::StrCat("SELECT bdr.gapless_set_open('", sequence->register_name,
+                                          "', ", sequence->turn, ")"));
     case TurnStep::kEnd:
       return End(connection, sequence);
     case TurnStep::kGiveBack:
@@ -282,29 +287,33 @@ absl::Status TurnKeeper::Write(postgres::Connection* connection, Sequence* seque
   // First, for a bdr-server that loses its memory of it.
   RETURN_IF_ERROR(marks_->Raise(sequence->state));
   const v1::GaplessTurn& turn = sequence->state.turn();
-  std::string next = absl::StrCat(sequence->state.next());
-  if (turn.taken_over()) {
-    // What has come here of the numbers that its last holder gave out, and told nobody of.
-    const auto highest = connection->QueryValue(absl::StrCat(
-        "SELECT GREATEST(", next, ", bdr.sequence_highest(", sequence->oid, "::regclass) + 1)"));
-    if (connection->broken()) return highest.status();
-    if (!highest.ok()) {
-      sequence->failing = absl::StrCat("it is not known how far its numbers go in this database: ",
-                                       highest.status().message());
-      sequence->again = SteadyNow() + kTurnAgain;
-      return absl::OkStatus();
-    }
-    next = *highest;
+  const std::string row = absl::StrCat("relation = ", sequence->oid);
+  // Not before what this database has given out itself, if its turn was taken over; and in that
+  // case not before what has come here of the numbers that the last holder gave out, and told
+  // nobody of.
+  const std::string highest =
+      turn.taken_over() ? absl::StrCat(", bdr.sequence_highest(", sequence->oid, "::regclass) + 1")
+                        : "";
+  const absl::Status written =
+      Run(connection, InOneDurableTransaction(absl::StrCat(
+                          "SELECT FROM bdr.gapless WHERE ", row,
+                          " FOR UPDATE; UPDATE bdr.gapless SET turn = ", turn.number(),
+                          ", held = true, next = GREATEST(next, ", sequence->state.next(), highest,
+                          ") WHERE ", row, " AND turn < ", turn.number())));
+  if (!written.ok() && (!turn.taken_over() || connection->broken() ||
+                        postgres::Sqlstate(written) == kLockNotAvailable)) {
+    return written;
   }
-  RETURN_IF_ERROR(Run(
-      connection, InOneDurableTransaction(absl::StrCat(
-                      "UPDATE bdr.gapless SET turn = ", turn.number(), ", held = true, next = ",
-                      next, " WHERE relation = ", sequence->oid, " AND turn < ", turn.number()))));
+  if (!written.ok()) {
+    sequence->failing = absl::StrCat("it cannot be told how far its numbers go in this database: ",
+                                     written.message());
+    sequence->again = SteadyNow() + kTurnAgain;
+    return absl::OkStatus();
+  }
   BDR_FAIL_POINT("turn_written");
-  ASSIGN_OR_RETURN(const std::string written,
-                   connection->QueryValue(absl::StrCat(
-                       "SELECT next FROM bdr.gapless WHERE relation = ", sequence->oid)));
-  ASSIGN_OR_RETURN(sequence->next, ToNumber(written));
+  ASSIGN_OR_RETURN(const std::string next, connection->QueryValue(absl::StrCat(
+                                               "SELECT next FROM bdr.gapless WHERE ", row)));
+  ASSIGN_OR_RETURN(sequence->next, ToNumber(next));
   sequence->turn = turn.number();
   sequence->held = true;
   sequence->seen_next = sequence->durable_next = sequence->next;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,7 +35,9 @@ namespace bdr::agent {
 class TurnKeeper {
  public:
   // Both outlive it.
-  TurnKeeper(std::string node, uint32_t node_id, ChunkClient* chunks, SequenceMarks* marks);
+  // `was_set_back`: whether the database was found to be older than what the agent knows.
+  TurnKeeper(std::string node, uint32_t node_id, std::function<bool()> was_set_back,
+             ChunkClient* chunks, SequenceMarks* marks);
   ~TurnKeeper();
   TurnKeeper(const TurnKeeper&) = delete;
   TurnKeeper& operator=(const TurnKeeper&) = delete;
@@ -68,6 +71,7 @@ class TurnKeeper {
 
   const std::string node_;
   const uint32_t node_id_;
+  const std::function<bool()> was_set_back_;
   ChunkClient* const chunks_;
   SequenceMarks* const marks_;
   std::map<uint32_t, std::unique_ptr<Sequence>> sequences_;  // by number; the thread's

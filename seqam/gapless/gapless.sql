@@ -8,8 +8,9 @@
 -- Whether this node has the turn every isolation level must see, so a register holds its number. While the
 -- agent waits for who has drawn it is the number below zero: nobody else draws any more. NULL and 0:
 -- this node has no turn. It is UNLOGGED: a crash, a restored backup or a standby that was
--- promoted empties it, and the agent fills it again only if bdr-server says that the row is the newest
--- of this sequence.
+-- promoted empties it. A second one holds when the server was started that it was set on, since a clean
+-- stop keeps both, also in a copy of the files. The agent sets them again only if bdr-server says that
+-- the row is the newest of this sequence.
 DO $do$
 BEGIN
     IF to_regclass('bdr.gapless') IS NOT NULL THEN
@@ -27,7 +28,8 @@ BEGIN
     ALTER TABLE bdr.gapless ENABLE ROW LEVEL SECURITY;
     CREATE POLICY seen ON bdr.gapless FOR SELECT USING (true);
     CREATE POLICY drawn ON bdr.gapless FOR UPDATE
-        USING (held AND has_sequence_privilege(relation, 'USAGE, UPDATE'));
+        USING (held AND next <= last AND has_sequence_privilege(relation, 'USAGE, UPDATE'))
+        WITH CHECK (held AND next <= last + 1 AND has_sequence_privilege(relation, 'USAGE, UPDATE'));
     CREATE POLICY kept ON bdr.gapless FOR UPDATE USING (has_table_privilege('bdr.gapless', 'INSERT'));
     CREATE FUNCTION bdr.gapless_refuse() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
@@ -54,6 +56,29 @@ BEGIN
 END $bdr$;
 REVOKE ALL ON FUNCTION bdr.gapless_grant() FROM PUBLIC;
 SELECT bdr.gapless_grant();
+
+CREATE OR REPLACE FUNCTION bdr.gapless_started() RETURNS bigint
+LANGUAGE sql STABLE AS $bdr$
+    SELECT (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint
+$bdr$;
+
+-- The register, NULL if it was set before this server was started.
+CREATE OR REPLACE FUNCTION bdr.gapless_open(register regclass) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $bdr$
+BEGIN
+    IF pg_catalog.pg_sequence_last_value((register::text || '_since')::regclass) = bdr.gapless_started() THEN
+        RETURN pg_catalog.pg_sequence_last_value(register);
+    END IF;
+    RETURN NULL;
+END $bdr$;
+
+-- For agents, who may.
+CREATE OR REPLACE FUNCTION bdr.gapless_set_open(register regclass, turn bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    PERFORM setval((register::text || '_since')::regclass, bdr.gapless_started());
+    PERFORM setval(register, turn);
+END $bdr$;
 
 -- Tells the agent that somebody here waits for the turn, for another second. It only ever asks; the
 -- agent sees at once what is not in any snapshot.
@@ -85,7 +110,7 @@ DECLARE
     id      bigint;
 BEGIN
     LOOP
-        m := pg_catalog.pg_sequence_last_value(register);
+        m := bdr.gapless_open(register);
         -- A transaction that has drawn goes on, since the turn ends behind it.
         sign := CASE WHEN pg_catalog.current_setting(drawn, true) = (-m)::text THEN -1 ELSE 1 END;
         IF sign * m > 0 THEN
@@ -154,7 +179,7 @@ BEGIN
     ELSIF first < 0 THEN
         RAISE EXCEPTION 'sequence "%" would begin at %, and gapless gives out no numbers below 0', s, first;
     END IF;
-    FOREACH x IN ARRAY '{"",_ask,_relation}'::text[] LOOP
+    FOREACH x IN ARRAY '{"",_since,_ask,_relation}'::text[] LOOP
         EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
         EXECUTE format('CREATE %s SEQUENCE %s%s AS bigint MINVALUE -9223372036854775808 START 1',
                        CASE x WHEN '_relation' THEN '' ELSE 'UNLOGGED' END, name, x);
@@ -163,7 +188,8 @@ BEGIN
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint);
     INSERT INTO bdr.gapless (relation, last) VALUES (s, q.max);
     FOR agent IN SELECT bdr.agent_roles() LOOP
-        EXECUTE format('GRANT SELECT, UPDATE ON SEQUENCE %s TO %s', name, agent);
+        EXECUTE format('GRANT SELECT, UPDATE ON SEQUENCE %s, %1$s_since TO %s', name, agent);
+        EXECUTE format('GRANT SELECT ON SEQUENCE %s TO %s', s, agent);
     END LOOP;
     RETURN name::regclass;
 END $bdr$;

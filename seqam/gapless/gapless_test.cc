@@ -37,11 +37,11 @@ class GaplessTest : public harness::PostgresTest {
   }
   void Run(const std::string& sql) { ASSERT_OK(session_->Exec(sql).status()) << sql; }
   void TakeTurn(int turn, int next) {
-    ASSERT_OK(
-        agent_
-            ->Exec(absl::StrCat("UPDATE bdr.gapless SET held = true, turn = ", turn,
-                                ", next = ", next, "; SELECT setval('bdr.sequence_1', ", turn, ")"))
-            .status());
+    ASSERT_OK(agent_
+                  ->Exec(absl::StrCat(
+                      "UPDATE bdr.gapless SET held = true, turn = ", turn, ", next = ", next,
+                      "; SELECT bdr.gapless_set_open('bdr.sequence_1', ", turn, ")"))
+                  .status());
   }
   absl::Status EndTurn(int turn) {
     return agent_
@@ -202,7 +202,7 @@ TEST_F(GaplessTest, ACrashLeavesTheTurnToTheAgent) {
   ASSERT_OK_AND_ASSIGN(agent_, server_->Connect("postgres", "node1"));
   Run("SET bdr.sequence_timeout = '100ms'");
   EXPECT_THAT(Fails(*session_, kDraw), HasSubstr("did not come"));
-  ASSERT_OK(agent_->Exec("SELECT setval('bdr.sequence_1', 1)").status());
+  ASSERT_OK(agent_->Exec("SELECT bdr.gapless_set_open('bdr.sequence_1', 1)").status());
   EXPECT_EQ(Draw(*session_), "2");
 }
 

@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
+#include "base/steady_clock.h"
 #include "bdr/v1/control.pb.h"
 #include "seqam/galloc/layout.h"
 #include "seqam/registry.h"
@@ -46,7 +46,8 @@ bool IsPossible(const v1::SequenceState& state) {
   const seqam::GallocKind* kind = seqam::FindGallocKind(state.data_type());
   if (kind == nullptr || seqam::FindMethod(state.method()) == nullptr) return false;
   return state.number() > 0 && state.number() <= kMostSequences && state.next() >= 0 &&
-         state.last() >= 0 && state.next() - (int64_t{1} << kind->unit) <= state.last();
+         state.turn().number() < uint64_t{1} << 62 && state.last() >= 0 &&
+         state.next() - (int64_t{1} << kind->unit) <= state.last();
 }
 
 absl::Status CheckIsGapless(const v1::SequenceState& state, absl::string_view which) {
@@ -79,9 +80,11 @@ class SequenceAllocator::Alone {
  public:
   Alone(SequenceAllocator* allocator, uint32_t number) : allocator_(*allocator), number_(number) {
     MutexLock lock(&allocator_.mu_);
-    const absl::Time until = absl::Now() + allocator_.patience_;
-    while (!(mine_ = allocator_.changing_.insert(number_).second) && absl::Now() < until) {
-      allocator_.changed_.WaitFor(&allocator_.mu_, allocator_.patience_);
+    const absl::Time until = SteadyNow() + allocator_.patience_;
+    while (!(mine_ = allocator_.changing_.insert(number_).second)) {
+      const absl::Duration left = until - SteadyNow();
+      if (left <= absl::ZeroDuration()) return;
+      allocator_.changed_.WaitFor(&allocator_.mu_, left);
     }
   }
   ~Alone() {

@@ -10,6 +10,7 @@ namespace {
 
 // For so long a node that asked has the next turn before others; it asks again in time.
 constexpr int64_t kAskedUs = 3'000'000;
+constexpr uint64_t kPassedOver = uint64_t{1} << 32;
 
 void Give(const std::string& node, v1::GaplessTurn* turn) {
   turn->set_number(turn->number() + 1);
@@ -72,13 +73,19 @@ bool IsTurnWanted(const v1::SequenceState& state, int64_t now_us) {
 absl::Status TakeTurnOver(const std::string& node, int64_t first, uint64_t seen,
                           v1::SequenceState* state) {
   v1::GaplessTurn* turn = state->mutable_turn();
-  if (turn->number() == seen + 1 && turn->holder() == node && turn->taken_over()) {
+  if (turn->number() == seen + kPassedOver + 1 && turn->holder() == node && turn->taken_over()) {
     return absl::OkStatus();  // the same request again
   }
   if (turn->number() != seen) {
     return absl::AbortedError(absl::StrCat("turn ", seen, " of sequence \"", state->name(),
                                            "\" is over by now: look again"));
   }
+  if (first > state->last()) {
+    return absl::InvalidArgumentError(absl::StrCat("sequence \"", state->name(), "\" ends at ",
+                                                   state->last(), " and cannot go on at ", first));
+  }
+  // Beyond all that a bdr-server whose memory was lost may have given.
+  turn->set_number(turn->number() + kPassedOver);
   Give(node, turn);
   turn->set_unclear(false);
   turn->set_taken_over(true);
@@ -97,7 +104,10 @@ bool LearnTurn(const v1::SequenceState& told, v1::SequenceState* state) {
   const v1::GaplessTurn& theirs = told.turn();
   v1::GaplessTurn* ours = state->mutable_turn();
   if (theirs.number() > ours->number()) {
+    // Who is heard now may not have been the last one.
+    const bool unclear = ours->unclear();
     *ours = theirs;
+    ours->set_unclear(unclear);
     state->set_next(std::max(state->next(), told.next()));
     return true;
   }
