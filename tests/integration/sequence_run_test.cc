@@ -240,9 +240,15 @@ TEST_F(SequenceRunTest, NoNumberComesTwiceWhateverIsLost) {
     if (absl::StartsWith(drawers->sql(), "INSERT")) rows[table] = ids;
   }
   // A crash empties a node's reserve. If bdr-server is away as well, that is said.
-  for (const std::string& error : Errors())
+  std::map<std::string, int> none_left;  // by second and node, to be held against what was lost
+  for (const std::string& error : Errors()) {
     EXPECT_THAT(error, ::testing::HasSubstr("no ids are left"));
-  std::cout << rounds << " rounds, " << Errors().size() << " times no ids were left" << std::endl;
+    ++none_left[absl::StrCat(error.substr(0, 8), error.substr(12, 3))];
+  }
+  for (const auto& [when, times] : none_left) {
+    std::cout << when << ": " << times << " times no ids were left" << std::endl;
+  }
+  std::cout << rounds << " rounds" << std::endl;
   ASSERT_OK(cluster_->WaitUntilConverged(kRecovered));
   for (auto& [table, ids] : told) {
     std::sort(ids.begin(), ids.end());
