@@ -6,7 +6,8 @@
 // There is one exception, which is PostgreSQL's own: what a sequence gave out in a transaction that
 // was not committed it may give out again after a crash, as nothing of it was flushed. It holds for
 // methods that count by PostgreSQL's sequence alone, or go by its clock, and not for galloc, whose
-// registers a crash empties.
+// registers a crash empties. Of gapless, whose numbers come back with every rollback, it is asked
+// of committed rows alone; they have no gap.
 #pragma once
 
 #include <atomic>
