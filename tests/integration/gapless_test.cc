@@ -1,4 +1,5 @@
 // Sequences without a gap: one node at a time gives out their numbers.
+#include <csignal>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -22,14 +23,17 @@ class GaplessSequenceTest : public ClusterTest {
     EXPECT_OK(result.status());
     return result.ok() ? *result : harness::ProgramResult();
   }
-  void Convert(const std::string& method) {
+  std::vector<std::string> ConvertCommand(const std::string& method) {
     std::vector<std::string> command = {"sequence", "convert", "public.invoices_no_seq", "--method",
                                         method};
     for (const std::string& node : cluster_->names()) {
       command.push_back("--database");
       command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
     }
-    const harness::ProgramResult result = Bdrctl(command);
+    return command;
+  }
+  void Convert(const std::string& method) {
+    const harness::ProgramResult result = Bdrctl(ConvertCommand(method));
     ASSERT_EQ(result.exit_code, 0) << result.out << result.err;
   }
   // An application repeats what fails.
@@ -180,6 +184,50 @@ TEST_F(GaplessSequenceTest, AHolderThatIsAwayIsTakenOverByAPerson) {
   Insert("n1", "once more");
   Converge();
   ExpectEverywhere("SELECT string_agg(no::text, ',' ORDER BY no) FROM invoices", "1,2,3,4");
+}
+
+// Whoever begins to convert to another method and thinks better of it, or makes the table anew, has
+// no turn left over that no database knows of.
+TEST_F(GaplessSequenceTest, AConversionThatIsGivenUpLeavesNoTurnBehind) {
+  BDR_START_CLUSTER(2, kInvoices);
+  ASSERT_NO_FATAL_FAILURE(Convert("gapless"));
+  for (const std::string& node : cluster_->names()) Insert(node, "before");
+  for (const char* after : {"capped", "numbered", "first_node"}) {
+    ASSERT_OK_AND_ASSIGN(
+        const harness::ProgramResult cut,
+        cluster_->Bdrctl(ConvertCommand("snowflake"),
+                         {{"BDR_FAIL_POINT", absl::StrCat("conversion_", after)}}));
+    ASSERT_EQ(cut.exit_code, 128 + SIGKILL) << after << cut.out << cut.err;
+    ASSERT_NO_FATAL_FAILURE(Convert("gapless"));
+    for (const std::string& node : cluster_->names()) Insert(node, after);
+  }
+  Converge();
+  ExpectEverywhere("SELECT count(*) FROM invoices", "8");
+  ExpectEverywhere("SELECT count(*) FROM bdr.conflict_log", "0");
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node,
+             absl::StrCat("DROP TABLE invoices; ", kInvoices, "; SELECT bdr.sync_publications()"));
+  }
+  ASSERT_NO_FATAL_FAILURE(Convert("gapless"));
+  for (const std::string& node : cluster_->names()) Insert(node, "anew", "", 2);
+  Converge();
+  ExpectEverywhere("SELECT count(*) || ' ' || max(no) - min(no) FROM invoices", "4 3");
+
+  // One node alone draws by itself, beyond the others: what it gave out they are not to give out.
+  BDR_EXEC("n2", absl::StrCat("DROP TABLE invoices; ", kInvoices,
+                              "; SELECT bdr.sync_publications(), setval('invoices_no_seq',"
+                              " 1000000000)"));
+  const harness::ProgramResult refused = Bdrctl(ConvertCommand("gapless"));
+  EXPECT_NE(refused.exit_code, 0) << refused.out;
+  EXPECT_THAT(refused.err, HasSubstr("up to 1000000000 by itself"));
+  EXPECT_THAT(refused.err, HasSubstr("takeover --from 1000000001"));
+  const harness::ProgramResult taken = Bdrctl({"sequence", "takeover", "public.invoices_no_seq",
+                                               "--node", "n1", "--from", "1000000001", "--yes"});
+  ASSERT_EQ(taken.exit_code, 0) << taken.err;
+  ASSERT_NO_FATAL_FAILURE(Convert("gapless"));
+  Insert("n1", "beyond");
+  Insert("n2", "beyond");
+  EXPECT_EQ(Value("n2", "SELECT max(no) FROM invoices"), "1000000002");
 }
 
 // A lost bdr-server learns from the agents who has the turn; where a node is not heard it stays
