@@ -1,5 +1,5 @@
-// bdrctl sequence takeover: the turn of a sequence of method gapless, when its holder cannot give it
-// back.
+// bdrctl sequence takeover: the turn of a sequence of method gapless, when its holder cannot give
+// it back.
 #pragma once
 
 #include <CLI/CLI.hpp>

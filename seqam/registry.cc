@@ -9,8 +9,8 @@
 namespace bdr::seqam {
 
 absl::Span<const Method* const> Methods() {
-  static const Method* const kMethods[] = {Local(), Stepped(), Snowflake(), SteppedBlocks(),
-                                           Galloc(), Gapless()};
+  static const Method* const kMethods[] = {Local(),         Stepped(), Snowflake(),
+                                           SteppedBlocks(), Galloc(),  Gapless()};
   return kMethods;
 }
 

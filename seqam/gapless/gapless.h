@@ -1,4 +1,5 @@
-// Numbers without a gap across the cluster: one node at a time gives them out. gapless.sql says how.
+// Numbers without a gap across the cluster: one node at a time gives them out. gapless.sql says
+// how.
 #pragma once
 
 #include "seqam/method.h"
