@@ -29,7 +29,7 @@ BEGIN
     CREATE POLICY seen ON bdr.gapless FOR SELECT USING (true);
     CREATE POLICY drawn ON bdr.gapless FOR UPDATE
         USING (held AND next <= last AND has_sequence_privilege(relation, 'USAGE, UPDATE'))
-        WITH CHECK (held AND next <= last + 1 AND has_sequence_privilege(relation, 'USAGE, UPDATE'));
+        WITH CHECK (held AND next - 1 <= last AND has_sequence_privilege(relation, 'USAGE, UPDATE'));
     CREATE POLICY kept ON bdr.gapless FOR UPDATE USING (has_table_privilege('bdr.gapless', 'INSERT'));
     CREATE FUNCTION bdr.gapless_refuse() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$

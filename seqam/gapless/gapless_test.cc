@@ -31,7 +31,7 @@ class GaplessTest : public harness::PostgresTest {
     ASSERT_OK(MakeNode(*server_, "node1"));
     ASSERT_OK_AND_ASSIGN(session_, server_->Connect("postgres", "node1"));
     ASSERT_OK_AND_ASSIGN(agent_, server_->Connect("postgres", "node1"));
-    Run("CREATE TABLE public.t (id serial PRIMARY KEY);"
+    Run("CREATE TABLE public.t (id bigserial PRIMARY KEY);"
         "SELECT bdr.convert_sequence('public.t_id_seq', 'gapless', 1, 1, 1);"
         "SET bdr.sequence_timeout = '300ms'");
   }
