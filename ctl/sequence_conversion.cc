@@ -90,8 +90,7 @@ absl::Status SequenceConversion::Look(const Server& server) {
   if (done()) return absl::OkStatus();
   RETURN_IF_ERROR(CheckNumberIsFree());
   RETURN_IF_ERROR(Measure());
-  ChooseFirst();
-  return absl::OkStatus();
+  return ChooseFirst();
 }
 
 absl::Status SequenceConversion::Measure() {
@@ -242,18 +241,36 @@ absl::Status SequenceConversion::CheckSlots() const {
   return absl::OkStatus();
 }
 
-void SequenceConversion::ChooseFirst() {
+absl::Status SequenceConversion::ChooseFirst() {
   begun_ = std::all_of(nodes_.begin(), nodes_.end(),
                        [this](const Node& node) { return node.settled || IsHeld(node); }) ||
            (IsGapless() && AnySettled());
   if (begun_) {
     first_ = known_.has_value() ? known_->next() : 0;
-    return;
+    return absl::OkStatus();
   }
   last_ = Limit();
   if (known_.has_value()) last_ = std::max(last_, known_->next());
+  // One that counts down has its MAXVALUE where it began, and no method.
+  if (last_ >= nodes_[0].max && nodes_[0].max > 0) return AtItsMaxvalue();
   first_ = InStepWithSettled(last_ + 1);
   last_ = first_ - 1;
+  return absl::OkStatus();
+}
+
+absl::Status SequenceConversion::AtItsMaxvalue() const {
+  const Node& highest =
+      *std::max_element(nodes_.begin(), nodes_.end(),
+                        [](const Node& a, const Node& b) { return a.highest < b.highest; });
+  return absl::FailedPreconditionError(absl::StrCat(
+      "sequence \"", wish_.sequence, "\" is at its MAXVALUE ", nodes_[0].max,
+      ", or leaves no room up to there for what is drawn until every node is converted: the "
+      "highest "
+      "number in use is ",
+      highest.highest, ", on node \"", highest.node->name,
+      "\"; raise MAXVALUE on every node, or, if a row holds a number that the sequence never gave "
+      "out, change that row (",
+      highest.uses.empty() ? "no column draws from it" : absl::StrJoin(highest.uses, ", "), ")"));
 }
 
 int64_t SequenceConversion::InStepWithSettled(int64_t first) const {
@@ -404,7 +421,7 @@ absl::Status SequenceConversion::Run(const Server& server) {
   if (done()) return absl::OkStatus();
   if (widens_) {
     RETURN_IF_ERROR(Widen(server));
-    ChooseFirst();
+    RETURN_IF_ERROR(ChooseFirst());
   }
   RETURN_IF_ERROR(CheckGapless());
   std::vector<Node*> rest;

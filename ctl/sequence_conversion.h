@@ -96,7 +96,9 @@ class SequenceConversion {
   absl::Status ChooseSlots();
   // kFailedPrecondition if a node has no slot, or the method has none.
   absl::Status CheckSlots() const;
-  void ChooseFirst();
+  // kFailedPrecondition if no number is left for the method.
+  absl::Status ChooseFirst();
+  absl::Status AtItsMaxvalue() const;
   // The least from `first` on by which a node's blocks are dealt as those of settled nodes are.
   int64_t InStepWithSettled(int64_t first) const;
   bool IsGapless() const;

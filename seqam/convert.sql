@@ -37,11 +37,78 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
      ORDER BY 1
 $bdr$;
 
+-- A table and all that inherit from it, partitions included.
+CREATE OR REPLACE FUNCTION bdr.table_and_heirs(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+    WITH RECURSIVE tree AS (
+        SELECT relation AS oid
+         UNION
+        SELECT h.inhrelid FROM tree t JOIN pg_inherits h ON h.inhparent = t.oid)
+    SELECT t.oid FROM tree t ORDER BY t.oid
+$bdr$;
+
+-- Fails if code that nobody trusts could run with the caller's rights once he does more with a table
+-- than to lock it. Already a plan of a query does: of indexes, statistics, CHECKs and partition keys
+-- of the whole tree it works out what is constant. On his own tables a caller who is no superuser may.
+CREATE OR REPLACE FUNCTION bdr.require_trusted_code(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+#variable_conflict use_variable
+DECLARE
+    f record;
+BEGIN
+    FOR f IN SELECT t.owner, t.what FROM bdr.table_and_heirs(relation) m (oid)
+               JOIN pg_class c ON c.oid = m.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+              CROSS JOIN LATERAL (
+                    SELECT u.owner, u.what FROM bdr.untrusted_code(m.oid, false) u
+                     -- Defaults call functions where rows are written, and only there.
+                     WHERE NOT EXISTS (
+                           SELECT FROM pg_attribute a JOIN pg_proc p ON position(p.oid::regprocedure::text IN u.what) = 10
+                            WHERE a.attrelid = m.oid AND a.atthasdef AND u.what IN (
+                                  format('function %s as called by expression of column %I of table %I.%I',
+                                         p.oid::regprocedure, a.attname, n.nspname, c.relname),
+                                  format('function %s (expression of column %I of table %I.%I)',
+                                         p.oid::regprocedure, a.attname, n.nspname, c.relname)))
+                     UNION ALL
+                    -- Which only matter to who reads.
+                    SELECT pg_get_userbyid(o.owner), format('%s (statistics %s of table %s)',
+                               pg_describe_object(d.refclassid, d.refobjid, 0), x.stxname, m.oid::regclass)
+                      FROM pg_statistic_ext x
+                      JOIN pg_depend d ON d.classid = 'pg_statistic_ext'::regclass AND d.objid = x.oid
+                     CROSS JOIN LATERAL (
+                           SELECT p.proowner AS owner FROM pg_proc p
+                            WHERE d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+                            UNION ALL
+                           SELECT p.proowner FROM pg_operator q JOIN pg_proc p ON p.oid = q.oprcode
+                            WHERE d.refclassid = 'pg_operator'::regclass AND q.oid = d.refobjid
+                            UNION ALL
+                           SELECT t.typowner FROM pg_type t
+                            WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid) o
+                     WHERE x.stxrelid = m.oid AND NOT bdr.is_trusted(o.owner)
+                     UNION ALL
+                    SELECT pg_get_userbyid(c.relowner), format('table %s, which is elsewhere', m.oid::regclass)
+                     WHERE c.relkind NOT IN ('r', 'p', 'v') AND NOT bdr.is_trusted(c.relowner)) t
+              WHERE c.relowner <> current_user::regrole
+                 OR (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) LIMIT 1 LOOP
+        RAISE EXCEPTION 'table %: code would run with the rights of role "%", and its owner "%" is not trusted: %',
+                        relation, current_user, f.owner, f.what
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('If that role may be trusted with every replicated table, run "bdrctl node trust %s", '
+                                'or let a superuser run here: SELECT bdr.trust_owner(%L). Else drop what is named, or '
+                                'the column''s default.', f.owner, f.owner);
+    END LOOP;
+END $bdr$;
+
 -- The highest number in use on this node: in columns, and that it has given out and that sessions may
--- still hold. A method that has given out none counts as if it stood at its first, since that is how
--- bdr.cap_METHOD() takes it.
+-- still hold; the sequence's own MAXVALUE at most, since columns hold what anybody wrote. A method
+-- that has given out none counts as if it stood at its first, since that is how bdr.cap_METHOD()
+-- takes it.
+--
+-- Anybody can give a table a default that names the sequence: only those of owners who may draw from
+-- it count, and of trusted ones. See bdr.require_trusted_code() for how it fails.
 CREATE OR REPLACE FUNCTION bdr.sequence_highest(s regclass) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- Policies are their owners' code, and the highest of the visible rows is not the highest.
+SET row_security = off AS $bdr$
 DECLARE
     v        bigint   := pg_sequence_last_value(s);
     register regclass := (SELECT w.register FROM bdr.sequence w WHERE w.relation = s);
@@ -50,6 +117,7 @@ DECLARE
                                        WHERE q.seqrelid = s AND q.seqincrement > 0
                                          AND NOT EXISTS (SELECT FROM bdr.sequence w WHERE w.relation = s)));
     q        record;
+    m        regclass;
     found    bigint;
 BEGIN
     IF v IS NULL AND EXISTS (SELECT FROM bdr.sequence w WHERE w.relation = s) THEN
@@ -65,12 +133,29 @@ BEGIN
               JOIN pg_class c ON c.oid = u.relation
              -- Not of views, which run whatever their owners put into them.
              WHERE c.relkind IN ('r', 'p')
+               AND CASE WHEN has_sequence_privilege(c.relowner, s, 'USAGE, UPDATE') THEN true
+                        ELSE bdr.is_trusted(c.relowner) END
                AND CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
                    IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) LOOP
+        -- Before it is looked at an owner is kept from adding code; who is trusted would not, and who
+        -- calls may.
+        FOR m IN SELECT t.oid FROM bdr.table_and_heirs(q.relation) t (oid) JOIN pg_class c ON c.oid = t.oid
+                  WHERE c.relkind IN ('r', 'p')
+                    AND CASE c.relowner WHEN current_user::regrole THEN false
+                             ELSE NOT bdr.is_trusted(c.relowner) END LOOP
+            IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+                RAISE EXCEPTION 'bdr.sequence_highest() has to see what was changed before it locked table %', m
+                    USING HINT = 'Call it in a transaction that is READ COMMITTED.';
+            END IF;
+            EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', m);
+        END LOOP;
+        PERFORM bdr.require_trusted_code(q.relation);
         EXECUTE format('SELECT max(%I) FROM %s WHERE %1$I >= -4611686018427387904', q.attname, q.relation) INTO found;
         highest := GREATEST(highest, found);
     END LOOP;
-    RETURN highest;
+    RETURN LEAST(highest, (SELECT COALESCE(w.max, c.max, p.seqmax) FROM pg_sequence p
+                             LEFT JOIN bdr.sequence w ON w.relation = p.seqrelid
+                             LEFT JOIN bdr.sequence_cap c ON c.relation = p.seqrelid WHERE p.seqrelid = s));
 END $bdr$;
 
 -- Until the sequence is converted on every node, no node gives out a number above `last` by itself:
@@ -196,6 +281,19 @@ BEGIN
     UPDATE bdr.sequence_right r SET relation = made WHERE r.relation = s;
 END $bdr$;
 
+-- Fails if to write the defaults of a sequence's columns anew could run code that nobody trusts, as of
+-- types whose constants they hold. Those that only draw a number hold none. In one statement with what
+-- reads the defaults, since those of views change meanwhile.
+CREATE OR REPLACE FUNCTION bdr.require_trusted_defaults(s regclass) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    PERFORM bdr.require_trusted_code(u.relation)
+       FROM (SELECT DISTINCT q.relation FROM bdr.sequence_columns(s) q JOIN pg_class c ON c.oid = q.relation
+              WHERE c.relkind = 'p'
+                 OR q.expression !~ '^(nextval\(''[^'']*''::regclass|bdr\.nextval(_[a-z_]+)?\(''[^'']*''::regclass(, ''bdr\.[a-z0-9_]*''::regclass)?)\)$'
+            ) u;
+END $bdr$;
+
 -- Brings a sequence to another method on this node, all or nothing: for an administrator. `number`
 -- is the cluster's for this sequence, `node` this node's id; no node has given out `first` or
 -- anything beyond it, nor will without the method. Repeating it changes nothing. The columns' tables
@@ -231,6 +329,7 @@ BEGIN
               WHERE c.relkind IN ('r', 'p') ORDER BY q.relation LOOP
         EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', u.relation);
     END LOOP;
+    PERFORM bdr.require_trusted_defaults(s);
 
     before := format('nextval(%L::regclass)', s);
     kind := COALESCE(was.parameters ->> 'identity', '');
@@ -238,7 +337,8 @@ BEGIN
     DELETE FROM bdr.sequence_cap c WHERE c.relation = s;
     IF was.register IS NOT NULL THEN
         -- The new method's registers have the old one's names.
-        FOR u IN SELECT * FROM bdr.sequence_columns(s) q WHERE q.expression IS NOT NULL LOOP
+        FOR u IN SELECT q.* FROM bdr.require_trusted_defaults(s), bdr.sequence_columns(s) q
+                  WHERE q.expression IS NOT NULL LOOP
             EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', u.relation, u.attname,
                            replace(u.expression, bdr.sequence_call(was.method, s, was.register), before));
         END LOOP;
@@ -283,7 +383,8 @@ BEGIN
             after := bdr.sequence_call(method, s, was.register);
         END IF;
     END IF;
-    FOR u IN SELECT * FROM bdr.sequence_columns(s) q WHERE q.expression IS NOT NULL LOOP
+    FOR u IN SELECT q.* FROM bdr.require_trusted_defaults(s), bdr.sequence_columns(s) q
+              WHERE q.expression IS NOT NULL LOOP
         EXECUTE format('ALTER TABLE ONLY %s ALTER COLUMN %I SET DEFAULT %s', u.relation, u.attname,
                        replace(u.expression, before, after));
     END LOOP;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/testing.h"
 #include "seqam/sequences_testing.h"
 #include "tests/harness/postgres_test.h"
@@ -14,6 +15,8 @@
 namespace bdr::seqam {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
@@ -405,6 +408,139 @@ TEST_F(SequenceColumnsTest, TheRightToSetAnIdentitysSequenceComesBackWithIt) {
     }
   }
   ASSERT_OK(session_->Exec("DROP TABLE public.t; DROP ROLE clerk"));
+}
+
+// Whoever may make tables gives one a default that names another's sequence, and hides code where
+// only a plan of a query looks.
+class SequenceAttackTest : public harness::PostgresTest {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(harness::PostgresTest::SetUp());
+    ASSERT_OK(MakeNode(*server_, "app"));
+    ASSERT_OK_AND_ASSIGN(session_, server_->Connect("postgres", "app"));
+    ASSERT_OK(session_->Exec(
+        "DROP ROLE IF EXISTS mallory; CREATE ROLE mallory LOGIN; CREATE SCHEMA evil AUTHORIZATION "
+        "mallory; CREATE TABLE public.t (id bigserial PRIMARY KEY, v int);"
+        "INSERT INTO public.t (v) SELECT generate_series(1, 5);"
+        "SET SESSION AUTHORIZATION mallory;"
+        "CREATE FUNCTION evil.steal() RETURNS void LANGUAGE plpgsql AS $$ BEGIN"
+        " EXECUTE 'ALTER ROLE mallory SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END $$;"
+        "CREATE FUNCTION evil.evil(bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+        " PERFORM evil.steal(); RETURN 1; END $$;"
+        "RESET SESSION AUTHORIZATION"));
+  }
+  void TearDown() override {
+    EXPECT_OK(session_->Exec("DROP OWNED BY mallory CASCADE; DROP ROLE mallory"));
+  }
+  void AsMallory(const std::string& sql) {
+    ASSERT_OK(session_->Exec("SET SESSION AUTHORIZATION mallory"));
+    const auto done = session_->Exec(sql);
+    ASSERT_OK(session_->Exec("RESET SESSION AUTHORIZATION"));
+    ASSERT_OK(done) << sql;
+  }
+  std::string Value(const std::string& sql) {
+    const auto value = session_->QueryValue(sql);
+    return value.ok() ? *value : std::string(value.status().message());
+  }
+  bool Stole() { return Value("SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'") != "f"; }
+
+  std::unique_ptr<postgres::Connection> session_;
+};
+
+constexpr char kDrawsToo[] = "DEFAULT nextval('public.t_id_seq'::regclass)";
+
+// How mallory's table is made, without the right to draw: by number, since he may not name it.
+struct Hidden {
+  std::string where;
+  std::string made;  // @ID@: the column
+};
+
+TEST_F(SequenceAttackTest, CodeOfATablesOwnerIsNotRunToFindTheHighestNumber) {
+  const std::vector<Hidden> attacks = {
+      {"index", "CREATE TABLE evil.t (@ID@); CREATE INDEX ON evil.t ((id + evil.evil(1)))"},
+      {"predicate",
+       "CREATE TABLE evil.t (@ID@); CREATE INDEX ON evil.t (id) WHERE evil.evil(1) = 1"},
+      {"statistics",
+       "CREATE TABLE evil.t (@ID@); CREATE STATISTICS evil.st ON (id + evil.evil(1)) FROM evil.t"},
+      {"partition",
+       "CREATE TABLE evil.t (@ID@) PARTITION BY RANGE (id); CREATE TABLE evil.p PARTITION OF "
+       "evil.t "
+       "(CHECK (id + evil.evil(1) > 0)) FOR VALUES FROM (0) TO (1000)"},
+      {"child",
+       "CREATE TABLE evil.t (@ID@); CREATE TABLE evil.c (CHECK (id + evil.evil(1) > 0)) INHERITS "
+       "(evil.t)"},
+      {"index of a child",
+       "CREATE TABLE evil.t (@ID@); CREATE TABLE evil.c () INHERITS (evil.t);"
+       "CREATE INDEX ON evil.c ((id + evil.evil(1)))"}};
+  const std::string oid = Value("SELECT 'public.t_id_seq'::regclass::oid");
+  for (const Hidden& attack : attacks) {
+    for (const bool may_draw : {false, true}) {
+      SCOPED_TRACE(absl::StrCat(attack.where, may_draw ? ", may draw" : ""));
+      ASSERT_OK(session_->Exec(absl::StrCat(may_draw ? "GRANT" : "REVOKE",
+                                            " USAGE ON SEQUENCE public.t_id_seq ",
+                                            may_draw ? "TO" : "FROM", " mallory")));
+      ASSERT_NO_FATAL_FAILURE(AsMallory(absl::StrReplaceAll(
+          attack.made,
+          {{"@ID@", absl::StrCat("id bigint DEFAULT nextval('", oid, "'::regclass)")}})));
+      // As superuser.
+      const std::string highest = Value("SELECT bdr.sequence_highest('public.t_id_seq')");
+      EXPECT_FALSE(Stole());
+      if (may_draw) {
+        EXPECT_THAT(highest,
+                    AllOf(HasSubstr("table evil."), HasSubstr("\"mallory\" is not trusted"),
+                          HasSubstr("bdrctl node trust mallory")));
+      } else {
+        EXPECT_EQ(highest, "5");
+      }
+      ASSERT_NO_FATAL_FAILURE(AsMallory("DROP TABLE evil.t CASCADE"));
+    }
+  }
+}
+
+// What is trusted counts, and what an owner wrote who may draw; but no further than the sequence
+// goes.
+TEST_F(SequenceAttackTest, PlainTablesOfWhoMayDrawCountUpToTheMaxvalue) {
+  ASSERT_OK(session_->Exec("GRANT USAGE ON SEQUENCE public.t_id_seq TO mallory"));
+  ASSERT_NO_FATAL_FAILURE(AsMallory(
+      absl::StrCat("CREATE TABLE evil.t (id bigint ", kDrawsToo,
+                   "); CREATE INDEX ON evil.t ((id + 1)); INSERT INTO evil.t VALUES (77)")));
+  EXPECT_EQ(Value("SELECT bdr.sequence_highest('public.t_id_seq')"), "77");
+  ASSERT_OK(session_->Exec("REVOKE USAGE ON SEQUENCE public.t_id_seq FROM mallory"));
+  EXPECT_EQ(Value("SELECT bdr.sequence_highest('public.t_id_seq')"), "5");
+  ASSERT_OK(session_->Exec("SELECT bdr.trust_owner('mallory')"));
+  EXPECT_EQ(Value("SELECT bdr.sequence_highest('public.t_id_seq')"), "77");
+  ASSERT_NO_FATAL_FAILURE(AsMallory("CREATE INDEX ON evil.t ((id + evil.evil(0) - 1))"));
+  EXPECT_EQ(Value("SELECT bdr.sequence_highest('public.t_id_seq')"), "77");
+  ASSERT_OK(
+      session_->Exec("ALTER ROLE mallory NOSUPERUSER; SELECT bdr.distrust_owner('mallory');"
+                     "DROP TABLE evil.t; ALTER SEQUENCE public.t_id_seq MAXVALUE 1000;"
+                     "INSERT INTO public.t VALUES (9223372036854775807)"));
+  EXPECT_EQ(Value("SELECT bdr.sequence_highest('public.t_id_seq')"), "1000");
+  ASSERT_OK(session_->Exec("SELECT bdr.cap_sequence('public.t_id_seq', 500)"));
+  EXPECT_EQ(Value("SELECT bdr.sequence_highest('public.t_id_seq')"), "1000");
+}
+
+// A default's text is read again by the conversion, and with it constants of its types.
+TEST_F(SequenceAttackTest, ADefaultWithAnUntrustedTypeIsNotRead) {
+  ASSERT_OK(session_->Exec("GRANT USAGE ON SEQUENCE public.t_id_seq TO mallory"));
+  for (const char* relation :
+       {"TABLE evil.t (id bigint)", "VIEW evil.t AS SELECT 1::bigint AS id"}) {
+    SCOPED_TRACE(relation);
+    ASSERT_NO_FATAL_FAILURE(AsMallory(absl::StrCat(
+        "CREATE DOMAIN evil.d AS bigint; CREATE TYPE evil.r AS (x evil.d); CREATE ", relation,
+        "; ALTER TABLE evil.t ALTER COLUMN id SET DEFAULT nextval('public.t_id_seq'::regclass)"
+        " + length('(\"1\")'::evil.r::text);"
+        "ALTER DOMAIN evil.d ADD CHECK (evil.evil(VALUE) = 1)")));
+    const std::string failed = Value(
+        "SELECT bdr.convert_sequence('public.t_id_seq', 'stepped_blocks', 5, 3, 100,"
+        " '{\"block\": 16, \"slots\": 4, \"slot\": 3}')");
+    EXPECT_FALSE(Stole());
+    EXPECT_THAT(failed, AllOf(HasSubstr("table evil.t"), HasSubstr("\"mallory\" is not trusted")));
+    EXPECT_EQ(Value("SELECT count(*) FROM bdr.sequence"), "0");
+    ASSERT_NO_FATAL_FAILURE(
+        AsMallory(absl::StrCat("DROP ", relation[0] == 'T' ? "TABLE" : "VIEW",
+                               " evil.t; DROP TYPE evil.r; DROP DOMAIN evil.d")));
+  }
 }
 
 }  // namespace

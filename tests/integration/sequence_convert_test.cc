@@ -352,5 +352,39 @@ TEST_F(SequenceConvertTest, AnOwnerIsRefusedAndASuperuserRunsTheScript) {
   ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
 }
 
+// Somebody who may make tables has one that names another's sequence by its number.
+TEST_F(SequenceConvertTest, NobodyGetsASuperusersRightsByADryRun) {
+  BDR_START_CLUSTER(1, kOrders);
+  BDR_EXEC("n1",
+           "CREATE ROLE mallory; CREATE SCHEMA evil AUTHORIZATION mallory;"
+           "GRANT USAGE ON SEQUENCE public.orders_id_seq TO mallory; SET ROLE mallory;"
+           "CREATE FUNCTION evil.steal() RETURNS void LANGUAGE plpgsql AS $$ BEGIN"
+           " EXECUTE 'ALTER ROLE mallory SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END $$;"
+           "CREATE FUNCTION evil.evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN"
+           " PERFORM evil.steal(); RETURN 1; END $$;"
+           "CREATE TABLE evil.t (id bigint DEFAULT nextval('public.orders_id_seq'));"
+           "CREATE INDEX ON evil.t ((id + evil.evil(1))); RESET ROLE");
+  const harness::ProgramResult refused = Run({"public.orders_id_seq", "--dry-run"}, "stepped");
+  EXPECT_EQ(refused.exit_code, 4) << refused.out;
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("node \"n1\""), HasSubstr("table evil.t"),
+                                 HasSubstr("owner \"mallory\" is not trusted"),
+                                 HasSubstr("bdrctl node trust mallory")));
+  EXPECT_EQ(Value("n1", "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), "f");
+  // Without the right to draw it does not count.
+  BDR_EXEC("n1", "REVOKE USAGE ON SEQUENCE public.orders_id_seq FROM mallory");
+  const harness::ProgramResult shown = Run({"public.orders_id_seq", "--dry-run"}, "stepped");
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_EQ(Value("n1", "SELECT rolsuper FROM pg_roles WHERE rolname = 'mallory'"), "f");
+
+  BDR_EXEC("n1", "INSERT INTO orders (id, at) VALUES (9223372036854775807, 'x')");
+  for (const char* method : {"stepped", "galloc", "gapless"}) {
+    const harness::ProgramResult full = Run({"public.orders_id_seq"}, method);
+    EXPECT_EQ(full.exit_code, 4) << full.out;
+    EXPECT_THAT(full.err, AllOf(HasSubstr("is at its MAXVALUE 9223372036854775807"),
+                                HasSubstr("column id of table orders")));
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
+}
+
 }  // namespace
 }  // namespace bdr::integration
