@@ -314,8 +314,12 @@ int64_t SequenceConversion::Limit() const {
   for (const Node& node : nodes_) {
     if (!node.settled) highest = std::max(highest, node.highest);
   }
-  // Where nobody draws numbers go on without a gap, for those who want none.
-  if (IsGapless() && per_second_ == 0) return highest;
+  // Where nobody draws numbers go on without a gap, for those who want none. Another method's
+  // sequence must end above its first number.
+  const bool plain = std::all_of(nodes_.begin(), nodes_.end(), [](const Node& node) {
+    return node.settled || node.method == "local" || node.method == "gapless";
+  });
+  if (IsGapless() && per_second_ == 0 && plain) return highest;
   // A type's share that nobody misses, at most.
   const auto drawn =
       static_cast<int64_t>(per_second_ * (wish_.by_hand ? kByHandSeconds : kConversionSeconds)) +

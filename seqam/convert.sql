@@ -165,6 +165,10 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 #variable_conflict use_variable
 DECLARE
     p      pg_sequence;
+    was    bdr.sequence_cap := (SELECT c FROM bdr.sequence_cap c WHERE c.relation = s);
+    at     bigint;
+    called boolean;
+    ends   boolean;
     method text := (SELECT q.method FROM bdr.sequence q WHERE q.relation = s);
 BEGIN
     IF method = 'galloc' THEN
@@ -179,13 +183,17 @@ BEGIN
         RETURNING LEAST(c.last, c.max) INTO last;
     IF method IS NOT NULL THEN
         EXECUTE format('SELECT bdr.cap_%s($1, $2)', method) USING s, last;
-    ELSIF last > p.seqmin THEN
-        EXECUTE format('ALTER SEQUENCE %s MAXVALUE %s', s, last);
     ELSE
-        -- What ends below its beginning has given out nothing, and would begin at its last number.
-        EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s START %3$s %s', s, last - 1, last,
-                       CASE WHEN last < p.seqmin THEN 'RESTART ' || last END);
-        IF last < p.seqmin THEN
+        -- START and RESTART must lie within, also of what never comes to them: that is set to have
+        -- given out its last number. bdr.uncap_sequence() knows it by its MINVALUE, just below.
+        EXECUTE format('ALTER SEQUENCE %s CACHE %s', s, p.seqcache);  -- locks it
+        EXECUTE format('SELECT last_value, is_called FROM %s', s) INTO at, called;
+        ends := NOT called AND at > last OR was.relation IS NOT NULL AND p.seqmin = p.seqmax - 1 AND p.seqmax < was.start;
+        EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s %s %s', s,
+                       CASE WHEN ends THEN last - 1 ELSE LEAST(p.seqmin, last - 2) END, last,
+                       CASE WHEN p.seqstart > last THEN 'START ' || last END,
+                       CASE WHEN ends THEN 'RESTART ' || last END);
+        IF ends THEN
             PERFORM setval(s, last);
         END IF;
     END IF;
@@ -195,11 +203,12 @@ END $bdr$;
 CREATE OR REPLACE FUNCTION bdr.uncap_sequence(s regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
-    c bdr.sequence_cap;
+    c    bdr.sequence_cap;
+    ends boolean := (SELECT q.seqmin = q.seqmax - 1 FROM pg_sequence q WHERE q.seqrelid = s);
 BEGIN
     DELETE FROM bdr.sequence_cap q WHERE q.relation = s RETURNING * INTO c;
     EXECUTE format('ALTER SEQUENCE %s MINVALUE %s MAXVALUE %s START %s %s', s, c.min, c.max, c.start,
-                   CASE WHEN c.last < c.min THEN 'RESTART ' || c.start END);
+                   CASE WHEN ends AND c.last < c.start THEN 'RESTART ' || c.start END);
 END $bdr$;
 REVOKE ALL ON FUNCTION bdr.uncap_sequence(regclass) FROM PUBLIC;
 

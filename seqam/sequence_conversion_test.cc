@@ -284,6 +284,42 @@ TEST_F(SequenceCapTest, ACapOnlyFalls) {
       "5 1");
 }
 
+TEST_F(SequenceCapTest, WhatBeginsAboveTheCapEndsAndComesBackAsItWas) {
+  const auto session = Session("local");
+  const auto value = [&](const std::string& sql) {
+    return session->QueryValue(sql).value_or("an error");
+  };
+  const std::string all =
+      "SELECT format('%s %s %s %s %s', seqstart, seqmin, seqmax, last_value, is_called) FROM "
+      "pg_sequence, public.high WHERE seqrelid = 'public.high'::regclass";
+  // Its numbers, as it was made, and where it stands: never drawn from, in front of its START, far
+  // beyond it, at the first of all.
+  for (const char* made :
+       {"START 1000", "START 1000; ALTER SEQUENCE public.high RESTART 500",
+        "START 1000; SELECT setval('public.high', 300)",
+        "START 1000; SELECT setval('public.high', 1)", "START 1000 MINVALUE 1000",
+        "MINVALUE 998 START 1000", "MINVALUE 997 START 1000; SELECT setval('public.high', 997)"}) {
+    SCOPED_TRACE(made);
+    ASSERT_OK(session->Exec(
+        absl::StrCat("DROP SEQUENCE IF EXISTS public.high; CREATE SEQUENCE public.high ", made)));
+    const std::string before = value(all);
+    const bool begins_above = before.ends_with(" 1000 f");
+    for (const int last : {999, 998, 999}) {
+      ASSERT_OK(session->Exec(absl::StrCat("SELECT bdr.cap_sequence('public.high', ", last, ")")));
+      EXPECT_EQ(value("SELECT seqmax FROM pg_sequence WHERE seqrelid = 'public.high'::regclass"),
+                last == 999 && value("SELECT last FROM bdr.sequence_cap") == "999" ? "999" : "998");
+    }
+    if (begins_above) {
+      EXPECT_FALSE(session->Exec("SELECT nextval('public.high')").ok());
+    }
+    ASSERT_OK(session->Exec("SELECT bdr.convert_sequence('public.high', 'local', 1, 1, 1)"));
+    EXPECT_EQ(value(all), before);
+  }
+  // What was drawn after the look is not lost.
+  ASSERT_OK(session->Exec("SELECT setval('public.high', 1005)"));
+  EXPECT_FALSE(session->Exec("SELECT bdr.cap_sequence('public.high', 999)").ok());
+}
+
 // A conversion that is given up half-way leaves nodes capped; the way back to the method that they
 // have takes the cap away, and goes on above it.
 TEST_F(SequenceCapTest, TheWayBackToTheSameMethodTakesTheCapAway) {
