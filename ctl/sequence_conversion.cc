@@ -250,7 +250,7 @@ absl::Status SequenceConversion::ChooseFirst() {
     return absl::OkStatus();
   }
   last_ = Limit();
-  if (known_.has_value()) last_ = std::max(last_, known_->next());
+  if (known_.has_value()) last_ = std::max(last_, known_->next() - 1);
   // One that counts down has its MAXVALUE where it began, and no method.
   if (last_ >= nodes_[0].max && nodes_[0].max > 0) return AtItsMaxvalue();
   first_ = InStepWithSettled(last_ + 1);

@@ -386,5 +386,25 @@ TEST_F(SequenceConvertTest, NobodyGetsASuperusersRightsByADryRun) {
   ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
 }
 
+TEST_F(SequenceConvertTest, NumbersWithoutAGapComeFromAnywhere) {
+  BDR_START_CLUSTER(2, kOrders);
+  const auto first = [this](const char* sequence, const char* method) {
+    const harness::ProgramResult result = Run({sequence, "-o", "json"}, method);
+    EXPECT_EQ(result.exit_code, 0) << method << result.err;
+    return result.exit_code == 0 ? Json::parse(result.out)[0]["first"].get<int64_t>() : -1;
+  };
+  // Never drawn from, and its START above its MINVALUE.
+  for (const std::string& node : cluster_->names()) {
+    BDR_EXEC(node, "CREATE SEQUENCE inv START 1000");
+  }
+  EXPECT_EQ(first("public.inv", "gapless"), 1000);
+  // Nothing was drawn: it goes on where it stood.
+  const int64_t own = first("public.inv", "local");
+  EXPECT_EQ(first("public.inv", "gapless"), own);
+  // A node stands at the first number of its slot.
+  (void)first("public.orders_id_seq", "stepped");
+  (void)first("public.orders_id_seq", "gapless");
+}
+
 }  // namespace
 }  // namespace bdr::integration
