@@ -153,9 +153,10 @@ BEGIN
         EXECUTE format('SELECT max(%I) FROM %s WHERE %1$I >= -4611686018427387904', q.attname, q.relation) INTO found;
         highest := GREATEST(highest, found);
     END LOOP;
-    RETURN LEAST(highest, (SELECT COALESCE(w.max, c.max, p.seqmax) FROM pg_sequence p
+    -- NULL stays: bdr-server knows.
+    RETURN CASE WHEN highest IS NOT NULL THEN LEAST(highest, (SELECT COALESCE(w.max, c.max, p.seqmax) FROM pg_sequence p
                              LEFT JOIN bdr.sequence w ON w.relation = p.seqrelid
-                             LEFT JOIN bdr.sequence_cap c ON c.relation = p.seqrelid WHERE p.seqrelid = s));
+                             LEFT JOIN bdr.sequence_cap c ON c.relation = p.seqrelid WHERE p.seqrelid = s)) END;
 END $bdr$;
 
 -- Until the sequence is converted on every node, no node gives out a number above `last` by itself:

@@ -381,7 +381,7 @@ TEST_F(SequenceConvertTest, NobodyGetsASuperusersRightsByADryRun) {
     const harness::ProgramResult full = Run({"public.orders_id_seq"}, method);
     EXPECT_EQ(full.exit_code, 4) << full.out;
     EXPECT_THAT(full.err, AllOf(HasSubstr("is at its MAXVALUE 9223372036854775807"),
-                                HasSubstr("column id of table orders")));
+                                HasSubstr("column id of table public.orders")));
   }
   ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
 }
