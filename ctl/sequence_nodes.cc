@@ -8,6 +8,20 @@ namespace bdr::ctl {
 namespace {
 
 constexpr char kLockTimeout[] = "SET lock_timeout = '200ms'";
+// As long as the session lives. A session of a bdrctl that was killed ends with its statement.
+constexpr char kLockConversions[] =
+    "SET lock_timeout = '5s'; SELECT pg_advisory_lock(1111773779, 1)";
+constexpr absl::string_view kConversionsLocked = "55P03";
+
+// What another conversion has looked at would no longer be so.
+absl::Status LockConversions(SequenceNode& node) {
+  const absl::Status locked = node.connection->Exec(kLockConversions).status();
+  if (postgres::Sqlstate(locked) != kConversionsLocked) return OnNode(node, locked);
+  return absl::FailedPreconditionError(absl::StrCat(
+      "another conversion of sequences is under way on node \"", node.name,
+      "\": run this again when it has ended; who it is shows SELECT a.* FROM pg_locks l JOIN "
+      "pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.classid = 1111773779"));
+}
 
 // The number of a sequence and where the method's numbers begin are bdr-server's to say, and no
 // database can check them: who may write them can make ids come twice, in others' tables, too. So
@@ -56,6 +70,7 @@ absl::StatusOr<std::vector<SequenceNode>> OpenSequenceNodes(
                          {.conninfo = databases.at(member.name()), .application_name = "bdrctl"}));
     if (!to_read) RETURN_IF_ERROR(CheckSuperuser(node));
     RETURN_IF_ERROR(CheckIsNodes(node, membership.cluster_id(), to_read));
+    if (!to_read) RETURN_IF_ERROR(LockConversions(node));
     RETURN_IF_ERROR(node.connection->Exec(kLockTimeout).status());
     nodes.push_back(std::move(node));
   }

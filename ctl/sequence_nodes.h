@@ -24,7 +24,9 @@ struct SequenceNode {
 // name. No statement waits for a lock for longer than 200 ms there, since users who draw wait
 // behind it. kFailedPrecondition with what to do if a database is not that node's;
 // kPermissionDenied for a role that is no superuser, unless it is `to_read` only. A role that may
-// not see whose database it is gets the benefit of the doubt then.
+// not see whose database it is gets the benefit of the doubt then. Unless it is `to_read` only,
+// nobody else gets sessions by this while these live; kFailedPrecondition, with the node, where
+// somebody has them already, after some seconds.
 absl::StatusOr<std::vector<SequenceNode>> OpenSequenceNodes(
     const v1::Membership& membership, const std::map<std::string, std::string>& databases,
     bool to_read);

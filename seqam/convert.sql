@@ -159,6 +159,14 @@ BEGIN
                              LEFT JOIN bdr.sequence_cap c ON c.relation = p.seqrelid WHERE p.seqrelid = s)) END;
 END $bdr$;
 
+-- Whoever changes a sequence's method or cap has what it is now to himself until his transaction ends.
+-- There is no row of one that is PostgreSQL's own, which could be locked.
+CREATE OR REPLACE FUNCTION bdr.lock_conversion(s regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1111773780, (s::oid::bigint & 2147483647)::int);
+END $bdr$;
+
 -- Until the sequence is converted on every node, no node gives out a number above `last` by itself:
 -- numbers of the method come from beyond it.
 CREATE OR REPLACE FUNCTION bdr.cap_sequence(s regclass, last bigint) RETURNS void
@@ -166,12 +174,15 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 #variable_conflict use_variable
 DECLARE
     p      pg_sequence;
-    was    bdr.sequence_cap := (SELECT c FROM bdr.sequence_cap c WHERE c.relation = s);
+    was    bdr.sequence_cap;
     at     bigint;
     called boolean;
     ends   boolean;
-    method text := (SELECT q.method FROM bdr.sequence q WHERE q.relation = s);
+    method text;
 BEGIN
+    PERFORM bdr.lock_conversion(s);
+    method := (SELECT q.method FROM bdr.sequence q WHERE q.relation = s);
+    was := (SELECT c FROM bdr.sequence_cap c WHERE c.relation = s);
     IF method = 'galloc' THEN
         RETURN;  -- of its numbers it draws none by itself, and bdr-server ends its grants
     END IF;
@@ -323,8 +334,10 @@ DECLARE
     begins   text := format('bdr.begin_%s', method);
     tag      int := bdr.sequence_tag(method);
     start    bigint;
-    capped   bdr.sequence_cap := (SELECT c FROM bdr.sequence_cap c WHERE c.relation = s);
+    capped   bdr.sequence_cap;
 BEGIN
+    PERFORM bdr.lock_conversion(s);
+    capped := (SELECT c FROM bdr.sequence_cap c WHERE c.relation = s);
     PERFORM bdr.drop_registers();  -- those of a sequence of this name that was dropped
     SELECT * INTO was FROM bdr.sequence q WHERE q.relation = s;
     IF was.method = method AND was.number = number AND capped.relation IS NULL THEN

@@ -4,12 +4,14 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/testing.h"
 #include "seqam/sequences_testing.h"
+#include "tests/harness/cluster.h"
 #include "tests/harness/postgres_test.h"
 
 namespace bdr::seqam {
@@ -318,6 +320,34 @@ TEST_F(SequenceCapTest, WhatBeginsAboveTheCapEndsAndComesBackAsItWas) {
   // What was drawn after the look is not lost.
   ASSERT_OK(session->Exec("SELECT setval('public.high', 1005)"));
   EXPECT_FALSE(session->Exec("SELECT bdr.cap_sequence('public.high', 999)").ok());
+}
+
+// Of two that are at work the later one sees what the earlier one made of the sequence.
+TEST_F(SequenceCapTest, ACapWaitsForAConversionAndGoesByItsMethod) {
+  const auto session = Session("local");
+  ASSERT_OK(session->Exec("CREATE SEQUENCE public.busy; SELECT nextval('public.busy')"));
+  ASSERT_OK(
+      session->Exec("BEGIN; SELECT bdr.convert_sequence('public.busy', 'snowflake', 6, 1, 200)"));
+  ASSERT_OK_AND_ASSIGN(const auto other, server_->Connect("postgres", "app"));
+  ASSERT_OK(other->Exec("SET application_name = 'capping'"));
+  absl::Status capped;
+  std::thread capping(
+      [&] { capped = other->Exec("SELECT bdr.cap_sequence('public.busy', 100)").status(); });
+  const absl::Status waits =
+      harness::WaitFor("the cap to wait", absl::Seconds(30), [&]() -> absl::StatusOr<bool> {
+        const auto waiting = server_->QueryValue(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'capping' AND "
+            "wait_event_type = 'Lock'",
+            "app");
+        return waiting.ok() && *waiting == "1";
+      });
+  const auto committed = session->Exec("COMMIT");
+  capping.join();
+  ASSERT_OK(waits);
+  ASSERT_OK(committed);
+  // The method's own refusal: its numbers lie beyond.
+  EXPECT_THAT(std::string(capped.message()), HasSubstr("cannot end at 100 on this node"));
+  EXPECT_EQ(*session->QueryValue("SELECT count(*) FROM bdr.sequence_cap"), "0");
 }
 
 // A conversion that is given up half-way leaves nodes capped; the way back to the method that they

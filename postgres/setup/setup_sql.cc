@@ -93,7 +93,7 @@ BEGIN
 END $bdr$;
 @MIGRATIONS@
 REVOKE ALL ON ALL TABLES IN SCHEMA bdr FROM PUBLIC, @ROLE@;
-GRANT SELECT ON bdr.schema_version, bdr.trusted_owner TO @ROLE@;
+GRANT SELECT ON bdr.schema_version TO @ROLE@;
 GRANT SELECT, INSERT ON bdr.node TO @ROLE@;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON bdr.progress, bdr.conflict_log, bdr.dead_letter, bdr.dead_letter_part, bdr.fk_action
@@ -101,7 +101,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 -- Of all that is in it everybody may call what draws from sequences, and read what that reads, and
 -- what else PostgreSQL's own catalogs show to everybody.
 GRANT USAGE ON SCHEMA bdr TO PUBLIC;
-GRANT SELECT ON bdr.sequence, bdr.sequence_cap TO PUBLIC;
+GRANT SELECT ON bdr.sequence, bdr.sequence_cap, bdr.trusted_owner TO PUBLIC;
 @SEQUENCES@
 
 -- Tables with a key travel with all their changes. Of tables without one only INSERT and TRUNCATE

@@ -406,5 +406,19 @@ TEST_F(SequenceConvertTest, NumbersWithoutAGapComeFromAnywhere) {
   (void)first("public.orders_id_seq", "gapless");
 }
 
+TEST_F(SequenceConvertTest, OnlyOneConvertsAtATime) {
+  BDR_START_CLUSTER(2, kOrders);
+  {
+    ASSERT_OK_AND_ASSIGN(const auto other, cluster_->postgres("n2").Connect("postgres", "app"));
+    ASSERT_OK(other->Exec("SELECT pg_advisory_lock(1111773779, 1)"));
+    const harness::ProgramResult refused = Run({"public.orders_id_seq"}, "galloc");
+    EXPECT_EQ(refused.exit_code, 4) << refused.out;
+    EXPECT_THAT(refused.err,
+                HasSubstr("another conversion of sequences is under way on node \"n2\""));
+  }
+  ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
+  ASSERT_NO_FATAL_FAILURE(Convert({"public.orders_id_seq"}, "galloc"));
+}
+
 }  // namespace
 }  // namespace bdr::integration
