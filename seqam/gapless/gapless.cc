@@ -24,7 +24,7 @@ class GaplessMethod : public Method {
   }
   // Others may have drawn more: what of it has come here is in the columns.
   absl::string_view CeilingSql() const override {
-    return "(SELECT g.next - 1 FROM bdr.gapless g WHERE g.relation = s)";
+    return "bdr.gapless_ceiling(s)";
   }
 };
 

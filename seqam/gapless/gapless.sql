@@ -164,6 +164,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
       FROM current_setting(format('bdr.gapless_%s', s::oid), true) g
 $bdr$;
 
+-- Everybody may read this table, also where policies of others are not to hide anything.
+CREATE OR REPLACE FUNCTION bdr.gapless_ceiling(s regclass) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET row_security = on AS $bdr$
+BEGIN
+    RETURN (SELECT g.next - 1 FROM bdr.gapless g WHERE g.relation = s);
+END $bdr$;
+
 CREATE OR REPLACE FUNCTION bdr.begin_gapless(s regclass, number int, node int, first bigint,
                                              parameters jsonb) RETURNS regclass
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
