@@ -69,22 +69,6 @@ BEGIN
                                   format('function %s (expression of column %I of table %I.%I)',
                                          p.oid::regprocedure, a.attname, n.nspname, c.relname)))
                      UNION ALL
-                    -- Which only matter to who reads.
-                    SELECT pg_get_userbyid(o.owner), format('%s (statistics %s of table %s)',
-                               pg_describe_object(d.refclassid, d.refobjid, 0), x.stxname, m.oid::regclass)
-                      FROM pg_statistic_ext x
-                      JOIN pg_depend d ON d.classid = 'pg_statistic_ext'::regclass AND d.objid = x.oid
-                     CROSS JOIN LATERAL (
-                           SELECT p.proowner AS owner FROM pg_proc p
-                            WHERE d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
-                            UNION ALL
-                           SELECT p.proowner FROM pg_operator q JOIN pg_proc p ON p.oid = q.oprcode
-                            WHERE d.refclassid = 'pg_operator'::regclass AND q.oid = d.refobjid
-                            UNION ALL
-                           SELECT t.typowner FROM pg_type t
-                            WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid) o
-                     WHERE x.stxrelid = m.oid AND NOT bdr.is_trusted(o.owner)
-                     UNION ALL
                     SELECT pg_get_userbyid(c.relowner), format('table %s, which is elsewhere', m.oid::regclass)
                      WHERE c.relkind NOT IN ('r', 'p', 'v') AND NOT bdr.is_trusted(c.relowner)) t
               WHERE c.relowner <> current_user::regrole

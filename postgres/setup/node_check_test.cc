@@ -112,7 +112,7 @@ TEST_F(NodeCheckTest, EachMissingRightNamesTheStatementThatGivesIt) {
                "GRANT EXECUTE ON FUNCTION bdr.sync_publications() TO \"bdr\"");
   ExpectMended("REVOKE UPDATE ON bdr.progress FROM bdr", Level::kError,
                "GRANT SELECT, INSERT, UPDATE, DELETE ON bdr.progress TO bdr");
-  ExpectMended("REVOKE SELECT ON bdr.trusted_owner FROM bdr", Level::kError,
+  ExpectMended("REVOKE SELECT ON bdr.trusted_owner FROM PUBLIC", Level::kError,
                "GRANT SELECT ON bdr.trusted_owner TO bdr");
 }
 

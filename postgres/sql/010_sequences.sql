@@ -48,7 +48,8 @@ REVOKE ALL ON bdr.sequence_lock FROM PUBLIC;
 
 -- A default that draws from a converted sequence is as good as one that draws from PostgreSQL's own:
 -- what 008_owners_code.sql says of those, said of these as well. Only what is drawn has to be the
--- owner's; the register, which is only read, is in this schema.
+-- owner's; the register, which is only read, is in this schema. And what it does not say: expressions of
+-- statistics run where any query is planned.
 DO $do$
 DECLARE
     changes text[] := ARRAY[
@@ -62,10 +63,20 @@ DECLARE
 $x$,
         $x$WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
        AND NOT (h.class = 'pg_attrdef'::regclass AND h.code = '')
+$x$,
+        -- Any plan works out what is constant in them.
+        $x$     WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    UNION ALL
+$x$,
+        $x$     WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    UNION ALL
+    SELECT r.oid, 'pg_statistic_ext', x.oid, format('statistics %I', x.stxname), x.stxexprs::text
+      FROM rel r JOIN pg_statistic_ext x ON x.stxrelid = r.oid WHERE x.stxexprs IS NOT NULL
+    UNION ALL
 $x$];
     code    text   := pg_get_functiondef('bdr.untrusted_code(oid, boolean)'::regprocedure);
 BEGIN
-    FOR i IN 1 .. 5 BY 2 LOOP
+    FOR i IN 1 .. 7 BY 2 LOOP
         IF position(changes[i] IN code) = 0 THEN
             RAISE EXCEPTION 'bdr.untrusted_code() is not the one of 008_owners_code.sql: it lacks %', changes[i];
         END IF;
