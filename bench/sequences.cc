@@ -87,12 +87,12 @@ std::string ManyRows(const std::string& name) {
 }
 // As the column's default draws, without the row.
 std::string Calls(const std::string& name) {
-  return absl::StrCat("SELECT count(public.next_", name, "()) FROM generate_series(1, 10000)");
+  return absl::StrCat("SELECT count(public.next_", name, "()) FROM generate_series(1, 1000)");
 }
 
 const Measurement kMeasurements[] = {{"single-row commits", 1, OneRow},
                                      {"rows, 1000 a statement", 1000, ManyRows},
-                                     {"bare calls", 10000, Calls}};
+                                     {"bare calls", 1000, Calls}};
 
 absl::Status Prepare(const harness::PostgresServer& server,
                      const std::vector<Contestant>& contestants) {
