@@ -74,6 +74,8 @@ $x$,
       FROM rel r JOIN pg_statistic_ext x ON x.stxrelid = r.oid WHERE x.stxexprs IS NOT NULL
     UNION ALL
 $x$];
+    stamp   text   := $x$
+    (SELECT string_agg(concat(o.owner, ' ', o.xmin), ',' ORDER BY o.owner)$x$;
     code    text   := pg_get_functiondef('bdr.untrusted_code(oid, boolean)'::regprocedure);
 BEGIN
     FOR i IN 1 .. 7 BY 2 LOOP
@@ -83,4 +85,12 @@ BEGIN
         code := replace(code, changes[i], changes[i + 1]);
     END LOOP;
     EXECUTE code;
+    -- So that they are looked for again once there are others.
+    code := pg_get_functiondef('bdr.code_stamp(oid)'::regprocedure);
+    IF position(stamp IN code) = 0 THEN
+        RAISE EXCEPTION 'bdr.code_stamp() is not the one of 008_owners_code.sql: it lacks %', stamp;
+    END IF;
+    EXECUTE replace(code, stamp, $x$
+    (SELECT string_agg(concat(x.oid, ' ', x.xmin), ',' ORDER BY x.oid)
+       FROM tree t JOIN pg_statistic_ext x ON x.stxrelid = t.oid),$x$ || stamp);
 END $do$;

@@ -112,6 +112,8 @@ constexpr Way kWays[] = {
      "index x"},
     {"index predicate", "CREATE INDEX x ON t (n) WHERE evil.hides(n) > 0", "DROP INDEX x",
      "index x"},
+    {"statistics", "CREATE STATISTICS x ON (n + evil.hides(1)) FROM t", "DROP STATISTICS x",
+     "statistics x"},
     {"generated column", "ALTER TABLE t ADD g int GENERATED ALWAYS AS (evil.hides(n)) STORED",
      "ALTER TABLE t DROP g", "column g"},
     {"default",
