@@ -31,9 +31,8 @@ constexpr absl::string_view kLockNotAvailable = "55P03";
 
 // How long sessions wait is in milliseconds since 1970, by the server's own clock.
 constexpr char kRowsSql[] =
-    "SELECT q.number, q.relation::regclass::text, q.relation::oid, q.register::text, "
-    "q.data_type::text,"
-    " q.max, g.turn, g.held, g.next, bdr.gapless_open(q.register),"
+    "SELECT q.number, q.relation::regclass::text, q.relation::oid, q.register::text,"
+    " g.turn, g.held, g.next, bdr.gapless_open(q.register),"
     " coalesce(pg_sequence_last_value(to_regclass(q.register::text || '_ask')), 0)"
     "   > extract(epoch FROM clock_timestamp()) * 1000,"
     " pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn()"
@@ -64,8 +63,6 @@ struct TurnKeeper::Sequence {
   std::string name = "";
   std::string oid = "";
   std::string register_name = "";
-  std::string data_type = "";
-  int64_t last = 0;
   // As read in this pass, and as changed since by what was done.
   uint64_t turn = 0;
   bool held = false;
@@ -135,19 +132,17 @@ absl::Status TurnKeeper::LookAtRows(postgres::Connection* connection) {
     sequence->name = std::string(rows.value(i, 1));
     sequence->oid = std::string(rows.value(i, 2));
     sequence->register_name = std::string(rows.value(i, 3));
-    sequence->data_type = std::string(rows.value(i, 4));
-    ASSIGN_OR_RETURN(sequence->last, ToNumber(rows.value(i, 5)));
-    ASSIGN_OR_RETURN(const int64_t turn, ToNumber(rows.value(i, 6)));
+    ASSIGN_OR_RETURN(const int64_t turn, ToNumber(rows.value(i, 4)));
     sequence->turn = static_cast<uint64_t>(turn);
-    sequence->held = rows.value(i, 7) == "t";
-    ASSIGN_OR_RETURN(sequence->next, ToNumber(rows.value(i, 8)));
+    sequence->held = rows.value(i, 5) == "t";
+    ASSIGN_OR_RETURN(sequence->next, ToNumber(rows.value(i, 6)));
     sequence->open.reset();
-    if (!rows.is_null(i, 9)) {
-      ASSIGN_OR_RETURN(sequence->open, ToNumber(rows.value(i, 9)));
+    if (!rows.is_null(i, 7)) {
+      ASSIGN_OR_RETURN(sequence->open, ToNumber(rows.value(i, 7)));
     }
-    sequence->asked = rows.value(i, 10) == "t";
-    ASSIGN_OR_RETURN(sequence->flushed, ParseLsn(rows.value(i, 11)));
-    ASSIGN_OR_RETURN(sequence->inserted, ParseLsn(rows.value(i, 12)));
+    sequence->asked = rows.value(i, 8) == "t";
+    ASSIGN_OR_RETURN(sequence->flushed, ParseLsn(rows.value(i, 9)));
+    ASSIGN_OR_RETURN(sequence->inserted, ParseLsn(rows.value(i, 10)));
     if (sequence->flushed >= sequence->seen_at) {
       sequence->durable_next = sequence->seen_next;
       sequence->seen_next = sequence->next;
