@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -108,7 +109,13 @@ absl::Status SequenceConversion::Measure() {
 
 absl::Status SequenceConversion::LookAtNode(Node* node) {
   const postgres::Param params[] = {{.data = wish_.sequence}};
-  const auto row = node->node->connection->ExecParams(kLookSql, params);
+  auto row = node->node->connection->ExecParams(kLookSql, params);
+  // As in RunOn(): it may have to lock tables, which vacuum holds now and then.
+  for (const absl::Time until = absl::Now() + kLockDeadline;
+       postgres::Sqlstate(row.status()) == kLockNotAvailable && absl::Now() < until;) {
+    absl::SleepFor(kLockPause);
+    row = node->node->connection->ExecParams(kLookSql, params);
+  }
   if (!row.ok()) return OnNode(*node->node, row.status());
   if (row->rows() == 0) {
     return absl::NotFoundError(absl::StrCat("node \"", node->node->name, "\" has no sequence \"",
@@ -247,7 +254,7 @@ absl::Status SequenceConversion::ChooseFirst() {
            (IsGapless() && AnySettled());
   if (begun_) {
     first_ = known_.has_value() ? known_->next() : 0;
-    return absl::OkStatus();
+    return CheckGapless();
   }
   last_ = Limit();
   if (known_.has_value()) last_ = std::max(last_, known_->next() - 1);
@@ -427,7 +434,6 @@ absl::Status SequenceConversion::Run(const Server& server) {
     RETURN_IF_ERROR(Widen(server));
     RETURN_IF_ERROR(ChooseFirst());
   }
-  RETURN_IF_ERROR(CheckGapless());
   std::vector<Node*> rest;
   for (Node& node : nodes_) {
     if (!node.settled) rest.push_back(&node);
@@ -498,7 +504,22 @@ absl::StatusOr<SequenceConversion::Statements> SequenceConversion::StatementsFor
     parameters = absl::StrCat("jsonb_build_object('slots', ", wish_.slots, ", 'slot', node_id - 1",
                               wish_.block > 0 ? absl::StrCat(", 'block', ", wish_.block) : "", ")");
   }
+  std::set<std::string> methods = {Literal(wish_.method)};
+  for (const Node& node : nodes_) methods.insert(Literal(node.method));
+  const std::string row =
+      absl::StrCat("(SELECT q.method FROM bdr.sequence q WHERE q.relation = ", relation, ")");
+  // What drew by itself and was kept below `first_` is there still.
+  const std::string beyond = wish_.method == "local"
+                                 ? ""
+                                 : absl::StrCat(" OR ", row, " IS NULL AND pg_sequence_last_value(",
+                                                relation, ") >= ", first_);
   return Statements{
+      .check =
+          absl::StrCat("DO $bdr$ BEGIN IF COALESCE(", row, ", 'local') NOT IN (",
+                       absl::StrJoin(methods, ", "), ")", beyond,
+                       " THEN RAISE EXCEPTION 'sequence % is not as it was when this script was "
+                       "printed: print another', ",
+                       relation, "; END IF; END $bdr$"),
       .cap = absl::StrCat("SELECT bdr.cap_sequence(", relation, ", ", last, ") WHERE ", where),
       .convert =
           absl::StrCat("SELECT bdr.convert_sequence(", relation, ", ", Literal(wish_.method), ", ",

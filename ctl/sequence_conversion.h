@@ -57,6 +57,7 @@ class SequenceConversion {
   // empty if it is done. With `reserve` bdr-server is told. kFailedPrecondition if other nodes need
   // others.
   struct Statements {
+    std::string check = "";  // fails where something else has become of the sequence since
     std::string cap = "";
     std::string convert = "";
   };

@@ -3,6 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "postgres/connection.h"
 
 namespace bdr::ctl {
@@ -17,8 +19,9 @@ constexpr char kScript[] = R"(-- Brings sequences to method @METHOD@: @SEQUENCES
 --     psql -v step=2 -f THIS_FILE
 --
 -- Where it fails, at a lock that somebody holds for example, that step can be run again. Users draw
--- up to a limit by themselves between the steps: do both within an hour. A later script of the same
--- sequences takes the place of this one, on all nodes.
+-- up to a limit by themselves between the steps, or, of method galloc, what is in reserve: do both
+-- within an hour, or minutes. A later script of the same sequences takes the place of this one, on all
+-- nodes.
 \set ON_ERROR_STOP on
 @GUARD@SET search_path = pg_catalog, pg_temp;
 SET lock_timeout = '1s';
@@ -26,6 +29,8 @@ DO $bdr$
 BEGIN
     IF NOT EXISTS (SELECT FROM bdr.node WHERE cluster_id = @CLUSTER@) THEN
         RAISE EXCEPTION 'this database is of no node of the cluster that the script was made for';
+    ELSIF clock_timestamp() > @UNTIL@ THEN
+        RAISE EXCEPTION 'this script is more than a day old: print another';
     END IF;
 END $bdr$;
 SELECT :step = 1 AS is_first, :step = 2 AS is_second \gset
@@ -56,7 +61,9 @@ absl::StatusOr<SequenceScript> WriteSequenceScript(const Server& server, const S
     ASSIGN_OR_RETURN(const SequenceConversion::Statements statements,
                      conversion.StatementsForAnyNode(server, reserve));
     if (!statements.cap.empty()) absl::StrAppend(&caps, statements.cap, ";\n");
-    if (!statements.convert.empty()) absl::StrAppend(&conversions, statements.convert, ";\n");
+    if (!statements.convert.empty()) {
+      absl::StrAppend(&conversions, statements.check, ";\n", statements.convert, ";\n");
+    }
     script.document.push_back({{"sequence", sequence},
                                {"method", wish.method},
                                {"state", conversion.done() ? "unchanged" : "to_convert"},
@@ -66,13 +73,16 @@ absl::StatusOr<SequenceScript> WriteSequenceScript(const Server& server, const S
   }
   std::vector<std::string> names;
   for (const SequenceNode& node : nodes) names.push_back(node.name);
-  script.text = absl::StrReplaceAll(kScript, {{"@METHOD@", wish.method},
-                                              {"@SEQUENCES@", absl::StrJoin(sequences, ", ")},
-                                              {"@NODES@", absl::StrJoin(names, ", ")},
-                                              {"@GUARD@", reserve ? "" : kGuard},
-                                              {"@CLUSTER@", postgres::QuoteLiteral(cluster_id)},
-                                              {"@CAPS@", caps},
-                                              {"@CONVERSIONS@", conversions}});
+  script.text = absl::StrReplaceAll(
+      kScript, {{"@METHOD@", wish.method},
+                {"@SEQUENCES@", absl::StrJoin(sequences, ", ")},
+                {"@NODES@", absl::StrJoin(names, ", ")},
+                {"@GUARD@", reserve ? "" : kGuard},
+                {"@CLUSTER@", postgres::QuoteLiteral(cluster_id)},
+                {"@UNTIL@", postgres::QuoteLiteral(absl::FormatTime(absl::Now() + absl::Hours(24),
+                                                                    absl::UTCTimeZone()))},
+                {"@CAPS@", caps},
+                {"@CONVERSIONS@", conversions}});
   return script;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_replace.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -318,9 +319,11 @@ TEST_F(SequenceConvertTest, AnOwnerIsRefusedAndASuperuserRunsTheScript) {
   ExpectEverywhere("SELECT count(*) FROM bdr.sequence", "0");
 
   int64_t rows = 0;
+  std::string first_script;
   for (const std::string method : {"galloc", "stepped", "local"}) {
     const harness::ProgramResult script = run(method, {"--print-sql", "--reserve"});
     ASSERT_EQ(script.exit_code, 0) << script.err;
+    if (first_script.empty()) first_script = script.out;
     const auto step = [&](const std::string& node, int number) {
       ASSERT_OK(cluster_->postgres(node).RunScript(
           absl::StrCat("\\set step ", number, "\n", script.out), "app"))
@@ -349,6 +352,20 @@ TEST_F(SequenceConvertTest, AnOwnerIsRefusedAndASuperuserRunsTheScript) {
     EXPECT_THAT(Run({"public.orders_id_seq"}, method).out,
                 HasSubstr(absl::StrCat("is of method ", method, " already")));
   }
+  ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
+  // Somebody finds an old one.
+  EXPECT_THAT(std::string(cluster_->postgres("n1")
+                              .RunScript(absl::StrCat("\\set step 2\n", first_script), "app")
+                              .message()),
+              HasSubstr("is not as it was when this script was printed"));
+  const std::string day = absl::FormatTime("%Y-", absl::Now(), absl::UTCTimeZone());
+  EXPECT_THAT(std::string(cluster_->postgres("n1")
+                              .RunScript(absl::StrCat("\\set step 1\n",
+                                                      absl::StrReplaceAll(first_script,
+                                                                          {{"'" + day, "'2001-"}})),
+                                         "app")
+                              .message()),
+              HasSubstr("more than a day old"));
   ASSERT_NO_FATAL_FAILURE(ExpectNothingIsLeft());
 }
 
