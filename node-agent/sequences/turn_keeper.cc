@@ -29,12 +29,13 @@ constexpr absl::Duration kTurnAgain = absl::Milliseconds(500);
 constexpr int kTurnSteps = 8;
 constexpr absl::string_view kLockNotAvailable = "55P03";
 
-// How long sessions wait is in milliseconds since 1970, by the server's own clock.
+// How long sessions wait is in milliseconds since 1970, by the server's own clock: a second at a
+// time, so what lies far ahead is of a clock that was set back since.
 constexpr char kRowsSql[] =
     "SELECT q.number, q.relation::regclass::text, q.relation::oid, q.register::text,"
     " g.turn, g.held, g.next, bdr.gapless_open(q.register),"
-    " coalesce(pg_sequence_last_value(to_regclass(q.register::text || '_ask')), 0)"
-    "   > extract(epoch FROM clock_timestamp()) * 1000,"
+    " coalesce(pg_sequence_last_value(to_regclass(q.register::text || '_ask'))"
+    "   - extract(epoch FROM clock_timestamp()) * 1000 BETWEEN 0 AND 3000, false),"
     " pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn()"
     " FROM bdr.sequence q JOIN bdr.gapless g ON g.relation = q.relation"
     " WHERE q.method = 'gapless' AND q.node = $1";

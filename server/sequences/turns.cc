@@ -12,6 +12,13 @@ namespace {
 constexpr int64_t kAskedUs = 3'000'000;
 constexpr uint64_t kPassedOver = uint64_t{1} << 32;
 
+// That somebody asked still counts. What lies further ahead than it can, servers' clocks being a
+// little apart, is of a clock that was set back since.
+bool IsAsked(const v1::GaplessTurn& turn, int64_t now_us) {
+  const int64_t left_us = turn.asked_until_us() - now_us;
+  return !turn.asker().empty() && left_us > 0 && left_us <= 2 * kAskedUs;
+}
+
 void Give(const std::string& node, v1::GaplessTurn* turn) {
   turn->set_number(turn->number() + 1);
   turn->set_holder(node);
@@ -22,12 +29,11 @@ void Give(const std::string& node, v1::GaplessTurn* turn) {
 }
 
 void Ask(const std::string& node, int64_t now_us, v1::GaplessTurn* turn) {
-  const bool another =
-      !turn->asker().empty() && turn->asker() != node && turn->asked_until_us() > now_us;
+  const bool another = turn->asker() != node && IsAsked(*turn, now_us);
   if (turn->holder() == node || another) return;
   if (turn->holder().empty()) {
     Give(node, turn);
-  } else if (turn->asker() != node || turn->asked_until_us() < now_us + kAskedUs / 2) {
+  } else if (!IsAsked(*turn, now_us) || turn->asked_until_us() < now_us + kAskedUs / 2) {
     turn->set_asker(node);
     turn->set_asked_until_us(now_us + kAskedUs);
   }
@@ -67,7 +73,7 @@ absl::Status ApplyTurn(const v1::TurnRequest& request, int64_t now_us, v1::Seque
 
 bool IsTurnWanted(const v1::SequenceState& state, int64_t now_us) {
   const v1::GaplessTurn& turn = state.turn();
-  return !turn.asker().empty() && turn.asker() != turn.holder() && turn.asked_until_us() > now_us;
+  return turn.asker() != turn.holder() && IsAsked(turn, now_us);
 }
 
 absl::Status TakeTurnOver(const std::string& node, int64_t first, uint64_t seen,

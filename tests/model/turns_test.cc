@@ -288,6 +288,26 @@ TEST(TurnsTest, NobodyStarves) {
   }
 }
 
+// Nobody is waited for until a clock comes to where it was before.
+TEST(TurnsTest, AClockThatIsSetBackHoldsNobodyUp) {
+  constexpr int64_t kHour = 3'600'000'000;
+  v1::SequenceState state;
+  state.set_method("gapless");
+  v1::TurnRequest request;
+  request.set_wish(v1::TurnRequest::ASK);
+  for (const char* node : {"n1", "n2"}) {
+    request.set_node(node);
+    EXPECT_OK(server::ApplyTurn(request, 2 * kHour, &state));
+  }
+  EXPECT_EQ(state.turn().holder(), "n1");
+  EXPECT_TRUE(server::IsTurnWanted(state, 2 * kHour));
+  EXPECT_FALSE(server::IsTurnWanted(state, kHour)) << "by one who may have gone";
+  request.set_node("n3");
+  EXPECT_OK(server::ApplyTurn(request, kHour, &state));
+  EXPECT_EQ(state.turn().asker(), "n3");
+  EXPECT_TRUE(server::IsTurnWanted(state, kHour));
+}
+
 TEST(TurnsTest, ATakeoverEndsTheTurnThatWasSeen) {
   v1::SequenceState state;
   state.set_method("gapless");
