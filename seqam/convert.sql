@@ -6,6 +6,29 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $bdr$
        AND a.grantee <> 0
 $bdr$;
 
+-- A sequence's registers, anew: NAME, which defaults read, and others with a suffix. Everybody reads
+-- them. Those that agents set are UNLOGGED: a crash empties them, and the agent sets them again.
+CREATE OR REPLACE FUNCTION bdr.make_registers(name text, suffixes text[], for_agents boolean DEFAULT false)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
+DECLARE
+    register text;
+    agent    regrole;
+BEGIN
+    FOR register IN SELECT name || x FROM unnest(suffixes) x LOOP
+        EXECUTE format('DROP SEQUENCE IF EXISTS %s', register);
+        EXECUTE format('CREATE %s SEQUENCE %s AS bigint MINVALUE -9223372036854775808 START 1 NO CYCLE',
+                       CASE WHEN for_agents THEN 'UNLOGGED' END, register);
+        EXECUTE format('GRANT SELECT ON SEQUENCE %s TO PUBLIC', register);
+        IF for_agents THEN
+            FOR agent IN SELECT bdr.agent_roles() LOOP
+                EXECUTE format('GRANT UPDATE ON SEQUENCE %s TO %s', register, agent);
+            END LOOP;
+        END IF;
+    END LOOP;
+END $bdr$;
+REVOKE ALL ON FUNCTION bdr.make_registers(text, text[], boolean) FROM PUBLIC;
+
 -- The columns that draw from a sequence: by their default, or as an identity ('a' or 'd').
 CREATE OR REPLACE FUNCTION bdr.sequence_columns(s regclass)
 RETURNS TABLE (relation regclass, attnum smallint, attname name, identity "char", expression text)

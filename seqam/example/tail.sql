@@ -17,9 +17,7 @@ BEGIN
     IF first < 0 OR first > 1::bigint << 62 THEN
         RAISE EXCEPTION 'sequence "%" would begin at %, and tail goes from 0 to 2^62', s, first;
     END IF;
-    EXECUTE format('DROP SEQUENCE IF EXISTS %s', name);
-    EXECUTE format('CREATE SEQUENCE %s AS bigint MINVALUE 0 NO CYCLE', name);
-    EXECUTE format('GRANT SELECT ON SEQUENCE %s TO PUBLIC', name);
+    PERFORM bdr.make_registers(name, '{""}');
     PERFORM setval(name::regclass, (first + 9999) / 10000);
     RETURN name::regclass;
 END $bdr$;

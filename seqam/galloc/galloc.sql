@@ -99,7 +99,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
     q     bdr.sequence := (SELECT w FROM bdr.sequence w WHERE w.relation = s);
     kind  int := CASE q.data_type WHEN 'smallint'::regtype THEN 0 WHEN 'integer'::regtype THEN 1 ELSE 2 END;
-    name  text;
+    name  text := format('bdr.sequence_%s', number);
     agent regrole;
 BEGIN
     IF q.increment <> 1 THEN
@@ -111,19 +111,11 @@ BEGIN
         RAISE EXCEPTION 'sequence "%" would begin at %, and galloc ends at %', s, first, (1::bigint << 46) - 1
             USING HINT = 'Choose another method.';
     END IF;
-    FOREACH name IN ARRAY '{"",_1,_2,_3,_end}'::text[] LOOP
-        name := format('bdr.sequence_%s%s', number, name);
-        EXECUTE format('CREATE UNLOGGED SEQUENCE IF NOT EXISTS %s AS bigint MINVALUE -9223372036854775808 '
-                       'START 1', name);
-        EXECUTE format('GRANT SELECT ON SEQUENCE %s TO PUBLIC', name);
-        FOR agent IN SELECT bdr.agent_roles() LOOP
-            EXECUTE format('GRANT SELECT, UPDATE ON SEQUENCE %s TO %s', name, agent);
-        END LOOP;
-    END LOOP;
+    PERFORM bdr.make_registers(name, '{"",_1,_2,_3,_end}', for_agents => true);
     FOR agent IN SELECT bdr.agent_roles() LOOP
         EXECUTE format('GRANT SELECT ON SEQUENCE %s TO %s', s, agent);
     END LOOP;
     UPDATE bdr.sequence w SET parameters = w.parameters || jsonb_build_object('kind', kind)
      WHERE w.relation = s;
-    RETURN format('bdr.sequence_%s', number)::regclass;
+    RETURN name::regclass;
 END $bdr$;

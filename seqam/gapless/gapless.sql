@@ -178,7 +178,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
     q     bdr.sequence := (SELECT w FROM bdr.sequence w WHERE w.relation = s);
     name  text         := format('bdr.sequence_%s', number);
-    x     text;
     agent regrole;
 BEGIN
     IF q.increment <> 1 THEN
@@ -187,16 +186,11 @@ BEGIN
     ELSIF first < 0 THEN
         RAISE EXCEPTION 'sequence "%" would begin at %, and gapless gives out no numbers below 0', s, first;
     END IF;
-    FOREACH x IN ARRAY '{"",_since,_ask,_relation}'::text[] LOOP
-        EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
-        EXECUTE format('CREATE %s SEQUENCE %s%s AS bigint MINVALUE -9223372036854775808 START 1',
-                       CASE x WHEN '_relation' THEN '' ELSE 'UNLOGGED' END, name, x);
-        EXECUTE format('GRANT SELECT ON SEQUENCE %s%s TO PUBLIC', name, x);
-    END LOOP;
+    PERFORM bdr.make_registers(name, '{_relation}'),
+            bdr.make_registers(name, '{"",_since,_ask}', for_agents => true);
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint);
     INSERT INTO bdr.gapless (relation, last) VALUES (s, q.max);
     FOR agent IN SELECT bdr.agent_roles() LOOP
-        EXECUTE format('GRANT SELECT, UPDATE ON SEQUENCE %s, %1$s_since TO %s', name, agent);
         EXECUTE format('GRANT SELECT ON SEQUENCE %s TO %s', s, agent);
     END LOOP;
     RETURN name::regclass;

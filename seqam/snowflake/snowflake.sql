@@ -125,7 +125,6 @@ DECLARE
     -- The first piece of which nobody can have an id.
     piece  bigint := (GREATEST(first, 1) + 268435455) >> 28;
     name   text := format('bdr.sequence_%s', number);
-    x      text;
 BEGIN
     IF narrow IS NOT NULL OR q.data_type <> 'bigint'::regtype THEN
         RAISE EXCEPTION 'snowflake ids take 63 bits: sequence "%" is of type %, and column % too small', s,
@@ -144,11 +143,7 @@ BEGIN
     END IF;
     -- What a session keeps for later would come out of order.
     EXECUTE format('ALTER SEQUENCE %s CACHE 1', s);
-    FOREACH x IN ARRAY '{"",_began,_relation}'::text[] LOOP
-        EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
-        EXECUTE format('CREATE SEQUENCE %s%s AS bigint MINVALUE 0 NO CYCLE', name, x);
-        EXECUTE format('GRANT SELECT ON SEQUENCE %s%s TO PUBLIC', name, x);
-    END LOOP;
+    PERFORM bdr.make_registers(name, '{"",_began,_relation}');
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint);
     INSERT INTO bdr.sequence_lock VALUES (name::regclass) ON CONFLICT DO NOTHING;
     -- On no stretch: the first call moves it on.

@@ -63,7 +63,6 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $bdr$
 DECLARE
     q    bdr.sequence := (SELECT w FROM bdr.sequence w WHERE w.relation = s);
     name text         := format('bdr.sequence_%s', number);
-    x    text;
 BEGIN
     PERFORM bdr.stepped_check_slot(s, (parameters ->> 'slots')::int, (parameters ->> 'slot')::int);
     IF q.increment <> 1 THEN
@@ -72,11 +71,7 @@ BEGIN
     END IF;
     -- What a session keeps for later would come out of order.
     EXECUTE format('ALTER SEQUENCE %s CACHE 1', s);
-    FOREACH x IN ARRAY '{"",_cap,_relation}'::text[] LOOP
-        EXECUTE format('DROP SEQUENCE IF EXISTS %s%s', name, x);
-        EXECUTE format('CREATE SEQUENCE %s%s AS bigint MINVALUE 0 NO CYCLE', name, x);
-        EXECUTE format('GRANT SELECT ON SEQUENCE %s%s TO PUBLIC', name, x);
-    END LOOP;
+    PERFORM bdr.make_registers(name, '{"",_cap,_relation}');
     INSERT INTO bdr.sequence_lock VALUES (name::regclass) ON CONFLICT DO NOTHING;
     PERFORM setval(format('%s_relation', name)::regclass, s::oid::bigint),
             setval(name::regclass, bdr.stepped_blocks_register(
