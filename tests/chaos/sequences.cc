@@ -34,11 +34,7 @@ std::vector<std::string> ConvertArguments(const harness::Cluster& cluster,
   if (IsStepped(method)) arguments.insert(arguments.end(), {"--slots", absl::StrCat(slots)});
   // Small, so that nodes come to their next blocks.
   if (method == "stepped_blocks") arguments.insert(arguments.end(), {"--block", "16"});
-  for (const std::string& node : cluster.names()) {
-    arguments.insert(arguments.end(),
-                     {"--database", absl::StrCat(node, "=", cluster.conninfo(node))});
-  }
-  return arguments;
+  return cluster.WithDatabases(std::move(arguments));
 }
 
 // kUnavailable with what bdrctl said if it did not come to its end.

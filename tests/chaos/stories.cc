@@ -299,9 +299,7 @@ absl::Status ChunkOnce(const Stage& stage) {
   const harness::Cluster& cluster = stage.cluster();
   std::vector<std::string> convert = {"sequence", "convert", "public.story_number_id_seq",
                                       "--method", "galloc"};
-  for (const std::string& node : cluster.names()) {
-    convert.insert(convert.end(), {"--database", absl::StrCat(node, "=", cluster.conninfo(node))});
-  }
+  convert = cluster.WithDatabases(std::move(convert));
   ASSIGN_OR_RETURN(const harness::ProgramResult converted, cluster.Bdrctl(convert));
   if (converted.exit_code != 0) {
     return absl::InternalError(absl::StrCat("cannot convert: ", converted.out, converted.err));

@@ -471,6 +471,15 @@ std::string Cluster::agent_log(absl::string_view node) const {
   return Find(node).folder + "/agent.log";
 }
 
+std::vector<std::string> Cluster::WithDatabases(std::vector<std::string> command,
+                                                absl::string_view user) const {
+  for (const std::string& node : names()) {
+    command.push_back("--database");
+    command.push_back(absl::StrCat(node, "=", conninfo(node, user)));
+  }
+  return command;
+}
+
 std::string Cluster::conninfo(absl::string_view node, absl::string_view user) const {
   return Find(node).postgres->conninfo(user, Find(node).database);
 }

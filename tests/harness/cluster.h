@@ -93,6 +93,9 @@ class Cluster {
   absl::StatusOr<std::string> QueryValue(absl::string_view node, const std::string& sql) const;
   absl::StatusOr<std::unique_ptr<postgres::Connection>> Connect(absl::string_view node) const;
   std::string conninfo(absl::string_view node, absl::string_view user = "postgres") const;
+  // bdrctl's command, with --database of each node behind it.
+  std::vector<std::string> WithDatabases(std::vector<std::string> command,
+                                         absl::string_view user = "postgres") const;
 
   // Tables of users on one node: "schema.table" to content. By SQL of its own, so that a fault of
   // the programs under test cannot hide itself.

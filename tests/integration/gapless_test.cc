@@ -27,11 +27,7 @@ class GaplessSequenceTest : public ClusterTest {
   std::vector<std::string> ConvertCommand(const std::string& method) {
     std::vector<std::string> command = {"sequence", "convert", "public.invoices_no_seq", "--method",
                                         method};
-    for (const std::string& node : cluster_->names()) {
-      command.push_back("--database");
-      command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
-    }
-    return command;
+    return cluster_->WithDatabases(std::move(command));
   }
   void Convert(const std::string& method) {
     const harness::ProgramResult result = Bdrctl(ConvertCommand(method));

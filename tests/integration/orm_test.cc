@@ -112,10 +112,7 @@ class SequenceOrmTest : public ClusterTest {
         {.argv = std::move(argv), .environment = {{"PYTHONDONTWRITEBYTECODE", "1"}}}, kDeadline);
   }
   void Bdrctl(std::vector<std::string> command) {
-    for (const std::string& node : cluster_->names()) {
-      command.push_back("--database");
-      command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
-    }
+    command = cluster_->WithDatabases(std::move(command));
     ASSERT_OK_AND_ASSIGN(const harness::ProgramResult result, cluster_->Bdrctl(command));
     ASSERT_EQ(result.exit_code, 0) << absl::StrJoin(command, " ") << result.out << result.err;
   }

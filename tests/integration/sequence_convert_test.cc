@@ -37,11 +37,7 @@ class SequenceConvertTest : public ClusterTest {
     std::vector<std::string> command = {"sequence", "convert"};
     command.insert(command.end(), what.begin(), what.end());
     command.insert(command.end(), {"--method", method});
-    for (const std::string& node : cluster_->names()) {
-      command.insert(command.end(),
-                     {"--database", absl::StrCat(node, "=", cluster_->conninfo(node))});
-    }
-    return command;
+    return cluster_->WithDatabases(std::move(command));
   }
   harness::ProgramResult Run(const std::vector<std::string>& what, const std::string& method,
                              const std::string& fail_point = "") {
@@ -298,10 +294,7 @@ TEST_F(SequenceConvertTest, AnOwnerIsRefusedAndASuperuserRunsTheScript) {
   const auto run = [this](const std::string& method, const std::vector<std::string>& more) {
     std::vector<std::string> command = {"sequence", "convert", "public.orders_id_seq", "--method",
                                         method};
-    for (const std::string& node : cluster_->names()) {
-      command.insert(command.end(),
-                     {"--database", absl::StrCat(node, "=", cluster_->conninfo(node, "shop"))});
-    }
+    command = cluster_->WithDatabases(std::move(command), "shop");
     command.insert(command.end(), more.begin(), more.end());
     const auto result = cluster_->Bdrctl(command);
     EXPECT_OK(result);

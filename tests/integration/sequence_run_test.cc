@@ -66,10 +66,7 @@ class SequenceRunTest : public ClusterTest {
       std::vector<std::string> command = {"sequence", "convert",
                                           absl::StrCat("public.", sequence.table, "_id_seq"),
                                           "--method", sequence.method};
-      for (const std::string& node : cluster_->names()) {
-        command.push_back("--database");
-        command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
-      }
+      command = cluster_->WithDatabases(std::move(command));
       ASSERT_OK_AND_ASSIGN(const auto converted, cluster_->Bdrctl(command));
       ASSERT_EQ(converted.exit_code, 0) << converted.out << converted.err;
       // Few rows, as each travels to four nodes; and numbers that no row has.

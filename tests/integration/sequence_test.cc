@@ -19,11 +19,7 @@ class SequenceTest : public ClusterTest {
  protected:
   std::vector<std::string> ConvertCommand(const std::string& sequence, const std::string& method) {
     std::vector<std::string> command = {"sequence", "convert", sequence, "--method", method};
-    for (const std::string& node : cluster_->names()) {
-      command.push_back("--database");
-      command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
-    }
-    return command;
+    return cluster_->WithDatabases(std::move(command));
   }
   void Convert(const std::string& sequence, const std::string& method,
                const std::vector<std::string>& more = {}) {
@@ -309,10 +305,7 @@ TEST_F(SequenceTest, RolesThatCallNextvalAreIntercepted) {
                                     " GRANT ALL ON other TO app"));
   ASSERT_NO_FATAL_FAILURE(Convert("public.orders_id_seq", "galloc"));
   std::vector<std::string> command = {"sequence", "intercept", "app"};
-  for (const std::string& node : cluster_->names()) {
-    command.push_back("--database");
-    command.push_back(absl::StrCat(node, "=", cluster_->conninfo(node)));
-  }
+  command = cluster_->WithDatabases(std::move(command));
   // What the role has put into its own path runs nothing as the administrator.
   BDR_EXEC("n2",
            "SET ROLE app; SELECT set_config('search_path',"
