@@ -26,6 +26,8 @@ class EchoServer {
  public:
   explicit EchoServer(int port) {
     listen_fd_ = socket(AF_INET, SOCK_STREAM, 0);
+    const int yes = 1;
+    setsockopt(listen_fd_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     const sockaddr_in address = Loopback(port);
     if (bind(listen_fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
         listen(listen_fd_, 8) != 0) {

@@ -21,15 +21,15 @@ constexpr int kFirstPort = 20000;
 constexpr int kPorts = 12000;
 constexpr char kLockFolder[] = "/tmp/bdr-test-ports";
 
-// A lock on a file, held until this process ends; true if it is ours alone.
-bool Reserve(int port) {
+// A lock on a file, held until this process ends or the descriptor is closed; -1 if another has it.
+int Reserve(int port) {
   const std::string path = absl::StrCat(kLockFolder, "/", port);
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd < 0) return false;
+  if (fd < 0) return -1;
   fchmod(fd, 0666);  // Against the umask: another user's tests share the folder.
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
   close(fd);
-  return false;
+  return -1;
 }
 
 }  // namespace
@@ -65,7 +65,11 @@ absl::StatusOr<int> FreePort() {
   for (int tries = 0; tries < kPorts; ++tries) {
     const int port = kFirstPort + next;
     next = (next + 1) % kPorts;
-    if (CheckPortFree(port).ok() && Reserve(port)) return port;
+    // Reserved before it is tried: trying binds it, and whoever has it already may be about to.
+    const int lock = Reserve(port);
+    if (lock < 0) continue;
+    if (CheckPortFree(port).ok()) return port;
+    close(lock);
   }
   return absl::ResourceExhaustedError(absl::StrCat("no free port from ", kFirstPort, " on"));
 }
