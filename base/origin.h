@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-// How a PostgreSQL server names them: node-agent/server_names.h.
+// How a PostgreSQL server names them: node-agent/positions/server_names.h.
 namespace bdr {
 
 // 1..1023, given out by the control plane and never reused. 0 means "none".

@@ -16,14 +16,14 @@
 #include "base/test_hooks.h"
 #include "bdr/v1/admin.pb.h"
 #include "bdr/v1/control.pb.h"
-#include "node-agent/agent_metrics.h"
-#include "node-agent/agent_status.h"
-#include "node-agent/applied_position.h"
-#include "node-agent/apply/local_relation.h"
 #include "node-agent/changelog/state.h"
-#include "node-agent/database_claim.h"
-#include "node-agent/first_start.h"
-#include "node-agent/join.h"
+#include "node-agent/positions/applied_position.h"
+#include "node-agent/report/agent_metrics.h"
+#include "node-agent/report/agent_status.h"
+#include "node-agent/sync/database_claim.h"
+#include "node-agent/sync/first_start.h"
+#include "node-agent/sync/start_at_present.h"
+#include "node-agent/tables/local_relation.h"
 #include "postgres/connection.h"
 #include "postgres/schema_version.h"
 #include "postgres/setup/node_check.h"
@@ -386,8 +386,8 @@ absl::Status Agent::StartDataPath() {
                                          tables->ForgetAll();
                                          settings->PlanAnew();
                                        }}));
-  keys_ = std::make_unique<KeyTable>(
-      std::min(KeyTable::kMostRecentBytes, static_cast<size_t>(config_.memory_limit) / 4));
+  keys_ = std::make_unique<KeysInFlight>(
+      std::min(KeysInFlight::kMostRecentBytes, static_cast<size_t>(config_.memory_limit) / 4));
   own_changes_ = std::make_unique<OwnChanges>();
   const Lsn own_end = log_->End(own_).end_lsn;
   ASSIGN_OR_RETURN(const auto merged_bytes, state.Get(kStateMerged));
@@ -689,7 +689,7 @@ absl::Status Agent::FollowClock() {
 
 void Agent::LookAtClocks() {
   std::vector<ClockSkews::Skew> skews;
-  for (const Peers::Status& peer : peers_->status()) {
+  for (const PeerStatus& peer : peers_->status()) {
     if (peer.link.state != LinkState::kStreaming) continue;
     // What the way of the message leaves in doubt is no skew.
     const int64_t doubt = std::min(peer.link.clock_doubt_us, std::abs(peer.link.clock_skew_us));
@@ -764,7 +764,7 @@ void Agent::RefreshMetrics() {
   uint64_t errors = 0;
   uint64_t orphans = 0;
   uint64_t link_failures = 0;
-  for (const Peers::Status& peer : peers_->status()) {
+  for (const PeerStatus& peer : peers_->status()) {
     for (const auto& [kind, count] : peer.apply.conflicts) conflicts[kind] += count;
     for (const auto& [where, count] : peer.apply.table_conflicts) table_conflicts[where] += count;
     errors += peer.apply.errors;
@@ -826,7 +826,8 @@ void Agent::FillStatus(v1::NodeStatus* status) {
                      .clock_skews = &clock_skews_,
                      .dead_letters = dead_letters_.get(),
                      .foreign_key_actions = foreign_key_actions_.get(),
-                     .peers = peers_.get(),
+                     .merges_own = peers_->own_health(),
+                     .peers = peers_->status(),
                      .own_changes = own_changes_.get(),
                      .gaps = gaps_.get(),
                      .schema = schema_.get(),

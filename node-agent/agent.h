@@ -18,44 +18,44 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/health.h"
 #include "base/http_server.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "node-agent/admin/admin_service.h"
 #include "node-agent/admin/agent_backend.h"
-#include "node-agent/agent_config.h"
-#include "node-agent/applied_history.h"
-#include "node-agent/apply/capture_barrier.h"
-#include "node-agent/apply/clock_gate.h"
-#include "node-agent/apply/dead_letters.h"
-#include "node-agent/apply/foreign_key_actions.h"
+#include "node-agent/apply/foreign_keys/foreign_key_actions.h"
+#include "node-agent/apply/letters/dead_letters.h"
 #include "node-agent/capture/capture.h"
-#include "node-agent/capture/stamp_clock.h"
+#include "node-agent/capture/foreign_origins.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
-#include "node-agent/compactor.h"
-#include "node-agent/control/control_client.h"
-#include "node-agent/health.h"
-#include "node-agent/key_table.h"
+#include "node-agent/clocks/clock_gate.h"
+#include "node-agent/clocks/stamp_clock.h"
+#include "node-agent/cluster/control_client.h"
+#include "node-agent/cluster/membership.h"
+#include "node-agent/cluster/settings.h"
+#include "node-agent/config/agent_config.h"
+#include "node-agent/inflight/capture_barrier.h"
+#include "node-agent/inflight/keys_in_flight.h"
+#include "node-agent/inflight/own_changes.h"
 #include "node-agent/listener.h"
-#include "node-agent/membership.h"
-#include "node-agent/own_changes.h"
 #include "node-agent/peers.h"
-#include "node-agent/progress.h"
+#include "node-agent/positions/applied_history.h"
+#include "node-agent/positions/progress.h"
+#include "node-agent/positions/server_names.h"
+#include "node-agent/positions/server_past.h"
 #include "node-agent/repair/row_repair.h"
 #include "node-agent/rows/row_client.h"
 #include "node-agent/rows/row_service.h"
 #include "node-agent/schema/schema_watch.h"
 #include "node-agent/sequences/chunk_keeper.h"
 #include "node-agent/sequences/marks.h"
-#include "node-agent/server_names.h"
-#include "node-agent/server_past.h"
-#include "node-agent/settings.h"
 #include "node-agent/stream/publisher.h"
-#include "node-agent/table_cache.h"
+#include "node-agent/tables/table_cache.h"
 #include "node-agent/upkeep/clock_skews.h"
-#include "node-agent/upkeep/foreign_origins.h"
-#include "node-agent/watcher.h"
+#include "node-agent/upkeep/compactor.h"
+#include "node-agent/upkeep/watcher.h"
 
 namespace bdr::agent {
 
@@ -153,7 +153,7 @@ class Agent : public AgentBackend {
   std::unique_ptr<ForeignKeyActions> foreign_key_actions_;
   std::unique_ptr<TableCache> tables_;
   std::unique_ptr<SchemaWatch> schema_;
-  std::unique_ptr<KeyTable> keys_;
+  std::unique_ptr<KeysInFlight> keys_;
   StableXid stable_xid_;
   ForeignOrigins foreign_origins_;
   ClockSkews clock_skews_;

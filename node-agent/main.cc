@@ -20,8 +20,8 @@
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "node-agent/agent.h"
-#include "node-agent/agent_config.h"
 #include "node-agent/check/check.h"
+#include "node-agent/config/agent_config.h"
 
 namespace bdr::agent {
 namespace {

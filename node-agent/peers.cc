@@ -11,7 +11,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "node-agent/listener.h"
-#include "node-agent/progress.h"
+#include "node-agent/positions/progress.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -230,9 +230,9 @@ void Peers::Rewound(OriginId origin) {
   if (found != appliers_.end()) found->second->Rewind(/*lost_commits=*/true);
 }
 
-std::vector<Peers::Status> Peers::status() const {
+std::vector<PeerStatus> Peers::status() const {
   MutexLock lock(&mu_);
-  std::vector<Status> all;
+  std::vector<PeerStatus> all;
   for (const auto& [node, peer] : peers_) {
     all.push_back({.member = peer.member,
                    .link = peer.subscriber->Status(),

@@ -18,7 +18,8 @@
 #include "base/security_options.h"
 #include "base/steady_clock.h"
 #include "node-agent/apply/applier.h"
-#include "node-agent/membership.h"
+#include "node-agent/cluster/membership.h"
+#include "node-agent/report/peer_status.h"
 #include "node-agent/stream/subscriber.h"
 
 namespace bdr::agent {
@@ -42,11 +43,6 @@ class Peers {
     Lsn replay_through = {};
     Metrics* metrics = nullptr;
   };
-  struct Status {
-    Member member;
-    LinkStatus link;
-    ApplierStatus apply;
-  };
 
   // `parts` as for Applier, without versions_rebuilt and rewound.
   Peers(Options options, ApplyParts parts);
@@ -60,7 +56,7 @@ class Peers {
   // directly. To be called every second or so.
   void Relay();
 
-  std::vector<Status> status() const;
+  std::vector<PeerStatus> status() const;
   // Of merging this node's own changes again; nothing before the first Set().
   std::optional<Health> own_health() const;
   // Gives the origins that were told to try again. kNotFound if `node` (not 0) is no peer.

@@ -10,8 +10,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/status_macros.h"
-#include "node-agent/published_table.h"
-#include "node-agent/row_sql.h"
+#include "node-agent/tables/published_table.h"
+#include "node-agent/tables/row_sql.h"
 #include "postgres/catalog.h"
 
 namespace bdr::agent {

@@ -8,9 +8,9 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
-#include "node-agent/published_table.h"
-#include "node-agent/row_key.h"
-#include "node-agent/row_sql.h"
+#include "node-agent/tables/column_map.h"
+#include "node-agent/tables/published_table.h"
+#include "node-agent/tables/row_sql.h"
 #include "postgres/catalog.h"
 #include "postgres/owners_code.h"
 

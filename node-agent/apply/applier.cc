@@ -12,11 +12,11 @@
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "base/thread_name.h"
-#include "node-agent/applied_position.h"
-#include "node-agent/apply/gone_log.h"
-#include "node-agent/apply/left_out.h"
+#include "node-agent/apply/session/left_out.h"
+#include "node-agent/apply/write/gone_log.h"
 #include "node-agent/changelog/state.h"
-#include "node-agent/row_sql.h"
+#include "node-agent/positions/applied_position.h"
+#include "node-agent/tables/row_sql.h"
 
 namespace bdr::agent {
 namespace {
@@ -855,7 +855,7 @@ void Applier::FitGroups(size_t transactions, absl::Duration took) {
 
 absl::Status Applier::WaitForKeys(const std::vector<std::string>& keys,
                                   const std::vector<uint32_t>& tables, bool all, StampRange stamps,
-                                  KeyTable::Registration* registration) {
+                                  KeysInFlight::Registration* registration) {
   activity_.Set("waits for other groups that write the same rows");
   if (!merges_own()) BDR_HANG_POINT("apply_keys");
   while (!stopping_ && !rewind_) {
@@ -995,7 +995,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
   activity_.Set("asks PostgreSQL which unique values the rows claim");
   if (!merges_own()) BDR_HANG_POINT("apply_claims");
   RETURN_IF_ERROR(claims.Read(plan, &claim_reader_));
-  KeyTable::Registration registration;
+  KeysInFlight::Registration registration;
   absl::flat_hash_set<std::string> registered;
   std::vector<std::string> further;  // keys of rows that hold what the group claims
   RETURN_IF_ERROR(RegisterKeys(plan, claims, further, &registered, &registration));
@@ -1086,7 +1086,7 @@ absl::Status Applier::ApplyGroup(size_t wanted) {
 // A transaction of many blocks: one local transaction, a block at a time, so that memory stays
 // bounded whatever its size. Its keys are not known beforehand, so nobody else writes meanwhile.
 absl::Status Applier::ApplyLarge() {
-  KeyTable::Registration registration;
+  KeysInFlight::Registration registration;
   const StampRange stamps{.oldest_us = pending_.front()->header.stamp.time_us,
                           .newest_us = pending_.front()->header.stamp.time_us};
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
@@ -1199,7 +1199,7 @@ absl::StatusOr<bool> Applier::RunPiece(const std::shared_ptr<const Piece>& piece
 // What a rehearsal has met, after its rollback: nothing is locked. An error that it ended with may
 // come of what it left out; if not, the next attempt meets it again.
 absl::Status Applier::WaitFor(const Attempt& attempt, StampRange stamps,
-                              KeyTable::Registration* registration, FoundBefore* found_before) {
+                              KeysInFlight::Registration* registration, FoundBefore* found_before) {
   if (values_.wants()) {
     // Others may need the keys while another node takes its time.
     registration->Release();
@@ -1217,7 +1217,7 @@ absl::Status Applier::WaitFor(const Attempt& attempt, StampRange stamps,
 absl::Status Applier::RegisterKeys(const GroupPlan& plan, const GroupClaims& claims,
                                    const std::vector<std::string>& further,
                                    absl::flat_hash_set<std::string>* registered,
-                                   KeyTable::Registration* registration) {
+                                   KeysInFlight::Registration* registration) {
   std::vector<std::string> keys = plan.Keys();
   const std::vector<std::string> values = claims.InFlightKeys();
   keys.insert(keys.end(), values.begin(), values.end());
@@ -1286,8 +1286,8 @@ absl::Status Applier::QueueBegin(int64_t newest_us) {
                                   TimestampSql(parts_.clock_gate->MustHavePassed(newest_us)), ")"));
 }
 
-absl::Status Applier::Commit(const TransactionHeader& last, KeyTable::Registration* registration,
-                             bool moves_progress) {
+absl::Status Applier::Commit(const TransactionHeader& last,
+                             KeysInFlight::Registration* registration, bool moves_progress) {
   Lsn before;
   activity_.Set("commits");
   if (!merges_own()) BDR_HANG_POINT("apply_commit");

@@ -29,42 +29,42 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/health.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/repetition.h"
 #include "conflict/claim_store.h"
 #include "conflict/merge_rule.h"
 #include "conflict/version_store.h"
-#include "node-agent/applied_history.h"
-#include "node-agent/apply/activity.h"
-#include "node-agent/apply/capture_barrier.h"
-#include "node-agent/apply/claim_reader.h"
-#include "node-agent/apply/clock_gate.h"
-#include "node-agent/apply/dead_letters.h"
-#include "node-agent/apply/foreign_keys.h"
-#include "node-agent/apply/group_claims.h"
-#include "node-agent/apply/group_executor.h"
-#include "node-agent/apply/group_plan.h"
-#include "node-agent/apply/group_versions.h"
-#include "node-agent/apply/local_relation.h"
-#include "node-agent/apply/lock_waits.h"
-#include "node-agent/apply/missing_values.h"
-#include "node-agent/apply/pipe.h"
-#include "node-agent/apply/row_source.h"
+#include "node-agent/apply/foreign_keys/foreign_keys.h"
+#include "node-agent/apply/letters/dead_letters.h"
+#include "node-agent/apply/plan/group_claims.h"
+#include "node-agent/apply/plan/group_plan.h"
+#include "node-agent/apply/plan/group_versions.h"
+#include "node-agent/apply/plan/missing_values.h"
+#include "node-agent/apply/plan/row_source.h"
+#include "node-agent/apply/plan/transaction_reader.h"
+#include "node-agent/apply/session/activity.h"
+#include "node-agent/apply/session/lock_waits.h"
+#include "node-agent/apply/session/pipe.h"
 #include "node-agent/apply/stall.h"
-#include "node-agent/apply/transaction_reader.h"
-#include "node-agent/capture/stamp_clock.h"
+#include "node-agent/apply/write/group_executor.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
-#include "node-agent/health.h"
-#include "node-agent/key_table.h"
-#include "node-agent/own_changes.h"
-#include "node-agent/progress.h"
-#include "node-agent/server_names.h"
-#include "node-agent/server_past.h"
-#include "node-agent/settings.h"
-#include "node-agent/stable_xid.h"
-#include "node-agent/table_cache.h"
+#include "node-agent/clocks/clock_gate.h"
+#include "node-agent/clocks/stable_xid.h"
+#include "node-agent/clocks/stamp_clock.h"
+#include "node-agent/cluster/settings.h"
+#include "node-agent/inflight/capture_barrier.h"
+#include "node-agent/inflight/keys_in_flight.h"
+#include "node-agent/inflight/own_changes.h"
+#include "node-agent/positions/applied_history.h"
+#include "node-agent/positions/progress.h"
+#include "node-agent/positions/server_names.h"
+#include "node-agent/positions/server_past.h"
+#include "node-agent/tables/claim_reader.h"
+#include "node-agent/tables/local_relation.h"
+#include "node-agent/tables/table_cache.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -102,7 +102,7 @@ struct ApplyParts {
   StampClock* clock;
   const ClockGate* clock_gate;
   DeadLetters* dead_letters;
-  KeyTable* keys;
+  KeysInFlight* keys;
   const StableXid* stable_xid;
   Settings* settings;
   const conflict::HistoryStore* fold_history;
@@ -207,11 +207,11 @@ class Applier {
   absl::StatusOr<bool> RunPiece(const std::shared_ptr<const Piece>& piece,
                                 const FoundBefore& found_before, Attempt* attempt);
   absl::Status WaitFor(const Attempt& attempt, StampRange stamps,
-                       KeyTable::Registration* registration, FoundBefore* found_before);
+                       KeysInFlight::Registration* registration, FoundBefore* found_before);
   absl::Status RegisterKeys(const GroupPlan& plan, const GroupClaims& claims,
                             const std::vector<std::string>& further,
                             absl::flat_hash_set<std::string>* registered,
-                            KeyTable::Registration* registration);
+                            KeysInFlight::Registration* registration);
   absl::Status RecordDead(const GroupExecutor& executor);
   // Forgets what tables are bound to, and then, before the next transaction, its statements.
   void Unbind();
@@ -219,7 +219,7 @@ class Applier {
   absl::Status CheckGeneratedThere(const RemoteRelation& relation, const BoundTable& table);
   absl::Status QueueBegin(int64_t newest_us);
   // Ends the local transaction: with `moves_progress` the origin's, up to `last`.
-  absl::Status Commit(const TransactionHeader& last, KeyTable::Registration* registration,
+  absl::Status Commit(const TransactionHeader& last, KeysInFlight::Registration* registration,
                       bool moves_progress);
   // Whether to come again at once after an attempt at `size` transactions that left out a row; if
   // not, `status` tells the cause.
@@ -247,7 +247,7 @@ class Applier {
   void FitGroups(size_t transactions, absl::Duration took);
   absl::Status WaitForKeys(const std::vector<std::string>& keys,
                            const std::vector<uint32_t>& tables, bool all, StampRange stamps,
-                           KeyTable::Registration* registration);
+                           KeysInFlight::Registration* registration);
   absl::Status WaitForCapture();
   void TellOfLock();
   void WaitForLock(const absl::Status& timed_out, bool at_once);

@@ -9,9 +9,9 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "node-agent/apply/applier.h"
-#include "node-agent/apply/left_out.h"
-#include "node-agent/apply/refused_changes.h"
-#include "node-agent/row_sql.h"
+#include "node-agent/apply/session/left_out.h"
+#include "node-agent/apply/write/refused_changes.h"
+#include "node-agent/tables/row_sql.h"
 
 namespace bdr::agent {
 namespace {
@@ -83,7 +83,7 @@ absl::Status Applier::PutAside(const absl::Status& cause) {
   RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
       "UPDATE bdr.dead_letter SET contents = ", postgres::QuoteLiteral(contents.ToJson()),
       ", changes = ", contents.changes(), " WHERE id = ", letter.id)));
-  KeyTable::Registration none;
+  KeysInFlight::Registration none;
   RETURN_IF_ERROR(Commit(header, &none, /*moves_progress=*/true));
   parts_.dead_letters->Add(origin_, {letter});
   LogError("dead_letter",
@@ -203,7 +203,7 @@ void Applier::NoteRefused(const std::deque<DeadLetter>& refused) {
 absl::Status Applier::ApplyLetter(const DeadLetter& letter) {
   Unbind();
   parts_.tables->ForgetAll();
-  KeyTable::Registration registration;
+  KeysInFlight::Registration registration;
   const StampRange stamps{.oldest_us = letter.stamp_us, .newest_us = letter.stamp_us};
   RETURN_IF_ERROR(WaitForKeys({}, {}, /*all=*/true, stamps, &registration));
   values_.Clear();

@@ -10,10 +10,10 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
-#include "node-agent/apply/local_relation.h"
 #include "node-agent/capture/tuple_bytes.h"
 #include "node-agent/changelog/state.h"
-#include "node-agent/fold_changes.h"
+#include "node-agent/tables/fold_changes.h"
+#include "node-agent/tables/local_relation.h"
 
 namespace bdr::agent {
 namespace {
@@ -63,7 +63,7 @@ std::string CapturedState::Encode() const {
 
 BlockWriter::BlockWriter(Options options, Database* database, ChangeLog* log,
                          const conflict::VersionStore* versions, const conflict::ClaimStore* claims,
-                         TableCache* tables, const KeyTable* keys, OwnChanges* own_changes,
+                         TableCache* tables, const KeysInFlight* keys, OwnChanges* own_changes,
                          Folding folding)
     : options_(options),
       database_(database),

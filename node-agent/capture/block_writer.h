@@ -25,13 +25,13 @@
 #include "node-agent/changelog/block.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
-#include "node-agent/key_table.h"
-#include "node-agent/own_changes.h"
-#include "node-agent/progress.h"
-#include "node-agent/row_key.h"
-#include "node-agent/server_past.h"
-#include "node-agent/settings.h"
-#include "node-agent/table_cache.h"
+#include "node-agent/cluster/settings.h"
+#include "node-agent/inflight/keys_in_flight.h"
+#include "node-agent/inflight/own_changes.h"
+#include "node-agent/positions/progress.h"
+#include "node-agent/positions/server_past.h"
+#include "node-agent/tables/column_map.h"
+#include "node-agent/tables/table_cache.h"
 #include "postgres/pgoutput.h"
 
 namespace bdr::agent {
@@ -65,7 +65,8 @@ class BlockWriter {
   };
   BlockWriter(Options options, Database* database, ChangeLog* log,
               const conflict::VersionStore* versions, const conflict::ClaimStore* claims,
-              TableCache* tables, const KeyTable* keys, OwnChanges* own_changes, Folding folding);
+              TableCache* tables, const KeysInFlight* keys, OwnChanges* own_changes,
+              Folding folding);
 
   // Looks the relation's table up, so that changes of it can be added.
   absl::StatusOr<std::shared_ptr<const CapturedRelation>> Announce(
@@ -134,7 +135,7 @@ class BlockWriter {
   ChangeLog* const log_;
   const conflict::VersionStore* const versions_;
   TableCache* const tables_;
-  const KeyTable* const keys_;
+  const KeysInFlight* const keys_;
   OwnChanges* const own_changes_;
   ExplicitValues explicit_values_;
   WireForms forms_;

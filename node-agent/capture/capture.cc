@@ -13,9 +13,9 @@
 #include "base/steady_clock.h"
 #include "base/test_hooks.h"
 #include "base/thread_name.h"
-#include "node-agent/applied_position.h"
+#include "node-agent/capture/foreign_origins.h"
 #include "node-agent/changelog/state.h"
-#include "node-agent/upkeep/foreign_origins.h"
+#include "node-agent/positions/applied_position.h"
 #include "postgres/connection.h"
 #include "postgres/pgoutput.h"
 

@@ -26,23 +26,23 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/health.h"
 #include "base/lsn.h"
 #include "base/mutex.h"
 #include "base/repetition.h"
 #include "base/wake_fd.h"
 #include "conflict/version_store.h"
-#include "node-agent/applied_history.h"
 #include "node-agent/capture/block_writer.h"
 #include "node-agent/capture/gaps.h"
 #include "node-agent/capture/spool.h"
-#include "node-agent/capture/stamp_clock.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
-#include "node-agent/health.h"
-#include "node-agent/progress.h"
-#include "node-agent/server_past.h"
-#include "node-agent/settings.h"
-#include "node-agent/table_cache.h"
+#include "node-agent/clocks/stamp_clock.h"
+#include "node-agent/cluster/settings.h"
+#include "node-agent/positions/applied_history.h"
+#include "node-agent/positions/progress.h"
+#include "node-agent/positions/server_past.h"
+#include "node-agent/tables/table_cache.h"
 #include "postgres/replication.h"
 
 namespace bdr::agent {
@@ -80,7 +80,7 @@ class Capture {
     AppliedHistory* history;
     Progress* progress;
     StampClock* clock;
-    KeyTable* keys;
+    KeysInFlight* keys;
     OwnChanges* own_changes;
     Settings* settings;
     const conflict::HistoryStore* fold_history;

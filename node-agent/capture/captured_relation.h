@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "node-agent/row_key.h"
+#include "node-agent/tables/column_map.h"
 #include "postgres/catalog.h"
 #include "postgres/pgoutput.h"
 

@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "conflict/version_store.h"
-#include "node-agent/row_key.h"
+#include "node-agent/tables/column_map.h"
 #include "postgres/connection.h"
 #include "postgres/pgoutput.h"
 

@@ -13,9 +13,9 @@
 #include "absl/types/span.h"
 #include "conflict/claim_store.h"
 #include "conflict/stamp.h"
-#include "node-agent/apply/bound_table.h"
-#include "node-agent/apply/claim_reader.h"
 #include "node-agent/capture/captured_relation.h"
+#include "node-agent/tables/bound_table.h"
+#include "node-agent/tables/claim_reader.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {

@@ -16,7 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "node-agent/row_key.h"
+#include "node-agent/tables/column_map.h"
 #include "postgres/connection.h"
 #include "postgres/pgoutput.h"
 

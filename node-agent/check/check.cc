@@ -8,12 +8,12 @@
 #include "base/http_server.h"
 #include "base/listen_check.h"
 #include "base/status_macros.h"
-#include "node-agent/agent_config.h"
 #include "node-agent/check/check_certificate.h"
 #include "node-agent/check/check_database.h"
 #include "node-agent/check/check_files.h"
 #include "node-agent/check/check_server.h"
 #include "node-agent/check/clocks.h"
+#include "node-agent/config/agent_config.h"
 #include "postgres/setup/findings.h"
 
 namespace bdr::agent {

@@ -1,8 +1,8 @@
 // What --check looks at of the node's certificate.
 #pragma once
 
-#include "node-agent/agent_config.h"
-#include "node-agent/membership.h"
+#include "node-agent/cluster/membership.h"
+#include "node-agent/config/agent_config.h"
 #include "postgres/setup/findings_text.h"
 
 namespace bdr::agent {

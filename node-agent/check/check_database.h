@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "node-agent/agent_config.h"
 #include "node-agent/check/clocks.h"
+#include "node-agent/config/agent_config.h"
 #include "postgres/setup/findings_text.h"
 
 namespace bdr::agent {

@@ -1,7 +1,7 @@
 // What --check looks at on disk: the data folder, the log file, the room there is.
 #pragma once
 
-#include "node-agent/agent_config.h"
+#include "node-agent/config/agent_config.h"
 #include "postgres/setup/findings_text.h"
 
 namespace bdr::agent {

@@ -17,7 +17,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/control.grpc.pb.h"
 #include "node-agent/check/check_files.h"
-#include "node-agent/first_start.h"
+#include "node-agent/sync/first_start.h"
 #include "postgres/setup/findings.h"
 
 namespace bdr::agent {

@@ -3,9 +3,9 @@
 
 #include <optional>
 
-#include "node-agent/agent_config.h"
 #include "node-agent/check/clocks.h"
-#include "node-agent/membership.h"
+#include "node-agent/cluster/membership.h"
+#include "node-agent/config/agent_config.h"
 #include "postgres/setup/findings_text.h"
 
 namespace bdr::agent {

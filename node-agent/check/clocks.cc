@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "node-agent/apply/clock_gate.h"
+#include "node-agent/clocks/clock_gate.h"
 #include "postgres/setup/findings.h"
 
 namespace bdr::agent {

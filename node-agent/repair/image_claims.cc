@@ -9,7 +9,7 @@
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
 #include "conflict/claim_rule.h"
-#include "node-agent/row_sql.h"
+#include "node-agent/tables/row_sql.h"
 #include "postgres/value_form.h"
 
 namespace bdr::agent {

@@ -16,8 +16,8 @@
 #include "absl/types/span.h"
 #include "conflict/claim_store.h"
 #include "conflict/stamp.h"
-#include "node-agent/apply/bound_table.h"
-#include "node-agent/apply/claim_reader.h"
+#include "node-agent/tables/bound_table.h"
+#include "node-agent/tables/claim_reader.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
 

@@ -24,14 +24,14 @@
 #include "conflict/claim_store.h"
 #include "conflict/history_store.h"
 #include "conflict/version_store.h"
-#include "node-agent/apply/capture_barrier.h"
-#include "node-agent/apply/claim_reader.h"
-#include "node-agent/apply/clock_gate.h"
 #include "node-agent/changelog/database.h"
-#include "node-agent/key_table.h"
-#include "node-agent/progress.h"
+#include "node-agent/clocks/clock_gate.h"
+#include "node-agent/inflight/capture_barrier.h"
+#include "node-agent/inflight/keys_in_flight.h"
+#include "node-agent/positions/progress.h"
+#include "node-agent/positions/server_names.h"
 #include "node-agent/repair/image_claims.h"
-#include "node-agent/server_names.h"
+#include "node-agent/tables/claim_reader.h"
 #include "postgres/catalog.h"
 #include "postgres/connection.h"
 
@@ -56,7 +56,7 @@ class RowRepair {
     const conflict::VersionStore* versions;
     const conflict::ClaimStore* claims;
     const conflict::HistoryStore* fold_history;
-    KeyTable* keys;
+    KeysInFlight* keys;
     CaptureBarrier* barrier;
     const Progress* progress;
     const ClockGate* clock_gate;

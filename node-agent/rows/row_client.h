@@ -11,8 +11,8 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/security_options.h"
-#include "node-agent/apply/row_source.h"
-#include "node-agent/membership.h"
+#include "node-agent/apply/plan/row_source.h"
+#include "node-agent/cluster/membership.h"
 
 namespace bdr::agent {
 

@@ -11,9 +11,9 @@
 
 #include "base/origin.h"
 #include "conflict/version_store.h"
-#include "node-agent/apply/capture_barrier.h"
-#include "node-agent/server_names.h"
-#include "node-agent/table_cache.h"
+#include "node-agent/inflight/capture_barrier.h"
+#include "node-agent/positions/server_names.h"
+#include "node-agent/tables/table_cache.h"
 
 namespace grpc {
 class Service;

@@ -18,7 +18,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/repetition.h"
-#include "node-agent/control/chunk_client.h"
+#include "node-agent/cluster/chunk_client.h"
 #include "node-agent/sequences/marks.h"
 #include "node-agent/sequences/turn.h"
 #include "postgres/connection.h"

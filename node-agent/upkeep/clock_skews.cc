@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/logging.h"
-#include "node-agent/apply/clock_gate.h"
+#include "node-agent/clocks/clock_gate.h"
 
 namespace bdr::agent {
 namespace {

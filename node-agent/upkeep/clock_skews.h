@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/health.h"
 #include "base/mutex.h"
-#include "node-agent/health.h"
 
 namespace bdr::agent {
 

@@ -13,8 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/health.h"
 #include "base/mutex.h"
-#include "node-agent/health.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {

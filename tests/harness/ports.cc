@@ -66,10 +66,10 @@ absl::StatusOr<int> FreePort() {
     const int port = kFirstPort + next;
     next = (next + 1) % kPorts;
     // Reserved before it is tried: trying binds it, and whoever has it already may be about to.
-    const int lock = Reserve(port);
-    if (lock < 0) continue;
+    const int reserved = Reserve(port);
+    if (reserved < 0) continue;
     if (CheckPortFree(port).ok()) return port;
-    close(lock);
+    close(reserved);
   }
   return absl::ResourceExhaustedError(absl::StrCat("no free port from ", kFirstPort, " on"));
 }

@@ -14,11 +14,11 @@
 #include <vector>
 
 #include "conflict/found_rule.h"
-#include "node-agent/applied_history.h"
-#include "node-agent/capture/stamp_clock.h"
-#include "node-agent/key_table.h"
-#include "node-agent/own_changes.h"
-#include "node-agent/progress.h"
+#include "node-agent/clocks/stamp_clock.h"
+#include "node-agent/inflight/keys_in_flight.h"
+#include "node-agent/inflight/own_changes.h"
+#include "node-agent/positions/applied_history.h"
+#include "node-agent/positions/progress.h"
 #include "tests/model/database.h"
 #include "tests/model/random.h"
 #include "tests/model/store.h"
@@ -106,7 +106,7 @@ class Node {
     int next = 0;  // index of the next transaction of the origin
     uint64_t server_life = 0;
     std::vector<Op> ops;
-    agent::KeyTable::Registration registration;
+    agent::KeysInFlight::Registration registration;
     std::array<Stamp, kMaxKeys> before{};  // newer versions known before, truncates included
     std::array<Stamp, kMaxKeys> dead_before{};
     std::array<bool, kMaxKeys> recorded{};
@@ -125,7 +125,7 @@ class Node {
     agent::AppliedHistory history;
     agent::Progress progress;
     agent::StampClock clock;
-    agent::KeyTable keys;
+    agent::KeysInFlight keys;
     agent::OwnChanges own_changes;
     std::array<Applier, kMaxNodes> appliers;
     std::array<bool, kMaxNodes> rebuilt{};

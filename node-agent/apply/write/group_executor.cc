@@ -1,0 +1,896 @@
+#include "node-agent/apply/write/group_executor.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "base/test_hooks.h"
+#include "node-agent/apply/plan/seen.h"
+#include "node-agent/apply/session/left_out.h"
+#include "node-agent/apply/write/conflict_log_rules.h"
+#include "node-agent/apply/write/owners_guard.h"
+#include "node-agent/apply/write/refused_changes.h"
+#include "node-agent/apply/write/truncate.h"
+#include "node-agent/tables/statements.h"
+
+namespace bdr::agent {
+namespace {
+
+using conflict::ChangeKind;
+using conflict::ConflictKind;
+using conflict::KeyState;
+using conflict::Version;
+using postgres::ColumnKind;
+using postgres::Result;
+
+constexpr size_t kConflictsPerStatement = 200;
+
+// How far below its stamp a local row's commit time may lie when it is asked whether the row had
+// been seen: far more than ever happens while clocks run forward.
+constexpr int64_t kSeenSlackUs = 20'000;
+
+std::vector<const LocalRow*> RowsOf(const std::vector<const RowOp*>& ops) {
+  std::vector<const LocalRow*> rows;
+  rows.reserve(ops.size());
+  for (const RowOp* op : ops) rows.push_back(&op->row);
+  return rows;
+}
+
+// Its statement could be written so that PostgreSQL takes it, but the rule would not see the rows:
+// what it does is run behind the insert, over what the insert's own query gives by then.
+absl::Status TakesUpserts(const postgres::TableInfo& table) {
+  if (table.insert_rule.empty()) return absl::OkStatus();
+  const std::string rule = postgres::QuoteIdentifier(table.insert_rule);
+  return absl::FailedPreconditionError(absl::StrCat(
+      "rule \"", table.insert_rule, "\" of table \"", table.DisplayName(),
+      "\" fires ON INSERT when changes of other nodes are applied, and PostgreSQL refuses INSERT "
+      "... "
+      "ON CONFLICT where there is such a rule; let it fire for users alone (ALTER TABLE ",
+      table.QualifiedName(), " ENABLE RULE ", rule,
+      ") or drop it, and run \"bdrctl apply retry\""));
+}
+
+// Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
+void SortByKey(std::vector<const RowOp*>* rows) {
+  std::sort(rows->begin(), rows->end(),
+            [](const RowOp* a, const RowOp* b) { return a->version_key < b->version_key; });
+}
+
+}  // namespace
+
+absl::Status GroupExecutor::Run(GroupPlan& plan,
+                                const absl::flat_hash_map<std::string, Version>& before) {
+  before_ = &before;
+  first_ = &plan.first();
+  claimed_context_ = {.pipe = pipe_,
+                      .locks = options_.locks,
+                      .versions = store_,
+                      .origin = options_.origin,
+                      .first_lsn = first_->end_lsn,
+                      .last_lsn = plan.last().end_lsn,
+                      .own_node = options_.own_node,
+                      .is_pending = options_.is_pending,
+                      .merges_own = options_.merges_own,
+                      .node_of_roident = &options_.node_of_roident,
+                      .largest_raise_us = options_.largest_raise_us,
+                      .own_stamp = first_->stamp,
+                      .written = &written_,
+                      .before = before_,
+                      .found_before = found_before_,
+                      .registered = registered_,
+                      .may_keep =
+                          [this](const RowOp& op, const StandingRow& row) {
+                            Found found;
+                            found.roident = row.roident;
+                            if (!HasForeignTime(row.roident, options_.node_of_roident)) {
+                              found.time_us = row.time_us;
+                            }
+                            return MayKeep(op, found);
+                          },
+                      .counts_claim = &options_.counts_claim};
+  RETURN_IF_ERROR(LockTables(plan));
+  for (Segment& segment : plan.segments()) {
+    RETURN_IF_ERROR(RunSegment(plan, segment));
+    if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {
+      return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Rows are sent as values of the table's row type, and read before the plan waits for the table. If
+// that type could change in between, the server process would take them apart by a shape that they
+// do not have. It was never caught doing so, but a process that died beside an ALTER TABLE ... TYPE
+// is what that would look like; a table that is locked first cannot change.
+absl::Status GroupExecutor::LockTables(GroupPlan& plan) {
+  std::map<uint32_t, const BoundTable*> tables;
+  for (const Segment& segment : plan.segments()) {
+    for (const TableOps& ops : segment.tables) {
+      tables.emplace(ops.table->table().oid, ops.table.get());
+    }
+  }
+  std::vector<const BoundTable*> locked;
+  for (const auto& [oid, table] : tables) {
+    locked.push_back(table);
+    RETURN_IF_ERROR(pipe_->Run(
+        StatementName(*table, "k"),
+        [table = table] {
+          return absl::StrCat("LOCK TABLE ", table->Only(), " IN ROW EXCLUSIVE MODE");
+        },
+        {}, {}, nullptr));
+  }
+  return GuardOwnersCode(pipe_, locked);
+}
+
+absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
+  RETURN_IF_ERROR(FetchMoved(plan, segment));
+  for (const TableOps& ops : segment.tables) {
+    // What folds takes a value that did not come along from the row that it folds over.
+    if (!ops.table->fold().folds()) WantValues(ops);
+  }
+  if (values_->wants()) return absl::OkStatus();
+  FoldExecutor fold(options_.fold, plan.last().end_lsn, pipe_, found_before_);
+  std::deque<TableRun> runs;
+  bool claimed = false;
+  for (const TableOps& ops : segment.tables) {
+    TableRun& run = runs.emplace_back();
+    run.ops = &ops;
+    if (ops.table->fold().folds()) continue;
+    const TableClaims* claims = claims_ == nullptr ? nullptr : claims_->Of(ops);
+    if (claims == nullptr) continue;
+    claimed = true;
+    run.claimed.emplace(claimed_context_, &ops, claims);
+    RETURN_IF_ERROR(run.claimed->QueueHolders());
+  }
+  // Locks nothing yet: that is done in the order of the tables.
+  if (claimed) RETURN_IF_ERROR(pipe_->Finish());
+  for (TableRun& run : runs) {
+    if (run.ops->table->fold().folds()) {
+      RETURN_IF_ERROR(fold.Lock(*run.ops));
+      continue;
+    }
+    RETURN_IF_ERROR(run.claimed.has_value() ? run.claimed->QueueLock() : QueueFirst(run));
+  }
+  RETURN_IF_ERROR(pipe_->Finish());
+  RETURN_IF_ERROR(Fold(fold, runs));
+  if (!must_wait_.empty()) return absl::OkStatus();
+
+  bool again = claimed;
+  for (TableRun& run : runs) {
+    if (run.unresolved.empty()) continue;
+    again = true;
+    RETURN_IF_ERROR(QueueFind(run, run.unresolved, /*lock=*/true));
+  }
+  if (again) {
+    RETURN_IF_ERROR(pipe_->Finish());
+    for (TableRun& run : runs) {
+      RETURN_IF_ERROR(run.claimed.has_value() ? DecideClaimed(run) : DecideUnresolved(run));
+    }
+    if (!must_wait_.empty() || !must_register_.empty() || values_->wants()) {
+      return absl::OkStatus();
+    }
+    for (TableRun& run : runs) {
+      RETURN_IF_ERROR(run.claimed.has_value() ? run.claimed->QueueWrites() : QueueDecided(run));
+    }
+  }
+  for (TableRun& run : runs) {
+    for (const RowOp* op : run.dropped) {
+      const std::optional<Version> newer = Before(*op);
+      KeyState state;
+      if (newer->dead) {
+        state.dead = newer->stamp;
+      } else {
+        state.row = newer->stamp;
+      }
+      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true, kNewerKnown);
+    }
+    RETURN_IF_ERROR(QueueConflictLog(run));
+  }
+  RETURN_IF_ERROR(pipe_->Finish());
+  return segment.truncate.has_value() ? Truncate(*segment.truncate) : absl::OkStatus();
+}
+
+absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
+  ClaimedTable& table = *run.claimed;
+  RETURN_IF_ERROR(table.Decide());
+  must_wait_.insert(table.must_wait().begin(), table.must_wait().end());
+  for (const RowOp* op : table.wanted()) values_->Want(run.ops->table, *op);
+  for (const RowOp* op : table.lost_values()) LoseValues(run, *op, "");
+  must_register_.insert(must_register_.end(), table.unregistered().begin(),
+                        table.unregistered().end());
+  unseated_.insert(unseated_.end(), table.unseated().begin(), table.unseated().end());
+  for (const ClaimedLoss& loss : table.losses()) {
+    if (!loss.by_claim) {
+      Lose(run, *loss.op, loss.local, loss.state, loss.local_row, loss.local_wins, loss.rule);
+      continue;
+    }
+    ++conflicts_.by_kind[ConflictKind::kUniqueClaimed];
+    run.lost.push_back({.op = loss.op,
+                        .key = loss.key,
+                        .kind = ConflictKind::kUniqueClaimed,
+                        .local = loss.local,
+                        .local_row = loss.local_row,
+                        .local_wins = loss.local_wins,
+                        .rule = loss.rule});
+  }
+  return absl::OkStatus();
+}
+
+// Where rows fold nothing is lost: what is logged is that two changes met which did not know of
+// each other.
+absl::Status GroupExecutor::Fold(FoldExecutor& fold, std::deque<TableRun>& runs) {
+  if (fold.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(fold.Write(&must_wait_));
+  if (!must_wait_.empty()) return absl::OkStatus();
+  for (TableRun& run : runs) {
+    if (!run.ops->table->fold().folds() || options_.merges_own) continue;
+    for (const RowOp& op : run.ops->rows) {
+      const std::optional<Version> before = Before(op);
+      if (!before.has_value() || Seen(op, *before)) continue;
+      KeyState state;
+      (before->dead ? state.dead : state.row.emplace()) = before->stamp;
+      Lose(run, op, before, state, fold.FoundRow(op), /*local_wins=*/false, kFolded);
+    }
+  }
+  return PutRefusedAside(fold);
+}
+
+absl::Status GroupExecutor::PutRefusedAside(const FoldExecutor& fold) {
+  if (fold.refused().empty()) return absl::OkStatus();
+  for (const RefusedChange& refused : fold.refused()) {
+    RETURN_IF_ERROR(QueueRefused(refused, pipe_, &refused_));
+  }
+  return pipe_->Finish();
+}
+
+// A row whose key changed comes without the large values that did not; they still stand in the row
+// of the old key, if that is the one which had been seen. In the row itself they stand for those of
+// a domain, which cannot be sent as null; there they only fill the place, and are not written.
+absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
+  for (TableOps& ops : segment.tables) {
+    if (ops.table->fold().folds()) continue;
+    for (RowOp& op : ops.rows) {
+      if (op.is_delete() || !HasUnchanged(op.row)) continue;
+      const bool moved = op.moved_from.has_value() && !op.keeps_found;
+      if (!moved && !ops.table->RefusesNulls(op.row)) continue;
+      std::vector<int> columns;
+      for (size_t i = 0; i < op.row.size(); ++i) {
+        if (op.row[i].kind == ColumnKind::kUnchangedToast) columns.push_back(static_cast<int>(i));
+      }
+      RowOp old = op;
+      if (moved) old.row = *op.moved_from;
+      ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, {&old.row}));
+      std::vector<bool> shape(op.row.size(), false);
+      for (const int column : columns) shape[column] = true;
+      const BoundTable& table = *ops.table;
+      const auto before = before_->find(op.moved_from_key);
+      const bool before_seen =
+          before == before_->end() || SeenFromTheFirst(op, before->second.stamp);
+      RETURN_IF_ERROR(pipe_->Run(
+          StatementName(table, "t", shape), [&] { return table.FetchColumnsSql(columns); },
+          kInferred, params,
+          [&](const Result& result) {
+            if (result.rows() != 1) return absl::OkStatus();
+            if (moved && !(before_seen && ShowsThatItWasSeen(op, result))) return absl::OkStatus();
+            for (size_t i = 0; i < columns.size(); ++i) {
+              const int place = static_cast<int>(i) + kFoundColumns;
+              postgres::ColumnValue& value = op.row[columns[i]];
+              if (moved) value = {};
+              if (result.is_null(0, place)) continue;
+              value.data = plan.Own(std::string(result.value(0, place)));
+              if (moved) {
+                const bool binary = table.table().columns[columns[i]].binary;
+                value.kind = binary ? ColumnKind::kBinary : ColumnKind::kText;
+              }
+            }
+            return absl::OkStatus();
+          },
+          /*binary_result=*/true));
+      RETURN_IF_ERROR(pipe_->Finish());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Of FetchColumnsSql(): written by this very transaction, or at a time and by an origin that the
+// first change of `op` had seen.
+bool GroupExecutor::ShowsThatItWasSeen(const RowOp& op, const Result& result) const {
+  if (result.value(0, 0) == "true") return true;
+  Found found;
+  int64_t time_us = 0;
+  if (!result.is_null(0, 1) && absl::SimpleAtoi(result.value(0, 1), &time_us)) {
+    found.time_us = time_us;
+  }
+  if (!result.is_null(0, 2)) (void)absl::SimpleAtoi(result.value(0, 2), &found.roident);
+  if (HasForeignTime(found.roident, options_.node_of_roident)) return false;
+  return SeenByTime(op, found);
+}
+
+bool GroupExecutor::SeenFromTheFirst(const RowOp& op, conflict::Stamp stamp) const {
+  return stamp.time_us <= SeenUntilTime(*op.first_header, stamp.node);
+}
+
+bool GroupExecutor::SeenByTime(const RowOp& op, const Found& found) const {
+  if (!found.time_us.has_value()) return false;
+  const auto remote = options_.node_of_roident.find(found.roident);
+  const bool local = remote == options_.node_of_roident.end();
+  const int64_t seen_us =
+      SeenUntilTime(*op.first_header, local ? options_.own_node : remote->second);
+  // An applied row's commit time is never below its stamp.
+  return seen_us == INT64_MAX || *found.time_us + (local ? kSeenSlackUs : 0) <= seen_us;
+}
+
+// Whether the values that the change left alone may be taken from the row found: it is the one that
+// the change was made from.
+bool GroupExecutor::MayKeep(const RowOp& op, const Found& found) const {
+  if (op.keeps_found || !HasUnchanged(op.row)) return true;
+  const std::optional<Version> before = Before(op);
+  // Recorded in an attempt before, the change itself tells nothing.
+  if (!before.has_value() || before->dead || before->stamp >= op.stamp) {
+    return SeenByTime(op, found);
+  }
+  const bool local = !options_.node_of_roident.contains(found.roident);
+  if (local && before->stamp.node != options_.own_node) return SeenByTime(op, found);
+  if (local && found.time_us.has_value() && before->stamp.time_us < *found.time_us) return false;
+  return SeenFromTheFirst(op, before->stamp);
+}
+
+// What is known without looking at the row.
+void GroupExecutor::WantValues(const TableOps& ops) {
+  for (const RowOp& op : ops.rows) {
+    if (op.is_delete() || op.keeps_found || !HasUnchanged(op.row)) continue;
+    const std::optional<Version> before = Before(op);
+    if (before.has_value() && before->stamp > op.stamp) continue;  // it will be dropped
+    const bool unseen =
+        before.has_value() && before->stamp < op.stamp && !SeenFromTheFirst(op, before->stamp);
+    // The row of the old key was of no use; or none stands where the value cannot be left out.
+    const bool nothing_to_keep = op.moved_from.has_value() || ops.table->RefusesNulls(op.row);
+    if (unseen || nothing_to_keep || values_->IsDisputed(op, options_.origin)) {
+      values_->Want(ops.table, op);
+    }
+  }
+}
+
+std::optional<Version> GroupExecutor::Before(const RowOp& op) const {
+  const auto found = before_->find(op.version_key);
+  return found == before_->end() ? std::nullopt : std::optional<Version>(found->second);
+}
+
+absl::Status GroupExecutor::QueueFirst(TableRun& run) {
+  const TableOps& ops = *run.ops;
+  std::vector<const RowOp*> plain;
+  std::vector<const RowOp*> deletes;
+  std::vector<const RowOp*> inserts;
+  std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
+  std::vector<const RowOp*> log;
+
+  for (const RowOp& op : ops.rows) {
+    if (op.version_key.empty()) {
+      // The rows of such a table have no versions, but it has its newest truncate.
+      const auto truncate = before_->find(conflict::VersionKey(ops.table->table().oid, ""));
+      if (truncate == before_->end() || truncate->second.stamp <= op.stamp) plain.push_back(&op);
+      continue;
+    }
+    // What is older than the newest known version of its key never reaches the table.
+    const std::optional<Version> newer = Before(op);
+    if (newer.has_value() && newer->stamp > op.stamp &&
+        (newer->dead || !BDR_RULE_BROKEN("null_time"))) {
+      if (!Seen(op, *newer)) run.dropped.push_back(&op);
+      continue;
+    }
+    if (op.keeps_found && ops.table->RefusesNulls(op.row)) {
+      // No row stands there, and none can be made.
+      if (op.values_lost) LoseValues(run, op, "");
+    } else if (op.is_delete()) {
+      deletes.push_back(&op);
+    } else if (op.by_insert) {
+      inserts.push_back(&op);
+    } else {
+      updates[ops.table->Settable(op.row)].push_back(&op);
+    }
+  }
+  SortByKey(&deletes);
+  SortByKey(&inserts);
+  RETURN_IF_ERROR(QueueBatch(run, Batch::kDelete, std::move(deletes)));
+  for (auto& [shape, rows] : updates) {
+    SortByKey(&rows);
+    RETURN_IF_ERROR(QueueBatch(run, Batch::kUpdate, std::move(rows)));
+  }
+  RETURN_IF_ERROR(QueueBatch(run, Batch::kInsert, std::move(inserts)));
+  RETURN_IF_ERROR(QueueBatch(run, Batch::kPlainInsert, std::move(plain)));
+  return run.dropped.empty() ? absl::OkStatus() : QueueFind(run, run.dropped, /*lock=*/false);
+}
+
+absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
+                                       std::vector<const RowOp*> all_rows) {
+  const BoundTable& table = *run.ops->table;
+  for (size_t from = 0; from < all_rows.size(); from += kRowsPerStatement) {
+    const std::vector<const RowOp*> rows(
+        all_rows.begin() + from,
+        all_rows.begin() + std::min(from + kRowsPerStatement, all_rows.size()));
+    // Places that come back were written; the others are looked at.
+    const auto by_place = [&run, rows](const Result& result) -> absl::Status {
+      std::vector<bool> written(rows.size(), false);
+      for (int i = 0; i < result.rows(); ++i) {
+        size_t place = 0;
+        if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 || place > rows.size()) {
+          return absl::InternalError("a statement returned a place that it was not given");
+        }
+        written[place - 1] = true;
+      }
+      for (size_t i = 0; i < rows.size(); ++i) {
+        if (!written[i]) run.unresolved.push_back(rows[i]);
+      }
+      return absl::OkStatus();
+    };
+    switch (batch) {
+      case Batch::kPlainInsert: {
+        ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, RowsOf(rows), {}));
+        RETURN_IF_ERROR(pipe_->Run(
+            StatementName(table, "p"),
+            [&] {
+              return table.PlainInsertSql(std::vector<bool>(table.table().columns.size(), true));
+            },
+            kInferred, params, AllWritten(table.table(), kInsertsRows, rows.size())));
+        break;
+      }
+      case Batch::kInsert: {
+        RETURN_IF_ERROR(TakesUpserts(table.table()));
+        int64_t oldest_us = rows.front()->stamp.time_us;
+        for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
+        RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
+        ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                         RowParams(table, RowsOf(rows),
+                                   {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
+                                    SeenParam(*first_)}));
+        RETURN_IF_ERROR(pipe_->Run(
+            StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
+            params,
+            [&run, rows](const Result& result) {
+              // Which rows were left is not said; those with this transaction's xid were written.
+              if (result.affected() != static_cast<int64_t>(rows.size())) {
+                run.unresolved.insert(run.unresolved.end(), rows.begin(), rows.end());
+              }
+              return absl::OkStatus();
+            }));
+        break;
+      }
+      case Batch::kUpdate: {
+        const std::vector<bool> shape = table.Settable(rows.front()->row);
+        const int64_t slack_us = HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0;
+        RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
+        ASSIGN_OR_RETURN(
+            const std::vector<std::string> params,
+            RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_, slack_us)}));
+        RETURN_IF_ERROR(pipe_->Run(
+            StatementName(table, "u", shape),
+            [&] { return table.UpdateSql(shape, /*checked=*/true); }, kInferred, params, by_place));
+        break;
+      }
+      case Batch::kDelete: {
+        ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
+        params.push_back(TimesParam(rows));
+        params.push_back(SeenParam(*first_));
+        RETURN_IF_ERROR(pipe_->Run(
+            StatementName(table, "d"), [&] { return table.DeleteSql(/*checked=*/true); }, kInferred,
+            params, by_place));
+        break;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Rows of one shape. Those that it writes are this transaction's own afterwards, so the statement
+// that follows passes them.
+absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
+                                         const std::vector<const RowOp*>& rows, bool checked) {
+  if (!table.has_identities()) return absl::OkStatus();
+  const std::vector<bool> shape = table.Settable(rows.front()->row);
+  ASSIGN_OR_RETURN(
+      const std::vector<std::string> params,
+      RowParams(table, RowsOf(rows),
+                {TimesParam(rows),
+                 SeenParam(*first_, HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
+  return pipe_->Run(
+      StatementName(table, checked ? "r" : "R", shape),
+      [&] { return table.ReplaceSql(shape, checked); }, kInferred, params,
+      AllReplaced(table.table()));
+}
+
+std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) const {
+  std::vector<int64_t> times;
+  times.reserve(rows.size());
+  for (const RowOp* op : rows) times.push_back(op->stamp.time_us - options_.largest_raise_us);
+  return EncodeTimestamptzArray(times);
+}
+
+int64_t GroupExecutor::SeenUntilTime(const TransactionHeader& header, NodeId node) const {
+  if (node == options_.origin.node) return INT64_MAX;
+  for (const SeenUntil& seen : header.seen) {
+    if (seen.node == node) return seen.time_us;
+  }
+  return 0;
+}
+
+// The group's first transaction had seen the least of all: what it had seen, all had.
+std::string GroupExecutor::SeenParam(const TransactionHeader& header,
+                                     int64_t local_slack_us) const {
+  uint32_t largest = 0;
+  for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
+  std::vector<int64_t> times(largest + 1, INT64_MIN);
+  times[0] = SeenUntilTime(header, options_.own_node);
+  if (times[0] != INT64_MAX) times[0] -= local_slack_us;
+  for (const auto& [roident, node] : options_.node_of_roident) {
+    times[roident] = SeenUntilTime(header, node);
+  }
+  return EncodeTimestamptzArray(times);
+}
+
+bool GroupExecutor::Seen(const RowOp& op, const Version& version) const {
+  return version.stamp.time_us <= SeenUntilTime(*op.header, version.stamp.node);
+}
+
+absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const RowOp*>& all_rows,
+                                      bool lock) {
+  const BoundTable& table = *run.ops->table;
+  std::vector<const RowOp*> sorted = all_rows;
+  SortByKey(&sorted);
+  for (size_t from = 0; from < sorted.size(); from += kRowsPerStatement) {
+    const std::vector<const RowOp*> rows(
+        sorted.begin() + from, sorted.begin() + std::min(from + kRowsPerStatement, sorted.size()));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
+    RETURN_IF_ERROR(pipe_->Run(
+        StatementName(table, lock ? "l" : "f"),
+        [&] { return table.FindSql(lock, /*with_rows=*/true); }, kInferred, params,
+        [this, &run, rows](const Result& result) -> absl::Status {
+          for (int i = 0; i < result.rows(); ++i) {
+            size_t place = 0;
+            if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
+                place > rows.size()) {
+              return absl::InternalError("a statement returned a place that it was not given");
+            }
+            Found found;
+            found.own = result.value(i, 1) == "t";
+            found.xmin = std::string(result.value(i, 2));
+            int64_t time_us = 0;
+            if (!result.is_null(i, 3) && absl::SimpleAtoi(result.value(i, 3), &time_us)) {
+              found.time_us = time_us;
+            }
+            if (!result.is_null(i, 4)) (void)absl::SimpleAtoi(result.value(i, 4), &found.roident);
+            if (HasForeignTime(found.roident, options_.node_of_roident)) found.time_us.reset();
+            found.row = std::string(result.value(i, 5));
+            run.found[rows[place - 1]] = std::move(found);
+          }
+          return absl::OkStatus();
+        }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
+  std::vector<std::string> keys;
+  for (const RowOp* op : run.unresolved) keys.push_back(op->version_key);
+  ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> now,
+                   versions_->Get(keys, claimed_context_.last_lsn));
+  for (size_t i = 0; i < run.unresolved.size(); ++i) {
+    const RowOp& op = *run.unresolved[i];
+    if (Decide(run, op, now[i]) == conflict::Verdict::kVanished) {
+      // Deleted while it was being written, or never let in.
+      return LeftOut(run.ops->table->table(), kInsertsRows);
+    }
+  }
+  return absl::OkStatus();
+}
+
+conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
+                                        const std::optional<Version>& now) {
+  using conflict::Verdict;
+  const auto found_at = run.found.find(&op);
+  const Found* found = found_at == run.found.end() ? nullptr : &found_at->second;
+  const std::optional<Version> before = Before(op);
+  const bool dead_before = before.has_value() && before->dead;
+  const std::optional<std::string> looks =
+      found == nullptr ? std::nullopt : std::optional<std::string>(found->xmin);
+  if (BDR_RULE_BROKEN("xid_is_no_version") && found != nullptr &&
+      found->time_us.value_or(0) > op.stamp.time_us) {
+    return Verdict::kDrop;
+  }
+  const auto waited = found_before_->find(op.version_key);
+
+  conflict::Known known{.capture_passed = waited != found_before_->end() && waited->second == looks,
+                        .largest_raise_us = options_.largest_raise_us};
+  if (now.has_value()) {
+    known.newest = now->stamp;
+    known.newest_dead = now->dead;
+  }
+  if (dead_before) known.dead_before = before->stamp;
+  conflict::FoundRow row;
+  if (found != nullptr) {
+    row = {.own = found->own,
+           .local_writer = !options_.node_of_roident.contains(found->roident),
+           .time_us = found->time_us};
+  }
+  const Verdict verdict = conflict::Judge({.kind = op.kind,
+                                           .whole = op.by_insert,
+                                           .stamp = op.stamp,
+                                           .merged_again = options_.merges_own},
+                                          found == nullptr ? nullptr : &row, known);
+  KeyState state;
+  switch (verdict) {
+    case Verdict::kDrop:  // captured since this group was planned
+      (now->dead ? state.dead : state.row.emplace()) = now->stamp;
+      Lose(run, op, now, state, found == nullptr ? "" : found->row, /*local_wins=*/true,
+           kNewerCaptured);
+      break;
+    case Verdict::kNothing:
+      if (found != nullptr || op.by_insert) break;
+      if (dead_before) state.dead = before->stamp;
+      Lose(run, op, before, state, "", /*local_wins=*/false, kNothingStands);
+      break;
+    case Verdict::kWait:
+      must_wait_[op.version_key] = looks;
+      break;
+    case Verdict::kVanished:
+      break;
+    case Verdict::kInsert:
+      if (HasUnchanged(op.row)) {
+        // Its death is on its way: there is nothing to be written.
+        if (op.keeps_found && !op.values_lost) break;
+        if (!op.keeps_found) {
+          values_->Want(run.ops->table, op);
+          break;
+        }
+        LoseValues(run, op, "");
+        if (!NullsWillDo(*run.ops->table, op)) break;
+      }
+      if (dead_before) state.dead = before->stamp;
+      Lose(run, op, before, state, "", /*local_wins=*/false,
+           dead_before ? kOlderKnown : kNothingStands);
+      run.insert_now.push_back(&op);
+      break;
+    case Verdict::kWrite: {
+      if (!op.is_delete() && !MayKeep(op, *found)) {
+        values_->Want(run.ops->table, op);
+        break;
+      }
+      if (op.values_lost) LoseValues(run, op, found->row);
+      std::optional<Version> local = before;
+      if (dead_before) local.reset();
+      const char* rule = local.has_value() ? kOlderKnown : kUnknownIsOlder;
+      const bool is_known = local.has_value() && local->stamp.node == options_.own_node &&
+                            local->stamp.time_us >= found->time_us.value_or(0);
+      if (row.local_writer && !is_known &&
+          conflict::SurelyOlder(row, op.stamp, options_.largest_raise_us)) {
+        rule = kOlderByTime;
+        local = Version{.stamp = {.time_us = *found->time_us, .node = options_.own_node},
+                        .origin = {.node = options_.own_node, .incarnation = 0},
+                        .end_lsn = Lsn{0}};
+      }
+      // A row that the store does not know is older than anything that can still arrive.
+      state.row = local.has_value() ? local->stamp : conflict::kNever;
+      Lose(run, op, local, state, found->row, /*local_wins=*/false, rule);
+      (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
+      break;
+    }
+  }
+  return verdict;
+}
+
+void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Version>& local,
+                         const KeyState& state, const std::string& local_row, bool local_wins,
+                         const char* rule) {
+  const ConflictKind kind = conflict::Decide(op.kind, op.stamp, state).conflict_if_unseen;
+  if (kind == ConflictKind::kNone) return;
+  // A row of unknown version is an old one, which everybody had seen.
+  const bool against_nothing = !local.has_value() && !state.row.has_value();
+  // Nor is it one that an own change, merged again, finds nothing to do: it has done it.
+  if (local.has_value() ? Seen(op, *local) : !against_nothing || options_.merges_own) return;
+  ++conflicts_.by_kind[kind];
+  ++conflicts_
+        .by_table[{run.ops->table->table().DisplayName(), std::string(conflict::ToString(kind))}];
+  run.lost.push_back({.op = &op,
+                      .key = nullptr,
+                      .kind = kind,
+                      .local = local,
+                      .local_row = local_row,
+                      .local_wins = local_wins,
+                      .rule = rule});
+}
+
+// Nobody has what the change left alone: what stands here stays.
+void GroupExecutor::LoseValues(TableRun& run, const RowOp& op, const std::string& local_row) {
+  ++conflicts_.by_kind[ConflictKind::kLargeValueUnavailable];
+  run.lost.push_back({.op = &op,
+                      .kind = ConflictKind::kLargeValueUnavailable,
+                      .local = Before(op),
+                      .local_row = local_row,
+                      .local_wins = true,
+                      .rule = kNobodyHasValues});
+}
+
+bool GroupExecutor::NullsWillDo(const BoundTable& table, const RowOp& op) {
+  for (size_t i = 0; i < op.row.size(); ++i) {
+    if (op.row[i].kind == ColumnKind::kUnchangedToast && table.table().columns[i].not_null) {
+      return false;
+    }
+  }
+  return true;
+}
+
+absl::Status GroupExecutor::QueueDecided(TableRun& run) {
+  const BoundTable& table = *run.ops->table;
+  // The rows are locked; only what was not there yet can have changed.
+  if (!run.delete_now.empty()) {
+    SortByKey(&run.delete_now);
+    ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                     KeyParams(table, RowsOf(run.delete_now)));
+    RETURN_IF_ERROR(pipe_->Run(
+        StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
+        params, AllWritten(table.table(), kDeletesRows, run.delete_now.size())));
+  }
+  std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
+  for (const RowOp* op : run.update_now) updates[table.Settable(op->row)].push_back(op);
+  for (auto& [shape, rows] : updates) {
+    SortByKey(&rows);
+    const std::vector<bool>& set = shape;
+    RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/false));
+    ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                     RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_)}));
+    RETURN_IF_ERROR(pipe_->Run(
+        StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
+        kInferred, params, AllWritten(table.table(), kUpdatesRows, rows.size())));
+  }
+  if (!run.insert_now.empty()) {
+    RETURN_IF_ERROR(TakesUpserts(table.table()));
+    SortByKey(&run.insert_now);
+    int64_t oldest_us = run.insert_now.front()->stamp.time_us;
+    for (const RowOp* op : run.insert_now) oldest_us = std::min(oldest_us, op->stamp.time_us);
+    ASSIGN_OR_RETURN(
+        const std::vector<std::string> params,
+        RowParams(table, RowsOf(run.insert_now),
+                  {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam(*first_)}));
+    RETURN_IF_ERROR(pipe_->Run(
+        StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
+        params, AllWritten(table.table(), kInsertsRows | kUpdatesRows, run.insert_now.size())));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
+  for (size_t from = 0; from < run.lost.size(); from += kConflictsPerStatement) {
+    RETURN_IF_ERROR(
+        QueueConflicts(run, absl::MakeConstSpan(run.lost).subspan(from, kConflictsPerStatement)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts) {
+  const BoundTable& table = *run.ops->table;
+  std::vector<const LocalRow*> keys;
+  std::vector<const LocalRow*> rows;
+  std::vector<std::string> kinds;
+  std::vector<std::string> local_rows;
+  std::vector<int64_t> local_us;
+  std::vector<int32_t> local_nodes;
+  std::vector<int64_t> remote_us;
+  std::vector<std::string> winners;
+  std::vector<std::string> rules;
+  std::vector<int64_t> seen_us;
+  std::vector<std::string> local_lsns;
+  std::vector<int64_t> local_incarnations;
+  std::vector<std::string> remote_lsns;
+  std::vector<std::string> absent;
+  for (const Lost& lost : conflicts) {
+    keys.push_back(lost.key != nullptr ? lost.key : &lost.op->row);
+    // Such a row cannot be shown at all.
+    const bool shown = !lost.op->is_delete() && !table.RefusesNulls(lost.op->row);
+    rows.push_back(shown ? &lost.op->row : nullptr);
+    kinds.emplace_back(conflict::ToString(lost.kind));
+    local_rows.push_back(lost.local_row);
+    local_us.push_back(lost.local.has_value() ? lost.local->stamp.time_us : 0);
+    local_nodes.push_back(lost.local.has_value() ? lost.local->stamp.node : 0);
+    remote_us.push_back(lost.op->stamp.time_us);
+    winners.emplace_back(lost.rule == kFolded ? "merged" : lost.local_wins ? "local" : "remote");
+    rules.emplace_back(lost.rule);
+    const bool known = lost.local.has_value();
+    seen_us.push_back(known ? SeenUntilTime(*lost.op->header, lost.local->stamp.node) : 0);
+    local_lsns.push_back(known && lost.local->end_lsn.valid() ? ToString(lost.local->end_lsn) : "");
+    local_incarnations.push_back(known ? lost.local->origin.incarnation : 0);
+    remote_lsns.push_back(ToString(lost.op->end_lsn));
+    absent.push_back(lost.op->is_delete() ? "" : table.AbsentColumns(lost.op->row));
+  }
+  ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, keys));
+  params.push_back(EncodeTextArray(kinds));
+  params.push_back(EncodeTextArray(local_rows));
+  params.push_back(EncodeInt8Array(local_us));
+  params.push_back(EncodeInt4Array(local_nodes));
+  params.push_back(EncodeInt8Array(remote_us));
+  params.push_back(EncodeTextArray(winners));
+  params.push_back(EncodeTextArray(rules));
+  params.push_back(EncodeInt8Array(seen_us));
+  params.push_back(EncodeTextArray(local_lsns));
+  params.push_back(EncodeInt8Array(local_incarnations));
+  params.push_back(EncodeTextArray(remote_lsns));
+  params.push_back(EncodeTextArray(absent));
+  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
+  params.push_back(std::move(encoded));
+  params.push_back(EncodeInt4(options_.origin.node));
+  params.push_back(EncodeInt8(options_.origin.incarnation));
+  for (const int column : table.columns_beside()) {
+    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
+    params.push_back(std::move(beside));
+  }
+  return pipe_->Run(
+      StatementName(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params,
+      nullptr);
+}
+
+// What was written later here stays. Of all else the history says what is left of it.
+absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
+  std::deque<TableOps> tables;
+  std::deque<conflict::FoldRow> kept;
+  FoldExecutor fold(options_.fold, truncate.end_lsn, pipe_, found_before_);
+  for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
+    if (!table->fold().folds()) continue;
+    std::string remote;
+    for (const auto& [roident, node] : options_.node_of_roident) {
+      absl::StrAppend(&remote, remote.empty() ? "" : ", ", roident);
+    }
+    // What users have left in a table that was truncated here was written behind that.
+    const std::string newer =
+        options_.merges_own
+            ? "true"
+            : absl::StrCat(
+                  "pg_catalog.pg_xact_commit_timestamp(t.xmin) > "
+                  "('epoch'::pg_catalog.timestamptz + ",
+                  truncate.stamp.time_us, " * '1 microsecond'::pg_catalog.interval)",
+                  // Of others the time tells nothing, and the history brings back what is newer.
+                  options_.forwards_foreign_origins
+                      ? " AND (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = 0"
+                      : "");
+    RETURN_IF_ERROR(options_.locks->QueueTableLock(pipe_, table->Only(),
+                                                   table->table().DisplayName(), table->table().oid,
+                                                   "ACCESS EXCLUSIVE"));
+    const std::string older = absl::StrCat(
+        table->Only(), " AS t WHERE NOT COALESCE((", newer,
+        ") AND NOT (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident = ANY (ARRAY[",
+        remote, "]::pg_catalog.oid[]), false)");
+    RETURN_IF_ERROR(pipe_->Exec(absl::StrCat("DELETE FROM ", older)));
+    // The table is locked: what is left of them was left out.
+    RETURN_IF_ERROR(pipe_->Exec(
+        absl::StrCat("SELECT EXISTS (SELECT FROM ", older, ")"), [&table](const Result& result) {
+          return result.value(0, 0) == "f" ? absl::OkStatus()
+                                           : LeftOut(table->table(), kDeletesRows);
+        }));
+    RETURN_IF_ERROR(pipe_->Finish());
+    TableOps& ops = tables.emplace_back();
+    ops.table = table;
+    RETURN_IF_ERROR(fold.AddKnownKeys(&ops, &kept));
+    if (!ops.rows.empty()) RETURN_IF_ERROR(fold.Lock(ops));
+  }
+  if (fold.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(pipe_->Finish());
+  RETURN_IF_ERROR(fold.Write(&must_wait_));
+  if (must_wait_.empty()) RETURN_IF_ERROR(PutRefusedAside(fold));
+  return pipe_->Finish();
+}
+
+absl::Status GroupExecutor::Truncate(const TruncateOp& truncate) {
+  RETURN_IF_ERROR(TruncateFolded(truncate));
+  TruncateOp others = truncate;
+  std::erase_if(others.tables, [](const auto& table) { return table->fold().folds(); });
+  if (others.tables.empty() || !must_wait_.empty()) return absl::OkStatus();
+  Truncater truncater(options_, pipe_, versions_, claimed_context_.last_lsn, found_before_);
+  RETURN_IF_ERROR(truncater.Run(others));
+  must_wait_.insert(truncater.must_wait().begin(), truncater.must_wait().end());
+  if (truncater.conflicts() > 0) {
+    conflicts_.by_kind[ConflictKind::kTruncateOriginDiffers] += truncater.conflicts();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bdr::agent
