@@ -79,10 +79,10 @@ absl::Status Peers::Set(const Membership& membership) {
   }
   if (grown) {
     std::vector<OriginId> all = origins;
-    all.push_back(parts_.progress->own());
+    all.push_back(parts_.positions.progress->own());
     RETURN_IF_ERROR(CreateOrigins(all));
   }
-  parts_.progress->SetPeers(counted);
+  parts_.positions.progress->SetPeers(counted);
   {
     MutexLock lock(&rebuilt_mu_);
     expected_.insert(origins.begin(), origins.end());
@@ -97,7 +97,7 @@ absl::Status Peers::Set(const Membership& membership) {
     apply.own_changes = options_.own_changes;
     apply.replay_after = options_.replay_after;
     apply.replay_through = options_.replay_through;
-    const OriginId origin = parts_.progress->own();
+    const OriginId origin = parts_.positions.progress->own();
     own_ = std::make_unique<Applier>(origin, std::move(apply), parts_);
     {
       MutexLock rebuilt_lock(&rebuilt_mu_);
@@ -165,7 +165,7 @@ std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
           .origins = {{.node = member.id, .incarnation = member.incarnation}},
           .has_room = [this](OriginId origin) { return HasRoom(origin); },
           .heartbeat_interval = options_.heartbeat_interval},
-      parts_.log, parts_.progress);
+      parts_.stores.log, parts_.positions.progress);
 }
 
 // An origin of which a whole transaction waits for apply can do without more: what others wait for
@@ -173,9 +173,9 @@ std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
 // with is taken from whatever is in the log, as what fills it may be kept for a member that this
 // frees.
 bool Peers::HasRoom(OriginId origin) const {
-  if (parts_.database->LogBytes() < options_.log_cap_bytes) return true;
-  const std::optional<Lsn> applied = parts_.progress->CommittedLsn(origin);
-  return !applied.has_value() || parts_.log->CompleteThrough(origin) <= *applied;
+  if (parts_.stores.database->LogBytes() < options_.log_cap_bytes) return true;
+  const std::optional<Lsn> applied = parts_.positions.progress->CommittedLsn(origin);
+  return !applied.has_value() || parts_.stores.log->CompleteThrough(origin) <= *applied;
 }
 
 void Peers::Relay() {
@@ -208,7 +208,7 @@ absl::Status Peers::CreateOrigins(const std::vector<OriginId>& origins) {
                    postgres::Connection::Connect(
                        {.conninfo = options_.apply.conninfo, .application_name = "bdr peers"}));
   for (const OriginId& origin : origins)
-    RETURN_IF_ERROR(CreateOrigin(*connection, *parts_.names, origin));
+    RETURN_IF_ERROR(CreateOrigin(*connection, *parts_.positions.names, origin));
   return absl::OkStatus();
 }
 
@@ -253,10 +253,10 @@ absl::StatusOr<std::vector<NodeId>> Peers::Retry(NodeId node) {
     return absl::NotFoundError(absl::StrCat("node ", node, " is no peer of this one"));
   }
   std::vector<NodeId> told;
-  if (own_ != nullptr && node == 0 && own_->status().health.state == "stopped") own_->Retry();
+  if (own_ != nullptr && node == 0 && own_->status().state == ApplierState::kStopped) own_->Retry();
   for (const auto& [id, peer] : peers_) {
     if (node != 0 && id != node) continue;
-    if (peer.applier->status().health.state != "stopped") continue;
+    if (peer.applier->status().state != ApplierState::kStopped) continue;
     peer.applier->Retry();
     told.push_back(id);
   }

@@ -46,7 +46,7 @@ ClockGate::Verdict ClockGate::Look(int64_t stamp_us, absl::string_view origin) c
     return {.go = false,
             .wait = kLongestWait,
             .level = Health::Level::kOk,
-            .state = "waiting",
+            .state = State::kWaiting,
             .reason = "for the first reading of this server's clock"};
   }
   const int64_t clock_us = server_us + advance_us();
@@ -61,7 +61,7 @@ ClockGate::Verdict ClockGate::Look(int64_t stamp_us, absl::string_view origin) c
     return {.go = false,
             .wait = kHeldWait,
             .level = Health::Level::kCritical,
-            .state = "paused",
+            .state = State::kPaused,
             .reason = absl::StrCat(
                 "this server's clock is ", RoughDuration(behind_us),
                 " behind the newest change that it holds: it was set back, or had been ahead. "
@@ -73,7 +73,7 @@ ClockGate::Verdict ClockGate::Look(int64_t stamp_us, absl::string_view origin) c
     return {.go = false,
             .wait = kHeldWait,
             .level = Health::Level::kCritical,
-            .state = "held",
+            .state = State::kHeld,
             .reason = absl::StrCat(
                 "node \"", origin, "\" committed a transaction at ", TimeOfDay(stamp_us), ", ",
                 RoughDuration(ahead_us), " ahead of this server's clock (max_clock_skew is ",
@@ -86,7 +86,7 @@ ClockGate::Verdict ClockGate::Look(int64_t stamp_us, absl::string_view origin) c
   return {.go = false,
           .wait = std::min(absl::Microseconds(wait_us), kLongestWait),
           .level = Health::Level::kOk,
-          .state = "waiting",
+          .state = State::kWaiting,
           .reason = ahead_us >= behind_us
                         ? "for this server's clock to pass a transaction's"
                         : "for this server's clock to pass what it already holds"};

@@ -29,12 +29,15 @@ namespace bdr::agent {
 // Thread-safe; no call blocks.
 class ClockGate {
  public:
+  // Why something does not go: the clock is nearly there; it was set back, or a step of another's
+  // has been accepted; or the transaction lies too far ahead.
+  enum class State { kWaiting, kPaused, kHeld };
   struct Verdict {
     bool go = false;
     // Otherwise: how long until it may be worth another look, and what to say meanwhile.
     absl::Duration wait = absl::ZeroDuration();
     Health::Level level = Health::Level::kOk;
-    std::string state = "";
+    State state = State::kWaiting;
     std::string reason = "";
     int64_t held_us = 0;  // not 0: the transaction is held, being that far ahead
   };

@@ -47,11 +47,11 @@ TEST_F(ClockGateTest, NothingGoesBeforeTheClockWasRead) {
 TEST_F(ClockGateTest, ALittleAheadWaitsFarAheadIsHeldWithAnAlarm) {
   const ClockGate::Verdict little = gate_.Look(kNowUs + 300'000, "n2");
   EXPECT_FALSE(little.go);
-  EXPECT_EQ(little.state, "waiting");
+  EXPECT_EQ(little.state, ClockGate::State::kWaiting);
   EXPECT_EQ(little.level, Health::Level::kOk);
   EXPECT_EQ(little.held_us, 0);
   const ClockGate::Verdict far = gate_.Look(kNowUs + 5 * kSecondUs, "n2");
-  EXPECT_EQ(far.state, "held");
+  EXPECT_EQ(far.state, ClockGate::State::kHeld);
   EXPECT_EQ(far.level, Health::Level::kCritical);
   EXPECT_NEAR(static_cast<double>(far.held_us), 5e6, 1e6);
   EXPECT_THAT(far.reason, HasSubstr("bdrctl clock accept n2"));
@@ -60,7 +60,7 @@ TEST_F(ClockGateTest, ALittleAheadWaitsFarAheadIsHeldWithAnAlarm) {
 TEST_F(ClockGateTest, AClockBehindWhatStandsHerePausesEverything) {
   Applied(kNowUs + 3 * kSecondUs);
   const ClockGate::Verdict verdict = gate_.Look(kNowUs - kSecondUs, "n2");
-  EXPECT_EQ(verdict.state, "paused");
+  EXPECT_EQ(verdict.state, ClockGate::State::kPaused);
   EXPECT_EQ(verdict.level, Health::Level::kCritical);
   EXPECT_THAT(verdict.reason, HasSubstr("behind the newest change"));
   EXPECT_EQ(gate_.MustHavePassed(kNowUs), kNowUs + 3 * kSecondUs);
@@ -70,17 +70,18 @@ TEST_F(ClockGateTest, OwnStampsCountAsWellButNoPromises) {
   stamps_.Promise(kNowUs + 9 * kSecondUs);
   EXPECT_TRUE(gate_.Look(kNowUs - kSecondUs, "n2").go);
   stamps_.Next(kNowUs, 0);  // above the promise
-  EXPECT_EQ(gate_.Look(kNowUs - kSecondUs, "n2").state, "paused");
+  EXPECT_EQ(gate_.Look(kNowUs - kSecondUs, "n2").state, ClockGate::State::kPaused);
 }
 
 TEST_F(ClockGateTest, AnAcceptedStepHoldsUntilTheClockHasPassedEverything) {
   const AcceptedClock step{
       .id = 4, .ceiling_us = kNowUs + kYearUs, .advance_us = kYearUs + kSecondUs};
-  EXPECT_EQ(gate_.Look(kNowUs + kYearUs, "n2").state, "held");
+  EXPECT_EQ(gate_.Look(kNowUs + kYearUs, "n2").state, ClockGate::State::kHeld);
   gate_.Accept(step);
   EXPECT_TRUE(gate_.Look(kNowUs + kYearUs, "n2").go);
   EXPECT_LT(gate_.MustHavePassed(kNowUs + kYearUs), kNowUs);
-  EXPECT_EQ(gate_.Look(kNowUs + 2 * kYearUs, "n2").state, "held") << "another step";
+  EXPECT_EQ(gate_.Look(kNowUs + 2 * kYearUs, "n2").state, ClockGate::State::kHeld)
+      << "another step";
   EXPECT_EQ(gate_.Retire(), 0u);
   Applied(kNowUs + kYearUs + 5 * kSecondUs);
   progress_.SetServerClock(kNowUs + kYearUs + 3 * kSecondUs);

@@ -5,6 +5,8 @@
 
 #include <rocksdb/write_batch.h>
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,12 @@
 #include "node-agent/tables/claim_reader.h"
 
 namespace bdr::agent {
+
+// Whether a claim with this stamp may unseat a row of another key: not if some node does not have
+// (or did not have) the constraint, as the message says; kUnavailable if that may pass in seconds.
+using CountsClaim =
+    std::function<absl::Status(const postgres::TableInfo& table,
+                               const postgres::ConstraintInfo& constraint, int64_t stamp_us)>;
 
 // Of one table of a plan.
 struct TableClaims {

@@ -50,35 +50,7 @@ absl::string_view Verb(uint32_t kinds) {
   return kinds == kUpdatesRows ? "UPDATE" : "change";
 }
 
-}  // namespace
-
-absl::Status LeftOut(const postgres::TableInfo& table, unsigned kinds) {
-  absl::Status status = absl::AbortedError(absl::StrCat(
-      "a row of table \"", table.DisplayName(), "\" was not written, or changed meanwhile"));
-  status.SetPayload(kPayload,
-                    absl::Cord(absl::StrCat(table.oid, " ", kinds, " ", table.DisplayName())));
-  return status;
-}
-
-bool IsLeftOut(const absl::Status& status) { return status.GetPayload(kPayload).has_value(); }
-
-Pipe::Handler AllWritten(const postgres::TableInfo& table, unsigned kinds, size_t rows) {
-  return [&table, kinds, rows](const Result& result) {
-    // A row that nobody can write is deleted and inserted by one statement, which tells of it as a
-    // SELECT does.
-    const int64_t written = std::max<int64_t>(result.affected(), result.rows());
-    return written == static_cast<int64_t>(rows) ? absl::OkStatus() : LeftOut(table, kinds);
-  };
-}
-
-Pipe::Handler AllReplaced(const postgres::TableInfo& table) {
-  return [&table](const Result& result) {
-    return result.value(0, 0) == "t" ? absl::OkStatus()
-                                     : LeftOut(table, kDeletesRows | kInsertsRows);
-  };
-}
-
-absl::Status ExplainLeftOut(const absl::Status& left_out, Pipe* pipe) {
+absl::Status Explanation(const absl::Status& left_out, Pipe* pipe) {
   const auto payload = left_out.GetPayload(kPayload);
   const std::string told(payload.has_value() ? *payload : absl::Cord());
   const std::vector<std::string> parts = absl::StrSplit(told, absl::MaxSplits(' ', 2));
@@ -109,6 +81,42 @@ absl::Status ExplainLeftOut(const absl::Status& left_out, Pipe* pipe) {
       "; let it pass the rows of other nodes, or drop it, or let it fire for users alone (ALTER "
       "TABLE ",
       parts[2], " ENABLE TRIGGER ...), and run \"bdrctl apply retry\""));
+}
+
+}  // namespace
+
+absl::Status LeftOut(const postgres::TableInfo& table, unsigned kinds) {
+  absl::Status status = absl::AbortedError(absl::StrCat(
+      "a row of table \"", table.DisplayName(), "\" was not written, or changed meanwhile"));
+  status.SetPayload(kPayload,
+                    absl::Cord(absl::StrCat(table.oid, " ", kinds, " ", table.DisplayName())));
+  return status;
+}
+
+bool IsLeftOut(const absl::Status& status) { return status.GetPayload(kPayload).has_value(); }
+
+Pipe::Handler AllWritten(const postgres::TableInfo& table, unsigned kinds, size_t rows) {
+  return [&table, kinds, rows](const Result& result) {
+    // A row that nobody can write is deleted and inserted by one statement, which tells of it as a
+    // SELECT does.
+    const int64_t written = std::max<int64_t>(result.affected(), result.rows());
+    return written == static_cast<int64_t>(rows) ? absl::OkStatus() : LeftOut(table, kinds);
+  };
+}
+
+Pipe::Handler AllReplaced(const postgres::TableInfo& table) {
+  return [&table](const Result& result) {
+    return result.value(0, 0) == "t" ? absl::OkStatus()
+                                     : LeftOut(table, kDeletesRows | kInsertsRows);
+  };
+}
+
+absl::Status ExplainLeftOut(const absl::Status& left_out, Pipe* pipe) {
+  absl::Status explained = Explanation(left_out, pipe);
+  if (const auto payload = left_out.GetPayload(kPayload); payload.has_value()) {
+    explained.SetPayload(kPayload, *payload);
+  }
+  return explained;
 }
 
 }  // namespace bdr::agent

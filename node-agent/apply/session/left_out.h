@@ -37,7 +37,7 @@ Pipe::Handler AllReplaced(const postgres::TableInfo& table);
 
 // For a LeftOut() that does not go away, after the rollback: kFailedPrecondition with the triggers
 // and rules that may have left the row out, and what to do. kAborted if the table has none, so
-// that nobody knows why. Otherwise the session's error.
+// that nobody knows why. Otherwise the session's error. IsLeftOut() is true of all of them.
 absl::Status ExplainLeftOut(const absl::Status& left_out, Pipe* pipe);
 
 }  // namespace bdr::agent

@@ -59,6 +59,9 @@ class Pipe {
   // of a transaction.
   absl::Status ForgetStatements();
 
+  // Nothing was queued whose result is still to come.
+  bool idle() const { return expected_.empty(); }
+
   // Forgets what was to be done with results that are still to come: whoever queued it is gone.
   void DropHandlers();
 

@@ -26,12 +26,6 @@
 
 namespace bdr::agent {
 
-// Whether a claim with this stamp may unseat a row of another key: not if some node does not have
-// (or did not have) the constraint, as the message says; kUnavailable if that may pass in seconds.
-using CountsClaim =
-    std::function<absl::Status(const postgres::TableInfo& table,
-                               const postgres::ConstraintInfo& constraint, int64_t stamp_us)>;
-
 // What a table's run needs of its group. Everything outlives it.
 struct ClaimedContext {
   Pipe* pipe;

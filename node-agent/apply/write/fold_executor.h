@@ -19,6 +19,7 @@
 #include "base/origin.h"
 #include "conflict/history_store.h"
 #include "node-agent/apply/plan/group_plan.h"
+#include "node-agent/apply/plan/needs.h"
 #include "node-agent/apply/session/pipe.h"
 #include "node-agent/apply/write/fold_key.h"
 #include "node-agent/changelog/change_log.h"
@@ -27,10 +28,6 @@
 #include "node-agent/inflight/capture_barrier.h"
 
 namespace bdr::agent {
-
-// What was found at a key before waiting for capture: the row's xmin, or nothing. Once capture has
-// passed that moment, the same xmin means that what it was written by is captured.
-using FoundBefore = absl::flat_hash_map<std::string, std::optional<std::string>>;
 
 struct FoldOptions {
   Database* database = nullptr;
