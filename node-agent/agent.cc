@@ -567,7 +567,8 @@ absl::Status Agent::Join() {
   RETURN_IF_ERROR(CheckNotRemoved());
   const Health capture = capture_->health();
   // Paused is as good: what makes room is that the others' acknowledgements count again.
-  if (capture.state != "streaming" && capture.state != "paused") {
+  const CaptureState state = capture_->state();
+  if (state != CaptureState::kStreaming && state != CaptureState::kPaused) {
     return absl::UnavailableError(
         absl::StrCat("capture does not stream yet: ", capture.state,
                      capture.reason.empty() ? "" : absl::StrCat(" (", capture.reason, ")")));

@@ -14,6 +14,8 @@
 #include "base/test_hooks.h"
 #include "base/thread_name.h"
 #include "node-agent/capture/foreign_origins.h"
+#include "node-agent/capture/promises.h"
+#include "node-agent/capture/wal_pages.h"
 #include "node-agent/changelog/state.h"
 #include "node-agent/positions/applied_position.h"
 #include "postgres/connection.h"
@@ -31,15 +33,6 @@ constexpr absl::Duration kFeedbackInterval = absl::Seconds(1);
 constexpr absl::Duration kPersistInterval = absl::Milliseconds(250);
 constexpr absl::Duration kPingInterval = absl::Milliseconds(20);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
-// A promise stays this far behind the clock, so that commits under way at that moment rarely have
-// their stamps raised by it.
-constexpr int64_t kPromiseSlackUs = 10'000;
-// Promises are written ahead in steps, so that not each costs a sync. A restart goes on from there,
-// so it is less than what peers take for a wrong clock (max_clock_skew, if nobody has set less).
-constexpr int64_t kCeilingStepUs = 250'000;
-// Where the server has written nothing for a while, promises come the more seldom the longer that
-// is: a tenth of it, and at most this.
-constexpr int64_t kLongestBetweenPromisesUs = 2'000'000;
 constexpr size_t kFlushBytes = 4 << 20;
 constexpr size_t kMaxRelations = 10'000;  // that a session keeps in mind
 constexpr absl::Duration kRoomInterval = absl::Milliseconds(200);
@@ -53,22 +46,6 @@ std::string WithoutXid(absl::string_view message) {
   std::string out(message.substr(0, 1));
   absl::StrAppend(&out, message.substr(1 + kXidBytes));
   return out;
-}
-
-// The insert position right behind a page header is where the previous record ended, for readers.
-Lsn BeforePageHeader(Lsn lsn) {
-  constexpr uint64_t kPage = 8192;
-  constexpr uint64_t kLongHeader = 40;
-  const uint64_t offset = lsn.value % kPage;
-  return offset <= kLongHeader ? Lsn{lsn.value - offset} : lsn;
-}
-
-// A position that lies behind the beginning of the commit record that follows `lsn`, where a page
-// header may come first, and before the next record.
-Lsn BehindCommit(Lsn lsn) {
-  constexpr uint64_t kPage = 8192;
-  constexpr uint64_t kLongHeader = 40;
-  return Lsn{lsn.value + 1 + (lsn.value % kPage == 0 ? kLongHeader : 0)};
 }
 
 // Reading as text costs much, and each change of the reading a new start of the stream. So where
@@ -109,7 +86,14 @@ bool IsDecodingError(const absl::Status& status) {
 class Capture::Session {
  public:
   Session(Capture* capture, const Options& options, const Parts& parts)
-      : capture_(capture), options_(options), parts_(parts), spool_(parts.database) {}
+      : capture_(capture),
+        options_(options),
+        parts_(parts),
+        spool_(parts.database),
+        promises_(parts.clock, [database = parts.database](int64_t ceiling_us) {
+          return State(database).Put(kStateCeiling, EncodeU64(static_cast<uint64_t>(ceiling_us)),
+                                     /*sync=*/true);
+        }) {}
 
   absl::Status Run();
 
@@ -186,6 +170,7 @@ class Capture::Session {
   std::unique_ptr<postgres::Connection> sql_;  // opened when it is needed
   std::unique_ptr<BlockWriter> writer_;
   Spool spool_;
+  Promises promises_;
 
   Lsn start_;
   Lsn decoded_;    // everything before was decoded
@@ -195,10 +180,6 @@ class Capture::Session {
   absl::Time last_persist_;
   absl::Time last_ping_;
   absl::Time last_room_check_;
-  int64_t ceiling_us_ = 0;
-  int64_t promised_us_ = 0;
-  Lsn insert_lsn_;  // of the last pulse, and since when it is that
-  int64_t unmoved_since_us_ = 0;
   bool awaits_ = false;  // that the server tells how far it has decoded
   uint64_t counted_transactions_ = 0;
   uint64_t counted_changes_ = 0;
@@ -318,12 +299,12 @@ void Capture::Session::NoteStreaming(bool proven) {
 void Capture::Session::ShowStreaming() {
   const bool changed =
       as_text() ? capture_->health_.Set(
-                      Health::Level::kWarning, "streaming_text",
+                      Health::Level::kWarning, CaptureState::kStreamingText,
                       absl::StrCat("all values are read as text, which is slow, until the "
                                    "transaction has passed of which PostgreSQL cannot send a value "
                                    "in binary form: ",
                                    capture_->reading_.why))
-                : capture_->health_.Set(Health::Level::kOk, "streaming");
+                : capture_->health_.Set(Health::Level::kOk, CaptureState::kStreaming);
   if (changed) {
     LogInfo("capture", {{"state", as_text() ? "streaming_text" : "streaming"},
                         {"slot", options_.names->slot()},
@@ -427,7 +408,7 @@ absl::Status Capture::Session::FindPosition() {
 }
 
 absl::Status Capture::Session::CreateSlot() {
-  capture_->health_.Set(Health::Level::kWarning, "creating_slot",
+  capture_->health_.Set(Health::Level::kWarning, CaptureState::kCreatingSlot,
                         "waits for transactions that were running to end");
   State state(parts_.database);
   RETURN_IF_ERROR(state.Put(kStateCreatingSlot, "1", /*sync=*/true));
@@ -993,7 +974,7 @@ absl::Status Capture::Session::Idle() {
     last_ping_ = now;
     RETURN_IF_ERROR(SendFeedback(/*request_reply=*/true));
   }
-  if (!behind && pulse.clock_us != 0) RETURN_IF_ERROR(Promise(pulse));
+  if (Promises::May(pulse, decoded_)) RETURN_IF_ERROR(Promise(pulse));
   if (decoded_ > confirmed_ && now - last_persist_ > kPersistInterval) {
     RETURN_IF_ERROR(writer_->Flush(decoded_));
     last_persist_ = now;
@@ -1005,29 +986,8 @@ absl::Status Capture::Session::Idle() {
 }
 
 absl::Status Capture::Session::Promise(const Pulse& pulse) {
-  if (std::exchange(insert_lsn_, pulse.insert_lsn) != pulse.insert_lsn) {
-    unmoved_since_us_ = pulse.clock_us;
-  }
-  // While the clock is behind what was applied here, stamps go on from there and not from the
-  // clock. A promise by the clock would hold back the stable time everywhere until it caught up.
-  const int64_t newest_us = parts_.history->NewestStamp();
-  const int64_t wanted_us =
-      newest_us > pulse.clock_us ? newest_us : pulse.clock_us - kPromiseSlackUs;
-  const int64_t between_us =
-      std::min((pulse.clock_us - unmoved_since_us_) / 10, kLongestBetweenPromisesUs);
-  // A setting comes into force once what was before it is stable, and somebody waits for that.
-  const bool busy = between_us < kCeilingStepUs || parts_.settings->settling();
-  const int64_t promise = busy || wanted_us >= promised_us_ + between_us
-                              ? parts_.clock->Promise(wanted_us)
-                              : promised_us_;
-  if (promise > ceiling_us_ && !BDR_RULE_BROKEN("promise_durable")) {
-    const int64_t ceiling = busy ? promise + kCeilingStepUs : promise;
-    RETURN_IF_ERROR(
-        State(parts_.database)
-            .Put(kStateCeiling, EncodeU64(static_cast<uint64_t>(ceiling)), /*sync=*/true));
-    ceiling_us_ = ceiling;
-  }
-  promised_us_ = promise;
+  ASSIGN_OR_RETURN(const int64_t promise, promises_.Next(pulse, parts_.history->NewestStamp(),
+                                                         parts_.settings->settling()));
   parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise,
                              parts_.history->At(decoded_).seen);
   return absl::OkStatus();
@@ -1046,8 +1006,7 @@ absl::Status Capture::Session::SendFeedback(bool request_reply) {
   return absl::OkStatus();
 }
 
-Capture::Capture(Options options, Parts parts)
-    : options_(std::move(options)), parts_(parts), health_("connecting") {}
+Capture::Capture(Options options, Parts parts) : options_(std::move(options)), parts_(parts) {}
 
 Capture::~Capture() { Stop(); }
 
@@ -1133,7 +1092,8 @@ void Capture::Run() {
     }
     const bool may_heal = absl::IsUnavailable(status);
     if (health_.Set(may_heal ? Health::Level::kWarning : Health::Level::kCritical,
-                    may_heal ? "connecting" : "stopped", status.message())) {
+                    may_heal ? CaptureState::kConnecting : CaptureState::kStopped,
+                    status.message())) {
       (may_heal ? LogWarning : LogError)(
           "capture", {{"state", "backoff"}, {"slot", options_.names->slot()}}, status.message());
     }
@@ -1150,7 +1110,7 @@ void Capture::Run() {
     // asks waits. If it fails, it ends the skip, which says so.
     if (undecodable.has_value() && !stopping_) (void)PassUndecodable(*undecodable);
   }
-  health_.Set(Health::Level::kWarning, "stopped", "the agent is shutting down");
+  health_.Set(Health::Level::kWarning, CaptureState::kStopped, "the agent is shutting down");
 }
 
 absl::StatusOr<bool> Capture::PassUndecodable(const Undecodable& undecodable) {
@@ -1316,7 +1276,7 @@ bool Capture::HasRoom(uint64_t least_bytes) {
 // something is dropped which a member still needs. Nothing is connected meanwhile: a walsender
 // whose client does not read would keep the server from being shut down.
 void Capture::WaitForRoom() {
-  if (health_.Set(Health::Level::kCritical, "paused",
+  if (health_.Set(Health::Level::kCritical, CaptureState::kPaused,
                   "the change log has reached log_retention_bytes because a member has not "
                   "caught up; bring it back, or raise the limit")) {
     LogError("capture", {{"state", "streaming->paused"}},

@@ -1,14 +1,12 @@
 // Capture: the one reader of the local slot. It turns what the server decodes into blocks of the
 // change log, and confirms to the slot only what is durable there.
 //
-// States of a session, in order; any error ends it, and the next one starts from what is durable:
-//   connecting -> (creating the slot) -> streaming -> ended
-//   streaming -> paused: the change log has reached its cap; -> connecting once there is room, or
-//     once apply waits for what is not captured yet
+// One session follows the other: any error ends one, and the next starts from what is durable. The
+// states and their moves are in capture_state.h.
 // An error that PostgreSQL raises while it decodes is met again at the same place in the WAL every
 // time. The next session, without streaming of running transactions, gets to know which commit
-// record that is; then capture is
-//   stopped: tried again from time to time, until Skip() passes that transaction
+// record that is; then capture is stopped: tried again from time to time, until Skip() passes that
+// transaction.
 // A value that PostgreSQL cannot send in binary, though its type claims to have that form (an array
 // of aclitem), would end every session. So the next one reads all values as texts until the
 // transaction has passed, then a new one goes on in binary. Nothing of this is kept: an agent that
@@ -33,7 +31,9 @@
 #include "base/wake_fd.h"
 #include "conflict/version_store.h"
 #include "node-agent/capture/block_writer.h"
+#include "node-agent/capture/capture_state.h"
 #include "node-agent/capture/gaps.h"
+#include "node-agent/capture/pulse.h"
 #include "node-agent/capture/spool.h"
 #include "node-agent/changelog/change_log.h"
 #include "node-agent/changelog/database.h"
@@ -48,13 +48,6 @@
 namespace bdr::agent {
 
 class ForeignOrigins;
-
-// The local server's clock and WAL, read together, the clock first.
-struct Pulse {
-  int64_t clock_us = 0;
-  Lsn insert_lsn;
-  Lsn flush_lsn;
-};
 
 class Capture {
  public:
@@ -128,6 +121,7 @@ class Capture {
   absl::StatusOr<CaptureGap> Skip(Lsn commit, bool until_decodable, absl::Duration timeout,
                                   absl::FunctionRef<bool()> given_up);
 
+  CaptureState state() const { return health_.state(); }
   Health health() const { return health_.Get(); }
   Counters counters() const;
 
@@ -164,7 +158,7 @@ class Capture {
 
   const Options options_;
   const Parts parts_;
-  HealthCell health_;
+  CaptureHealth health_;
 
   WakeFd woken_;  // the thread, which waits for the server
   mutable Mutex mu_;
