@@ -408,27 +408,32 @@ absl::Status Agent::StartDataPath() {
                                      ? uint64_t{2} << 20
                                      : static_cast<uint64_t>(config_.log_retention_bytes);
   ASSIGN_OR_RETURN(gaps_, CaptureGaps::Load(database_.get()));
+  const Stores stores{.database = database_.get(),
+                      .log = log_.get(),
+                      .versions = versions_.get(),
+                      .claims = claims_.get(),
+                      .fold_history = fold_history_.get()};
+  const Positions positions{.progress = progress_.get(),
+                            .applied = history_.get(),
+                            .server_past = server_past_.get(),
+                            .names = names_.get()};
+  const Clocks clocks{
+      .stamps = clock_.get(), .gate = clock_gate_.get(), .stable_xid = &stable_xid_};
+  const InFlight in_flight{
+      .keys = keys_.get(), .own_changes = own_changes_.get(), .barrier = nullptr};
   capture_ = std::make_unique<Capture>(
       Capture::Options{.own = own_,
                        .conninfo = config_.database,
-                       .names = names_.get(),
                        .block_max_bytes = static_cast<size_t>(config_.block_max_bytes),
                        .log_cap_bytes = log_cap_bytes,
                        .forward_foreign_origins = config_.forward_foreign_origins,
                        .touched_through = fenced_at_},
-      Capture::Parts{.database = database_.get(),
-                     .log = log_.get(),
-                     .versions = versions_.get(),
-                     .claims = claims_.get(),
+      Capture::Parts{.stores = stores,
+                     .positions = positions,
+                     .clocks = clocks,
+                     .in_flight = in_flight,
                      .tables = tables_.get(),
-                     .history = history_.get(),
-                     .progress = progress_.get(),
-                     .clock = clock_.get(),
-                     .keys = keys_.get(),
-                     .own_changes = own_changes_.get(),
                      .settings = settings_.get(),
-                     .fold_history = fold_history_.get(),
-                     .server_past = server_past_.get(),
                      .gaps = gaps_.get(),
                      .foreign_origins = &foreign_origins_});
   barrier_ = std::make_unique<CaptureBarrier>(
@@ -441,17 +446,11 @@ absl::Status Agent::StartDataPath() {
                        .conflict_log_max_age = config_.conflict_log_max_age,
                        .conflict_log_max_rows = config_.conflict_log_max_rows,
                        .publish_new_tables = config_.publish_new_tables},
-      Watcher::Parts{.database = database_.get(),
-                     .log = log_.get(),
-                     .progress = progress_.get(),
+      Watcher::Parts{.stores = stores,
+                     .positions = positions,
+                     .clocks = clocks,
+                     .in_flight = in_flight,
                      .capture = capture_.get(),
-                     .own_changes = own_changes_.get(),
-                     .clock = clock_.get(),
-                     .history = history_.get(),
-                     .stable_xid = &stable_xid_,
-                     .keys = keys_.get(),
-                     .fold_history = fold_history_.get(),
-                     .server_past = server_past_.get(),
                      .foreign_origins = &foreign_origins_});
   ASSIGN_OR_RETURN(chunk_client_, ChunkClient::Make({.node = config_.node,
                                                      .servers = config_.control,

@@ -89,8 +89,8 @@ class Capture::Session {
       : capture_(capture),
         options_(options),
         parts_(parts),
-        spool_(parts.database),
-        promises_(parts.clock, [database = parts.database](int64_t ceiling_us) {
+        spool_(parts.stores.database),
+        promises_(parts.clocks.stamps, [database = parts.stores.database](int64_t ceiling_us) {
           return State(database).Put(kStateCeiling, EncodeU64(static_cast<uint64_t>(ceiling_us)),
                                      /*sync=*/true);
         }) {}
@@ -235,7 +235,7 @@ absl::Status Capture::Session::Run() {
                    postgres::ReplicationConnection::Connect(
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   RETURN_IF_ERROR(connection_->Start(
-      {.slot = options_.names->slot(),
+      {.slot = parts_.positions.names->slot(),
        .start = start_,
        .publications = {"bdr_keyed", "bdr_insert_only"},
        .binary = !as_text(),
@@ -307,7 +307,7 @@ void Capture::Session::ShowStreaming() {
                 : capture_->health_.Set(Health::Level::kOk, CaptureState::kStreaming);
   if (changed) {
     LogInfo("capture", {{"state", as_text() ? "streaming_text" : "streaming"},
-                        {"slot", options_.names->slot()},
+                        {"slot", parts_.positions.names->slot()},
                         {"lsn", ToString(start_)}});
   }
 }
@@ -332,66 +332,67 @@ absl::Status Capture::Session::FindPosition() {
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   // If it was a crash that ended the last session, groups may be gone that the history counts as
   // seen, and WAL positions come again that lay behind them.
-  const std::vector<OriginLsn> finished = parts_.history->Finished();
+  const std::vector<OriginLsn> finished = parts_.positions.applied->Finished();
   // While PostgreSQL was away, nobody's session kept one from being dropped.
-  RETURN_IF_ERROR(parts_.server_past->CheckOrigins(*sql, *options_.names));
-  ASSIGN_OR_RETURN(const ServerPast::Told told, parts_.server_past->Ask(*sql));
+  RETURN_IF_ERROR(parts_.positions.server_past->CheckOrigins(*sql, *parts_.positions.names));
+  ASSIGN_OR_RETURN(const ServerPast::Told told, parts_.positions.server_past->Ask(*sql));
   for (const OriginLsn& known : finished) {
     for (const AppliedPosition& position : told.applied) {
       if (position.origin != known.origin) continue;
-      parts_.history->Lost(known.origin, known.lsn, position.lsn, position.stamp_us);
+      parts_.positions.applied->Lost(known.origin, known.lsn, position.lsn, position.stamp_us);
     }
   }
   const auto find_slot = [&]() -> absl::StatusOr<postgres::Result> {
-    const postgres::Param name{.data = options_.names->slot()};
+    const postgres::Param name{.data = parts_.positions.names->slot()};
     return sql->ExecParams(
         "SELECT confirmed_flush_lsn, coalesce(wal_status, 'lost') "
         "FROM pg_replication_slots WHERE slot_name = $1",
         absl::MakeConstSpan(&name, 1));
   };
-  State state(parts_.database);
-  ASSIGN_OR_RETURN(std::optional<CapturedState> captured, CapturedState::Load(parts_.database));
+  State state(parts_.stores.database);
+  ASSIGN_OR_RETURN(std::optional<CapturedState> captured,
+                   CapturedState::Load(parts_.stores.database));
   ASSIGN_OR_RETURN(const std::optional<std::string> creating, state.Get(kStateCreatingSlot));
   ASSIGN_OR_RETURN(postgres::Result slot, find_slot());
   if (!captured.has_value() && slot.rows() > 0) {
     if (!creating.has_value()) {
       return absl::FailedPreconditionError(absl::StrCat(
-          "cannot capture: replication slot \"", options_.names->slot(),
+          "cannot capture: replication slot \"", parts_.positions.names->slot(),
           "\" exists but the change log in data_dir is empty; it was removed or belongs to another "
           "agent. If no other agent uses the slot and this node was never a member, drop it: "
           "SELECT pg_drop_replication_slot('",
-          options_.names->slot(), "')"));
+          parts_.positions.names->slot(), "')"));
     }
     // This agent died between creating the slot and writing down where it begins.
-    const postgres::Param name{.data = options_.names->slot()};
+    const postgres::Param name{.data = parts_.positions.names->slot()};
     RETURN_IF_ERROR(
         sql->ExecParams("SELECT pg_drop_replication_slot($1)", absl::MakeConstSpan(&name, 1))
             .status());
   }
   if (!captured.has_value()) {
     RETURN_IF_ERROR(CreateSlot());
-    ASSIGN_OR_RETURN(captured, CapturedState::Load(parts_.database));
+    ASSIGN_OR_RETURN(captured, CapturedState::Load(parts_.stores.database));
     ASSIGN_OR_RETURN(slot, find_slot());
   }
   if (slot.rows() == 0 || slot.value(0, 1) == "lost") {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot resume capture: replication slot \"", options_.names->slot(), "\" is ",
-                     slot.rows() == 0 ? "missing" : "lost (the server removed WAL that it needs)",
-                     "; changes committed here since ", ToString(captured->through),
-                     " cannot be read any more: the node has to be copied anew"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot resume capture: replication slot \"", parts_.positions.names->slot(), "\" is ",
+        slot.rows() == 0 ? "missing" : "lost (the server removed WAL that it needs)",
+        "; changes committed here since ", ToString(captured->through),
+        " cannot be read any more: the node has to be copied anew"));
   }
   ASSIGN_OR_RETURN(const Lsn confirmed, ParseLsn(slot.value(0, 0)));
-  start_ = std::max(captured->through, parts_.log->End(options_.own).end_lsn);
-  RETURN_IF_ERROR(parts_.server_past->CheckCapture(*sql, start_, captured->last, told));
+  start_ = std::max(captured->through, parts_.stores.log->End(options_.own).end_lsn);
+  RETURN_IF_ERROR(parts_.positions.server_past->CheckCapture(*sql, start_, captured->last, told));
   if (confirmed > start_) {
     // The server would start at its own position and report no error: what lies between would be
     // lost. Repeating cannot help.
     return absl::FailedPreconditionError(absl::StrCat(
-        "cannot resume capture: replication slot \"", options_.names->slot(), "\" has confirmed ",
-        ToString(confirmed), " but the change log ends at ", ToString(start_),
+        "cannot resume capture: replication slot \"", parts_.positions.names->slot(),
+        "\" has confirmed ", ToString(confirmed), " but the change log ends at ", ToString(start_),
         "; data_dir was replaced or restored: the node has to be copied anew"));
   }
-  RETURN_IF_ERROR(parts_.log->RemoveHidden());
+  RETURN_IF_ERROR(parts_.stores.log->RemoveHidden());
   writer_ = std::make_unique<BlockWriter>(
       BlockWriter::Options{
           .own = options_.own,
@@ -399,25 +400,25 @@ absl::Status Capture::Session::FindPosition() {
           .touched_through = options_.touched_through,
           .captured = *captured,
           .block_max_bytes = options_.block_max_bytes},
-      parts_.database, parts_.log, parts_.versions, parts_.claims, parts_.tables, parts_.keys,
-      parts_.own_changes,
-      BlockWriter::Folding{.history = parts_.fold_history,
+      parts_.stores.database, parts_.stores.log, parts_.stores.versions, parts_.stores.claims,
+      parts_.tables, parts_.in_flight.keys, parts_.in_flight.own_changes,
+      BlockWriter::Folding{.history = parts_.stores.fold_history,
                            .settings = parts_.settings,
-                           .progress = parts_.progress});
+                           .progress = parts_.positions.progress});
   return absl::OkStatus();
 }
 
 absl::Status Capture::Session::CreateSlot() {
   capture_->health_.Set(Health::Level::kWarning, CaptureState::kCreatingSlot,
                         "waits for transactions that were running to end");
-  State state(parts_.database);
+  State state(parts_.stores.database);
   RETURN_IF_ERROR(state.Put(kStateCreatingSlot, "1", /*sync=*/true));
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::ReplicationConnection> connection,
                    postgres::ReplicationConnection::Connect(
                        {.conninfo = options_.conninfo, .application_name = "bdr capture"}));
   capture_->SetWaiting(connection.get());
   const absl::StatusOr<postgres::CreatedSlot> created =
-      connection->CreateSlot({.name = options_.names->slot()});
+      connection->CreateSlot({.name = parts_.positions.names->slot()});
   capture_->SetWaiting(nullptr);
   if (!created.ok()) return created.status();
   const postgres::CreatedSlot& slot = *created;
@@ -607,9 +608,9 @@ absl::Status Capture::Session::SpillPending() {
 
 TransactionHeader Capture::Session::MakeHeader(Lsn commit_lsn, Lsn end_lsn,
                                                int64_t commit_time_us) {
-  AppliedHistory::Snapshot applied = parts_.history->At(commit_lsn);
+  AppliedHistory::Snapshot applied = parts_.positions.applied->At(commit_lsn);
   return {.end_lsn = end_lsn,
-          .stamp = {.time_us = parts_.clock->Next(commit_time_us, applied.newest_stamp_us),
+          .stamp = {.time_us = parts_.clocks.stamps->Next(commit_time_us, applied.newest_stamp_us),
                     .node = options_.own.node},
           .waits_for = std::move(applied.waits_for),
           .seen = std::move(applied.seen),
@@ -810,7 +811,7 @@ bool Capture::Session::StaysHere(absl::string_view origin) {
 // that of what lies before it in the WAL, and capture may be far behind: by a later time the stamps
 // of all that users committed meanwhile would be raised.
 int64_t Capture::Session::NoEarlierThan(Lsn commit) const {
-  const int64_t before_us = parts_.clock->Floor() + 1;
+  const int64_t before_us = parts_.clocks.stamps->Floor() + 1;
   MutexLock lock(&capture_->mu_);
   const Pulse& pulse = capture_->pulse_;
   return pulse.insert_lsn <= commit ? std::max(before_us, pulse.clock_us) : before_us;
@@ -941,8 +942,9 @@ absl::Status Capture::Session::Publish() {
   confirmed_ = decoded_;
   last_persist_ = SteadyNow();
   // What is published from now on was committed at or beyond what is decoded.
-  parts_.progress->Published(parts_.log->End(options_.own).end_lsn, writer_->last_stamp_us(),
-                             parts_.history->At(decoded_).seen);
+  parts_.positions.progress->Published(parts_.stores.log->End(options_.own).end_lsn,
+                                       writer_->last_stamp_us(),
+                                       parts_.positions.applied->At(decoded_).seen);
   capture_->PublishThrough(decoded_);
   MutexLock lock(&capture_->mu_);
   capture_->counters_.transactions += writer_->transactions() - counted_transactions_;
@@ -986,17 +988,18 @@ absl::Status Capture::Session::Idle() {
 }
 
 absl::Status Capture::Session::Promise(const Pulse& pulse) {
-  ASSIGN_OR_RETURN(const int64_t promise, promises_.Next(pulse, parts_.history->NewestStamp(),
-                                                         parts_.settings->settling()));
-  parts_.progress->Published(parts_.log->End(options_.own).end_lsn, promise,
-                             parts_.history->At(decoded_).seen);
+  ASSIGN_OR_RETURN(
+      const int64_t promise,
+      promises_.Next(pulse, parts_.positions.applied->NewestStamp(), parts_.settings->settling()));
+  parts_.positions.progress->Published(parts_.stores.log->End(options_.own).end_lsn, promise,
+                                       parts_.positions.applied->At(decoded_).seen);
   return absl::OkStatus();
 }
 
 absl::Status Capture::Session::SendFeedback(bool request_reply) {
   last_feedback_ = SteadyNow();
   // Not what was merely decoded: the next session decodes it again, and asks again.
-  parts_.history->Fold(confirmed_);
+  parts_.positions.applied->Fold(confirmed_);
   BDR_FAIL_POINT("capture_before_confirm");
   RETURN_IF_ERROR(connection_->SendStatus({.write = confirmed_,
                                            .flush = confirmed_,
@@ -1040,12 +1043,12 @@ bool Capture::ChangeReading(const Session& session, const absl::Status& status) 
         soon ? std::clamp(reading_.stay * 2, absl::Seconds(1), kMaxStay) : absl::ZeroDuration();
     LogWarning("capture",
                {{"state", "streaming->streaming_text"},
-                {"slot", options_.names->slot()},
+                {"slot", parts_.positions.names->slot()},
                 {"lsn", ToString(session.decoded())}},
                reading_.why);
   } else {
     LogInfo("capture", {{"state", "streaming_text->streaming"},
-                        {"slot", options_.names->slot()},
+                        {"slot", parts_.positions.names->slot()},
                         {"lsn", ToString(session.decoded())}});
   }
   return true;
@@ -1065,7 +1068,7 @@ void Capture::Run() {
     }
     if (session->forgets()) {
       LogInfo("capture", {{"state", "forgetting_relations"},
-                          {"slot", options_.names->slot()},
+                          {"slot", parts_.positions.names->slot()},
                           {"lsn", ToString(session->decoded())}});
       let_go_ = SteadyNow();
       continue;
@@ -1095,7 +1098,8 @@ void Capture::Run() {
                     may_heal ? CaptureState::kConnecting : CaptureState::kStopped,
                     status.message())) {
       (may_heal ? LogWarning : LogError)(
-          "capture", {{"state", "backoff"}, {"slot", options_.names->slot()}}, status.message());
+          "capture", {{"state", "backoff"}, {"slot", parts_.positions.names->slot()}},
+          status.message());
     }
     {
       MutexLock lock(&mu_);
@@ -1170,7 +1174,8 @@ bool Capture::InDoubt() {
 // asked to start at, and decodes whole what commits behind it, whenever that began.
 absl::Status Capture::Pass(const Undecodable& undecodable, bool extends) {
   BDR_FAIL_POINT("capture_before_skip");
-  ASSIGN_OR_RETURN(std::optional<CapturedState> captured, CapturedState::Load(parts_.database));
+  ASSIGN_OR_RETURN(std::optional<CapturedState> captured,
+                   CapturedState::Load(parts_.stores.database));
   if (!captured.has_value()) return absl::InternalError("nothing was captured, and yet skipped");
   if (captured->through >= BehindCommit(undecodable.commit)) {
     return absl::FailedPreconditionError(
@@ -1179,13 +1184,13 @@ absl::Status Capture::Pass(const Undecodable& undecodable, bool extends) {
   }
   captured->through = BehindCommit(undecodable.commit);
   rocksdb::WriteBatch batch;
-  State(parts_.database).Put(&batch, kStateCaptured, captured->Encode());
+  State(parts_.stores.database).Put(&batch, kStateCaptured, captured->Encode());
   if (undecodable.applied) {
     LogWarning("capture", {{"state", "skipped"}, {"lsn", ToString(undecodable.commit)}},
                absl::StrCat("a transaction that was applied here for another node cannot be "
                             "decoded, and need not be: ",
                             undecodable.cause));
-    return parts_.database->Write(&batch, /*sync=*/true);
+    return parts_.stores.database->Write(&batch, /*sync=*/true);
   }
   RETURN_IF_ERROR(parts_.gaps->Skip(undecodable.commit, undecodable.cause,
                                     absl::ToUnixMicros(absl::Now()), extends, &batch));
@@ -1265,7 +1270,7 @@ std::string ToString(const Capture::Undecodable& undecodable) {
 
 bool Capture::HasRoom(uint64_t least_bytes) {
   // Versions, claims and history are not counted: no trim gives them back.
-  if (parts_.database->LogBytes() + least_bytes < options_.log_cap_bytes) return true;
+  if (parts_.stores.database->LogBytes() + least_bytes < options_.log_cap_bytes) return true;
   // Apply waits for it. If two nodes are full of what the other is to apply, nobody else makes
   // room.
   MutexLock lock(&mu_);
@@ -1288,10 +1293,10 @@ void Capture::WaitForRoom() {
     // Room is given back by compacting. Where nothing was trimmed that would only rewrite the log,
     // and who waits for capture meanwhile waits for that, too: so it takes a small share of the
     // time.
-    const uint64_t trims = parts_.log->trims();
+    const uint64_t trims = parts_.stores.log->trims();
     if (trims != compacted_trims_ && SteadyNow() >= next_compaction_) {
       const absl::Time begun = SteadyNow();
-      const absl::Status status = parts_.database->CompactLog();
+      const absl::Status status = parts_.stores.database->CompactLog();
       if (status.ok()) {
         compacted_trims_ = trims;
         (void)compaction_.Works(SteadyNow());
@@ -1328,7 +1333,7 @@ void Capture::PublishThrough(Lsn through) {
   counters_.captured = std::max(counters_.captured, through);
   if (through <= through_) return;
   through_ = through;
-  parts_.keys->Forget(through);
+  parts_.in_flight.keys->Forget(through);
   moved_.NotifyAll();
 }
 

@@ -29,19 +29,16 @@
 #include "base/mutex.h"
 #include "base/repetition.h"
 #include "base/wake_fd.h"
-#include "conflict/version_store.h"
 #include "node-agent/capture/block_writer.h"
 #include "node-agent/capture/capture_state.h"
 #include "node-agent/capture/gaps.h"
 #include "node-agent/capture/pulse.h"
 #include "node-agent/capture/spool.h"
-#include "node-agent/changelog/change_log.h"
-#include "node-agent/changelog/database.h"
-#include "node-agent/clocks/stamp_clock.h"
+#include "node-agent/changelog/stores.h"
+#include "node-agent/clocks/clocks.h"
 #include "node-agent/cluster/settings.h"
-#include "node-agent/positions/applied_history.h"
-#include "node-agent/positions/progress.h"
-#include "node-agent/positions/server_past.h"
+#include "node-agent/inflight/in_flight.h"
+#include "node-agent/positions/positions.h"
 #include "node-agent/tables/table_cache.h"
 #include "postgres/replication.h"
 
@@ -54,7 +51,6 @@ class Capture {
   struct Options {
     OriginId own;
     std::string conninfo;
-    const ServerNames* names;  // outlives the Capture
     size_t block_max_bytes = 1 << 20;
     uint64_t log_cap_bytes = 10ull << 30;
     // Large transactions are streamed to the spool beyond this, so it bounds capture's memory.
@@ -64,22 +60,15 @@ class Capture {
     // Local WAL as it was before any applier of this agent began.
     Lsn touched_through = {};
   };
-  struct Parts {  // all outlive the Capture
-    Database* database;
-    ChangeLog* log;
-    const conflict::VersionStore* versions;
-    const conflict::ClaimStore* claims;
-    TableCache* tables;
-    AppliedHistory* history;
-    Progress* progress;
-    StampClock* clock;
-    KeysInFlight* keys;
-    OwnChanges* own_changes;
-    Settings* settings;
-    const conflict::HistoryStore* fold_history;
-    ServerPast* server_past;
-    CaptureGaps* gaps;
-    ForeignOrigins* foreign_origins;
+  struct Parts {  // what they point to outlives the Capture
+    Stores stores;
+    Positions positions;
+    Clocks clocks;       // of them the stamps
+    InFlight in_flight;  // no barrier: that one waits for capture
+    TableCache* tables = nullptr;
+    Settings* settings = nullptr;
+    CaptureGaps* gaps = nullptr;
+    ForeignOrigins* foreign_origins = nullptr;
   };
   // A transaction that PostgreSQL cannot decode.
   struct Undecodable {

@@ -44,7 +44,7 @@ Watcher::Watcher(Options options, Parts parts)
       fitness_({.conninfo = options_.conninfo}),
       conflict_log_(
           {.max_age = options_.conflict_log_max_age, .max_rows = options_.conflict_log_max_rows}),
-      sweeper_(parts.database, parts.fold_history, parts.keys) {
+      sweeper_(parts.stores.database, parts.stores.fold_history, parts.in_flight.keys) {
   thread_ = std::thread([this] {
     NameThread("bdr-watcher");
     Run();
@@ -108,8 +108,8 @@ absl::Status Watcher::Look() {
       !absl::SimpleAtoi(result.value(0, 4), &next_xid)) {
     return absl::InternalError("the server's oldest running xid is no number");
   }
-  parts_.stable_xid->Seen(static_cast<uint32_t>(xid), pulse.insert_lsn, pulse.clock_us);
-  parts_.progress->SetServerClock(pulse.clock_us);
+  parts_.clocks.stable_xid->Seen(static_cast<uint32_t>(xid), pulse.insert_lsn, pulse.clock_us);
+  parts_.positions.progress->SetServerClock(pulse.clock_us);
   parts_.capture->SetPulse(pulse);
   const absl::Time now = SteadyNow();
   {
@@ -118,20 +118,21 @@ absl::Status Watcher::Look() {
   }
   if (now - last_durable_ > kDurableInterval) {
     last_durable_ = now;
-    const std::vector<OriginLsn> flushed = parts_.progress->FlushedThrough(pulse.flush_lsn);
-    const Lsn merged = parts_.own_changes->low_water();
+    const std::vector<OriginLsn> flushed =
+        parts_.positions.progress->FlushedThrough(pulse.flush_lsn);
+    const Lsn merged = parts_.in_flight.own_changes->low_water();
     if (merged > merged_) {
       RETURN_IF_ERROR(
-          State(parts_.database).Put(kStateMerged, EncodeU64(merged.value), /*sync=*/false));
+          State(parts_.stores.database).Put(kStateMerged, EncodeU64(merged.value), /*sync=*/false));
       merged_ = merged;
     }
-    RETURN_IF_ERROR(parts_.server_past->Flushed(flushed));
+    RETURN_IF_ERROR(parts_.positions.server_past->Flushed(flushed));
     // Peers trim what is durable here, so the log and the versions must survive as well.
-    RETURN_IF_ERROR(parts_.database->Sync());
-    parts_.progress->Durable(flushed);
+    RETURN_IF_ERROR(parts_.stores.database->Sync());
+    parts_.positions.progress->Durable(flushed);
     // What is still to be merged again holds back what may be forgotten: it is to meet the versions
     // that it met when it was committed. After a crash that begins at what is on disk.
-    parts_.progress->OwnMerged(merged_);
+    parts_.positions.progress->OwnMerged(merged_);
     RETURN_IF_ERROR(Forget());
   }
   if (now - last_slot_ > kSlotInterval) {
@@ -142,7 +143,7 @@ absl::Status Watcher::Look() {
     last_tables_ = now;
     RETURN_IF_ERROR(LookAtTables());
   }
-  RETURN_IF_ERROR(conflict_log_.Look(connection_.get(), parts_.progress->StableTime()));
+  RETURN_IF_ERROR(conflict_log_.Look(connection_.get(), parts_.positions.progress->StableTime()));
   if (now - last_origins_ > kOriginsInterval && pulse.insert_lsn != origins_looked_at_) {
     last_origins_ = now;
     origins_looked_at_ = pulse.insert_lsn;
@@ -197,25 +198,26 @@ absl::Status Watcher::RestartFlushing(postgres::Connection* connection) {
     visible.push_back({.origin = position.origin, .lsn = position.lsn});
     local_after = position.local_after;
   }
-  parts_.progress->RestartFlushing(visible, local_after);
-  parts_.stable_xid->Reset();
+  parts_.positions.progress->RestartFlushing(visible, local_after);
+  parts_.clocks.stable_xid->Reset();
   return absl::OkStatus();
 }
 
 absl::Status Watcher::Forget() {
-  const int64_t stable_us = parts_.progress->StableTime();
-  parts_.database->SetStableTime(stable_us);
+  const int64_t stable_us = parts_.positions.progress->StableTime();
+  parts_.stores.database->SetStableTime(stable_us);
   // Capture's position before the stamps: what it had passed by then is among them.
   const Lsn captured = parts_.capture->counters().captured;
-  parts_.stable_xid->Advance(
-      captured, std::max(parts_.clock->Newest(), parts_.history->NewestStamp()), stable_us);
+  parts_.clocks.stable_xid->Advance(
+      captured, std::max(parts_.clocks.stamps->Newest(), parts_.positions.applied->NewestStamp()),
+      stable_us);
   RETURN_IF_ERROR(sweeper_.Sweep(stable_us, merged_, captured, kSweptKeys));
-  for (const OriginId& origin : parts_.log->Origins()) {
-    const Lsn stable = parts_.progress->StableLsn(origin);
+  for (const OriginId& origin : parts_.stores.log->Origins()) {
+    const Lsn stable = parts_.positions.progress->StableLsn(origin);
     if (!stable.valid()) continue;
-    RETURN_IF_ERROR(parts_.log->Trim(origin, stable));
+    RETURN_IF_ERROR(parts_.stores.log->Trim(origin, stable));
   }
-  return BDR_HAS_HABIT("forget") ? parts_.database->Reclaim() : absl::OkStatus();
+  return BDR_HAS_HABIT("forget") ? parts_.stores.database->Reclaim() : absl::OkStatus();
 }
 
 absl::Status Watcher::LookAtSlot() {

@@ -17,11 +17,10 @@
 #include "base/mutex.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/capture/foreign_origins.h"
-#include "node-agent/changelog/change_log.h"
-#include "node-agent/changelog/database.h"
-#include "node-agent/clocks/stable_xid.h"
-#include "node-agent/positions/progress.h"
-#include "node-agent/positions/server_past.h"
+#include "node-agent/changelog/stores.h"
+#include "node-agent/clocks/clocks.h"
+#include "node-agent/inflight/in_flight.h"
+#include "node-agent/positions/positions.h"
 #include "node-agent/upkeep/conflict_log_bound.h"
 #include "node-agent/upkeep/fitness.h"
 #include "node-agent/upkeep/history_sweeper.h"
@@ -40,19 +39,13 @@ class Watcher {
     int64_t conflict_log_max_rows = 1'000'000;
     bool publish_new_tables = true;
   };
-  struct Parts {  // all outlive the Watcher
-    Database* database;
-    ChangeLog* log;
-    Progress* progress;
-    Capture* capture;
-    OwnChanges* own_changes;
-    StampClock* clock;
-    const AppliedHistory* history;
-    StableXid* stable_xid;
-    KeysInFlight* keys;
-    const conflict::HistoryStore* fold_history;
-    ServerPast* server_past;
-    ForeignOrigins* foreign_origins;
+  struct Parts {  // what they point to outlives the Watcher
+    Stores stores;
+    Positions positions;
+    Clocks clocks;
+    InFlight in_flight;
+    Capture* capture = nullptr;
+    ForeignOrigins* foreign_origins = nullptr;
   };
   struct Seen {
     bool reachable = false;
