@@ -168,6 +168,7 @@ class Capture::Session {
   const Parts& parts_;
   std::unique_ptr<postgres::ReplicationConnection> connection_;
   std::unique_ptr<postgres::Connection> sql_;  // opened when it is needed
+  std::unique_ptr<OwnRelations> own_relations_;
   std::unique_ptr<BlockWriter> writer_;
   Spool spool_;
   Promises promises_;
@@ -319,7 +320,7 @@ bool Capture::Session::HasPassed() const {
 }
 
 absl::Status Capture::Session::Convert(uint32_t xid, absl::Span<WireForms::Change> changes) {
-  const absl::Status status = writer_->forms().Convert(xid, changes);
+  const absl::Status status = own_relations_->forms().Convert(xid, changes);
   // What a receive function refuses, an output function may still give.
   needs_text_ = absl::IsFailedPrecondition(status) && !as_text();
   return status;
@@ -393,18 +394,16 @@ absl::Status Capture::Session::FindPosition() {
         "; data_dir was replaced or restored: the node has to be copied anew"));
   }
   RETURN_IF_ERROR(parts_.stores.log->RemoveHidden());
+  own_relations_ =
+      std::make_unique<OwnRelations>(options_.conninfo, parts_.settings, parts_.tables);
   writer_ = std::make_unique<BlockWriter>(
-      BlockWriter::Options{
-          .own = options_.own,
-          .connect = {.conninfo = options_.conninfo, .application_name = "bdr claims"},
-          .touched_through = options_.touched_through,
-          .captured = *captured,
-          .block_max_bytes = options_.block_max_bytes},
-      parts_.stores.database, parts_.stores.log, parts_.stores.versions, parts_.stores.claims,
-      parts_.tables, parts_.in_flight.keys, parts_.in_flight.own_changes,
-      BlockWriter::Folding{.history = parts_.stores.fold_history,
-                           .settings = parts_.settings,
-                           .progress = parts_.positions.progress});
+      BlockWriter::Options{.own = options_.own,
+                           .conninfo = options_.conninfo,
+                           .touched_through = options_.touched_through,
+                           .captured = *captured,
+                           .block_max_bytes = options_.block_max_bytes},
+      parts_.stores, parts_.in_flight, parts_.settings, parts_.positions.progress,
+      own_relations_.get());
   return absl::OkStatus();
 }
 
@@ -538,7 +537,7 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
     relations_[relation->relation_oid] = {.relation = *std::move(announced),
                                           .arrival = ++arrivals_};
   } else if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
-    writer_->AnnounceType(type->type_oid, data);
+    own_relations_->AnnounceType(type->type_oid, data);
   } else if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {
     return AddPending(data, {insert->relation_oid}, /*truncate=*/false);
   } else if (const auto* update = std::get_if<postgres::UpdateMessage>(&message)) {
@@ -557,7 +556,7 @@ absl::Status Capture::Session::HandleMessage(absl::string_view data) {
 
 absl::StatusOr<Capture::Session::Relation> Capture::Session::Announce(
     absl::string_view raw, const postgres::RelationMessage& message) {
-  ASSIGN_OR_RETURN(Relation announced, writer_->Announce(raw, message));
+  ASSIGN_OR_RETURN(Relation announced, own_relations_->Announce(raw, message));
   sighted_ = sighted_ || announced->forms.any_text || announced->forms.any_gone;
   return announced;
 }
@@ -631,8 +630,8 @@ absl::Status Capture::Session::LookUpRelationsAgain() {
     Relation& now = looked_up[relation->get()];
     if (now == nullptr) {
       ASSIGN_OR_RETURN(const postgres::Message message, postgres::Decode((*relation)->raw));
-      ASSIGN_OR_RETURN(
-          now, writer_->Announce((*relation)->raw, std::get<postgres::RelationMessage>(message)));
+      ASSIGN_OR_RETURN(now, own_relations_->Announce((*relation)->raw,
+                                                     std::get<postgres::RelationMessage>(message)));
     }
     *relation = now;
     return absl::OkStatus();
@@ -739,7 +738,7 @@ absl::Status Capture::Session::HandleStreamed(absl::string_view data,
     return absl::OkStatus();
   }
   if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
-    writer_->AnnounceType(type->type_oid, WithoutXid(data));
+    own_relations_->AnnounceType(type->type_oid, WithoutXid(data));
     return spool_.Add(stream_xid_, type->xid, Kind::kType, WithoutXid(data));
   }
   uint32_t subxid = 0;
@@ -884,7 +883,7 @@ absl::Status Capture::Session::WriteSpooled(const CapturedCommit& committed,
       return absl::OkStatus();
     }
     if (const auto* type = std::get_if<postgres::TypeMessage>(&message)) {
-      writer_->AnnounceType(type->type_oid, bytes);
+      own_relations_->AnnounceType(type->type_oid, bytes);
       return absl::OkStatus();
     }
     std::vector<uint32_t> oids = {postgres::PeekRelationOid(bytes)};
