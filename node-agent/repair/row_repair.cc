@@ -151,8 +151,8 @@ absl::Status RowRepair::Export(postgres::Connection& connection,
       }
     }
     ASSIGN_OR_RETURN(const std::string version_key, VersionKeyOf(connection, table, key));
-    ASSIGN_OR_RETURN(const auto versions, parts_.versions->Get({version_key}));
-    ASSIGN_OR_RETURN(const auto truncate, parts_.versions->GetTruncate(table.oid));
+    ASSIGN_OR_RETURN(const auto versions, parts_.stores.versions->Get({version_key}));
+    ASSIGN_OR_RETURN(const auto truncate, parts_.stores.versions->GetTruncate(table.oid));
     FillVersion(versions[0], image);
     ASSIGN_OR_RETURN(const bool unstable, HasHistory(version_key));
     image->set_has_history(unstable);
@@ -174,18 +174,18 @@ absl::Status RowRepair::Connect() {
                    postgres::Connection::Connect(
                        {.conninfo = parts_.conninfo, .application_name = "bdr repair"}));
   RETURN_IF_ERROR(connection->Exec(kSessionSql).status());
-  RETURN_IF_ERROR(CreateRepairOrigin(*connection, *parts_.names));
+  RETURN_IF_ERROR(CreateRepairOrigin(*connection, *parts_.positions.names));
   // Refused while another session holds it: a killed agent's backend may still commit.
   RETURN_IF_ERROR(
       connection
           ->Exec(absl::StrCat("SELECT pg_replication_origin_session_setup(",
-                              postgres::QuoteLiteral(parts_.names->RepairOrigin()), ")"))
+                              postgres::QuoteLiteral(parts_.positions.names->RepairOrigin()), ")"))
           .status());
   // Whatever an earlier session of ours committed was visible before it gave the origin away.
   ASSIGN_OR_RETURN(const std::string lsn,
                    connection->QueryValue("SELECT pg_current_wal_insert_lsn()"));
   ASSIGN_OR_RETURN(const Lsn now, ParseLsn(lsn));
-  parts_.keys->Settle(kHolder, now);
+  parts_.in_flight.keys->Settle(kHolder, now);
   connection_ = std::move(connection);
   return absl::OkStatus();
 }
@@ -200,7 +200,7 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
   RETURN_IF_ERROR(Connect());
   ASSIGN_OR_RETURN(TableInfo table, LoadKeyed(*connection_, request.schema(), request.name()));
   RETURN_IF_ERROR(postgres::LoadConstraints(*connection_, &table));
-  ImageClaims claims(parts_.claims, &claim_reader_);
+  ImageClaims claims(parts_.stores.claims, &claim_reader_);
   std::vector<const v1::RowImage*> images;
   for (const v1::RepairRowsRequest::Row& row : request.rows()) images.push_back(&row.image());
   RETURN_IF_ERROR(claims.Read(*connection_, table, images));
@@ -215,14 +215,14 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
   sorted.insert(sorted.end(), keys.begin(), keys.end());
   std::sort(sorted.begin(), sorted.end());
   sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
-  auto [registered, registration] = parts_.keys->Register(kHolder, sorted, stamps, kKeysTimeout);
+  auto [registered, registration] = parts_.in_flight.keys->Register(kHolder, sorted, stamps, kKeysTimeout);
   if (!registered) {
     return absl::UnavailableError(
         "other nodes' changes are being applied to these rows for longer "
         "than 10s; repeat the repair");
   }
   // From here on the version store knows every local write that an older snapshot could show.
-  RETURN_IF_ERROR(parts_.barrier->Pass(kBarrierTimeout));
+  RETURN_IF_ERROR(parts_.in_flight.barrier->Pass(kBarrierTimeout));
   absl::Status status;
   for (size_t i = 0; status.ok() && i < keys.size(); ++i) {
     status = RepairRow(table, request.rows(static_cast<int>(i)), i, keys[i], &claims,
@@ -250,9 +250,9 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
 
 absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImage& image,
                                            const std::string& version_key) {
-  ASSIGN_OR_RETURN(const auto versions, parts_.versions->Get({version_key}));
-  ASSIGN_OR_RETURN(const auto truncate, parts_.versions->GetTruncate(table_oid));
-  const int64_t stable_us = parts_.progress->StableTime();
+  ASSIGN_OR_RETURN(const auto versions, parts_.stores.versions->Get({version_key}));
+  ASSIGN_OR_RETURN(const auto truncate, parts_.stores.versions->GetTruncate(table_oid));
+  const int64_t stable_us = parts_.positions.progress->StableTime();
   const auto newer = [&](const std::optional<Version>& known) {
     if (!known.has_value()) return false;
     if (image.stamp_us() != 0) return known->stamp > VersionOf(image).stamp;
@@ -264,7 +264,7 @@ absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImag
 }
 
 absl::StatusOr<bool> RowRepair::HasHistory(const std::string& version_key) const {
-  ASSIGN_OR_RETURN(const conflict::KeyHistory history, parts_.fold_history->Get(version_key, {}));
+  ASSIGN_OR_RETURN(const conflict::KeyHistory history, parts_.stores.fold_history->Get(version_key, {}));
   return !history.empty();
 }
 
@@ -292,7 +292,7 @@ absl::Status RowRepair::Judge(uint32_t table_oid, const v1::RowImage& image, siz
           : conflict::Stamp{
                 // Another tool may have given it a commit time that is still to come.
                 .time_us = std::min(absl::ToUnixMicros(absl::Now()),
-                                    std::max(image.commit_us(), parts_.progress->StableTime() - 1)),
+                                    std::max(image.commit_us(), parts_.positions.progress->StableTime() - 1)),
                 .node = kMaxNodeId};
   ASSIGN_OR_RETURN(const bool claimed, claims->ClaimedLater(number, version_key, stamp));
   if (claimed) {
@@ -316,9 +316,9 @@ absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRe
       // one that other nodes have.
       rocksdb::WriteBatch batch;
       const Version version = VersionOf(row.image());
-      parts_.versions->Put(&batch, version_key, version);
+      parts_.stores.versions->Put(&batch, version_key, version);
       claims->Record(number, version_key, version.stamp, &batch);
-      status = parts_.database->Write(&batch, /*sync=*/false);
+      status = parts_.stores.database->Write(&batch, /*sync=*/false);
     }
     // The last statement before COMMIT, since an abort would move the origin on.
     if (status.ok()) {
@@ -348,7 +348,7 @@ absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsReques
   RETURN_IF_ERROR(connection_
                       ->Exec(absl::StrCat(
                           "SELECT bdr.require_clock_past(",
-                          TimestampSql(parts_.clock_gate->MustHavePassed(CommitTime(image))), ")"))
+                          TimestampSql(parts_.clocks.gate->MustHavePassed(CommitTime(image))), ")"))
                       .status());
   ASSIGN_OR_RETURN(const auto key, KeyParams(table, image.key()));
   const std::string where = absl::StrCat(" WHERE ", CompareKeySql(table, "=", 1));

@@ -21,15 +21,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
-#include "conflict/claim_store.h"
-#include "conflict/history_store.h"
-#include "conflict/version_store.h"
-#include "node-agent/changelog/database.h"
-#include "node-agent/clocks/clock_gate.h"
-#include "node-agent/inflight/capture_barrier.h"
-#include "node-agent/inflight/keys_in_flight.h"
-#include "node-agent/positions/progress.h"
-#include "node-agent/positions/server_names.h"
+#include "node-agent/changelog/stores.h"
+#include "node-agent/clocks/clocks.h"
+#include "node-agent/inflight/in_flight.h"
+#include "node-agent/positions/positions.h"
 #include "node-agent/repair/image_claims.h"
 #include "node-agent/tables/claim_reader.h"
 #include "postgres/catalog.h"
@@ -52,15 +47,10 @@ class RowRepair {
  public:
   struct Parts {  // all outlive it
     std::string conninfo;
-    Database* database;
-    const conflict::VersionStore* versions;
-    const conflict::ClaimStore* claims;
-    const conflict::HistoryStore* fold_history;
-    KeysInFlight* keys;
-    CaptureBarrier* barrier;
-    const Progress* progress;
-    const ClockGate* clock_gate;
-    const ServerNames* names;
+    Stores stores;
+    Positions positions;
+    Clocks clocks;
+    InFlight in_flight;
   };
   explicit RowRepair(Parts parts)
       : parts_(std::move(parts)),

@@ -8,6 +8,8 @@
 
 namespace bdr::agent {
 
+// A table, in the order in which docs/metrics.md shows it: the node as a whole, each peer, what is
+// counted where it happens, and what every program shows of its process.
 std::vector<MetricInfo> AgentMetrics() {
   using enum MetricType;
   const std::vector<std::string> origin = {"origin"};
@@ -163,82 +165,101 @@ std::vector<MetricInfo> AgentMetrics() {
   return metrics;
 }
 
-void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
-  metrics->GetGauge("bdr_node_health").Set(status.node().level());
-  metrics->GetGauge("bdr_capture_health").Set(status.capture().level());
-  metrics->GetGauge("bdr_captured_lsn_bytes").Set(static_cast<double>(status.captured_lsn()));
-  metrics->GetGauge("bdr_undecoded_bytes").Set(static_cast<double>(status.undecoded_bytes()));
-  metrics->GetGauge("bdr_slot_retained_bytes")
-      .Set(static_cast<double>(status.slot_retained_bytes()));
-  metrics->GetGauge("bdr_log_bytes").Set(static_cast<double>(status.log_bytes()));
-  metrics->GetGauge("bdr_log_retained_bytes").Set(static_cast<double>(status.log_retained_bytes()));
-  metrics->GetGauge("bdr_log_cap_bytes").Set(static_cast<double>(status.log_cap_bytes()));
-  metrics->GetGauge("bdr_memory_bytes").Set(static_cast<double>(status.memory_bytes()));
-  metrics->GetGauge("bdr_stable_timestamp_seconds")
-      .Set(static_cast<double>(status.stable_us()) / 1e6);
-  metrics->GetGauge("bdr_dead_letters").Set(static_cast<double>(status.dead_letters()));
+namespace {
+
+void ShowNode(const v1::NodeStatus& status, Metrics* metrics) {
+  const auto set = [metrics](const char* name, double value) {
+    metrics->GetGauge(name).Set(value);
+  };
+  set("bdr_node_health", status.node().level());
+  set("bdr_capture_health", status.capture().level());
+  set("bdr_captured_lsn_bytes", static_cast<double>(status.captured_lsn()));
+  set("bdr_undecoded_bytes", static_cast<double>(status.undecoded_bytes()));
+  set("bdr_slot_retained_bytes", static_cast<double>(status.slot_retained_bytes()));
+  set("bdr_log_bytes", static_cast<double>(status.log_bytes()));
+  set("bdr_log_retained_bytes", static_cast<double>(status.log_retained_bytes()));
+  set("bdr_log_cap_bytes", static_cast<double>(status.log_cap_bytes()));
+  set("bdr_memory_bytes", static_cast<double>(status.memory_bytes()));
+  set("bdr_dead_letters", static_cast<double>(status.dead_letters()));
+  set("bdr_versions_estimated_keys", static_cast<double>(status.versions_estimated()));
+  metrics->GetCounter("bdr_transactions_captured_total")
+      .SetTotal(static_cast<double>(status.transactions_captured()));
+  metrics->GetCounter("bdr_changes_captured_total")
+      .SetTotal(static_cast<double>(status.changes_captured()));
+}
+
+void ShowClock(const v1::NodeStatus& status, Metrics* metrics) {
   const int64_t behind_us =
       status.newest_stamp_us() - status.clock_us() - status.clock_advance_us();
   metrics->GetGauge("bdr_clock_behind_seconds")
       .Set(status.clock_us() != 0 && behind_us > 0 ? static_cast<double>(behind_us) / 1e6 : 0);
   metrics->GetGauge("bdr_clock_advance_seconds")
       .Set(static_cast<double>(status.clock_advance_us()) / 1e6);
+}
+
+void ShowStable(const v1::NodeStatus& status, Metrics* metrics) {
+  metrics->GetGauge("bdr_stable_timestamp_seconds")
+      .Set(static_cast<double>(status.stable_us()) / 1e6);
   metrics->GetGauge("bdr_stable_behind_seconds")
       .Set(status.stable_known_us() == 0
                ? 0
                : std::max<double>(
                      0, static_cast<double>(status.reported_us() - status.stable_known_us())) /
                      1e6);
-  metrics->GetGauge("bdr_versions_estimated_keys")
-      .Set(static_cast<double>(status.versions_estimated()));
-  for (const v1::SequenceStatus& sequence : status.sequences()) {
-    const MetricLabels labels = {{"sequence", sequence.name()}};
-    if (!sequence.turn().empty()) {
-      metrics->GetGauge("bdr_sequence_turn_held", labels).Set(sequence.turn() == "held" ? 1 : 0);
-      continue;
-    }
-    metrics->GetGauge("bdr_sequence_reserve", labels).Set(static_cast<double>(sequence.reserve()));
-    metrics->GetGauge("bdr_sequence_drawn_per_second", labels).Set(sequence.per_second());
-    metrics->GetGauge("bdr_sequence_used_ratio", labels).Set(sequence.used());
-  }
   const auto held_by = [&](const std::string& member) {
     metrics->GetGauge("bdr_stable_held_by", {{"member", member}})
         .Set(status.stable_held_by() == member ? 1 : 0);
   };
   held_by(status.name());
   for (const v1::OriginStatus& origin : status.origins()) held_by(origin.name());
-  metrics->GetCounter("bdr_transactions_captured_total")
-      .SetTotal(static_cast<double>(status.transactions_captured()));
-  metrics->GetCounter("bdr_changes_captured_total")
-      .SetTotal(static_cast<double>(status.changes_captured()));
+}
 
-  for (const v1::OriginStatus& origin : status.origins()) {
-    const MetricLabels labels = {{"origin", origin.name()}};
-    const auto set = [&](const char* name, double value) {
-      metrics->GetGauge(name, labels).Set(value);
-    };
-    const auto total = [&](const char* name, uint64_t value) {
-      metrics->GetCounter(name, labels).SetTotal(static_cast<double>(value));
-    };
-    set("bdr_link_health", origin.link().level());
-    set("bdr_apply_health", origin.apply().level());
-    set("bdr_published_lsn_bytes", static_cast<double>(origin.published_lsn()));
-    set("bdr_received_lsn_bytes", static_cast<double>(origin.received_lsn()));
-    set("bdr_applied_lsn_bytes", static_cast<double>(origin.applied_lsn()));
-    set("bdr_durable_lsn_bytes", static_cast<double>(origin.durable_lsn()));
-    set("bdr_lag_seconds", static_cast<double>(origin.lag_ms()) / 1e3);
-    // Positions of one heartbeat and of another moment: the difference may pass zero for an
-    // instant.
-    set("bdr_lag_bytes", origin.published_lsn() > origin.applied_lsn()
-                             ? static_cast<double>(origin.published_lsn() - origin.applied_lsn())
-                             : 0);
-    set("bdr_queued_bytes", static_cast<double>(origin.queued_bytes()));
-    set("bdr_clock_skew_seconds", static_cast<double>(origin.clock_skew_us()) / 1e6);
-    set("bdr_clock_held_seconds", static_cast<double>(origin.held_ahead_us()) / 1e6);
-    total("bdr_transactions_applied_total", origin.transactions_applied());
-    total("bdr_changes_applied_total", origin.changes_applied());
-    total("bdr_conflicts_total", origin.conflicts());
+void ShowSequence(const v1::SequenceStatus& sequence, Metrics* metrics) {
+  const MetricLabels labels = {{"sequence", sequence.name()}};
+  if (!sequence.turn().empty()) {
+    metrics->GetGauge("bdr_sequence_turn_held", labels).Set(sequence.turn() == "held" ? 1 : 0);
+    return;
   }
+  metrics->GetGauge("bdr_sequence_reserve", labels).Set(static_cast<double>(sequence.reserve()));
+  metrics->GetGauge("bdr_sequence_drawn_per_second", labels).Set(sequence.per_second());
+  metrics->GetGauge("bdr_sequence_used_ratio", labels).Set(sequence.used());
+}
+
+void ShowOrigin(const v1::OriginStatus& origin, Metrics* metrics) {
+  const MetricLabels labels = {{"origin", origin.name()}};
+  const auto set = [&](const char* name, double value) {
+    metrics->GetGauge(name, labels).Set(value);
+  };
+  const auto total = [&](const char* name, uint64_t value) {
+    metrics->GetCounter(name, labels).SetTotal(static_cast<double>(value));
+  };
+  set("bdr_link_health", origin.link().level());
+  set("bdr_apply_health", origin.apply().level());
+  set("bdr_published_lsn_bytes", static_cast<double>(origin.published_lsn()));
+  set("bdr_received_lsn_bytes", static_cast<double>(origin.received_lsn()));
+  set("bdr_applied_lsn_bytes", static_cast<double>(origin.applied_lsn()));
+  set("bdr_durable_lsn_bytes", static_cast<double>(origin.durable_lsn()));
+  set("bdr_lag_seconds", static_cast<double>(origin.lag_ms()) / 1e3);
+  // Positions of one heartbeat and of another moment: the difference may pass zero for an instant.
+  set("bdr_lag_bytes", origin.published_lsn() > origin.applied_lsn()
+                           ? static_cast<double>(origin.published_lsn() - origin.applied_lsn())
+                           : 0);
+  set("bdr_queued_bytes", static_cast<double>(origin.queued_bytes()));
+  set("bdr_clock_skew_seconds", static_cast<double>(origin.clock_skew_us()) / 1e6);
+  set("bdr_clock_held_seconds", static_cast<double>(origin.held_ahead_us()) / 1e6);
+  total("bdr_transactions_applied_total", origin.transactions_applied());
+  total("bdr_changes_applied_total", origin.changes_applied());
+  total("bdr_conflicts_total", origin.conflicts());
+}
+
+}  // namespace
+
+void ShowStatus(const v1::NodeStatus& status, Metrics* metrics) {
+  ShowNode(status, metrics);
+  ShowClock(status, metrics);
+  ShowStable(status, metrics);
+  for (const v1::SequenceStatus& sequence : status.sequences()) ShowSequence(sequence, metrics);
+  for (const v1::OriginStatus& origin : status.origins()) ShowOrigin(origin, metrics);
 }
 
 }  // namespace bdr::agent

@@ -11,11 +11,11 @@
 #include "node-agent/apply/letters/dead_letters.h"
 #include "node-agent/capture/capture.h"
 #include "node-agent/capture/gaps.h"
-#include "node-agent/changelog/change_log.h"
-#include "node-agent/clocks/clock_gate.h"
+#include "node-agent/changelog/stores.h"
+#include "node-agent/clocks/clocks.h"
 #include "node-agent/cluster/membership.h"
-#include "node-agent/inflight/own_changes.h"
-#include "node-agent/positions/progress.h"
+#include "node-agent/inflight/in_flight.h"
+#include "node-agent/positions/positions.h"
 #include "node-agent/report/peer_status.h"
 #include "node-agent/schema/schema_watch.h"
 #include "node-agent/sequences/chunk_keeper.h"
@@ -30,28 +30,30 @@ class NodeStatus;
 
 namespace bdr::agent {
 
+// All outlive the call.
 struct StatusParts {
   OriginId own;
   Health health;  // of the agent itself
-  const Capture* capture;
-  const Watcher* watcher;
-  const ChunkKeeper* chunks;
-  const Progress* progress;
-  const ChangeLog* log;
-  const ClockGate* clock_gate;
-  const ClockSkews* clock_skews;
-  const DeadLetters* dead_letters;
-  const ForeignKeyActions* foreign_key_actions;
+  Stores stores;
+  Positions positions;
+  Clocks clocks;
+  InFlight in_flight;
+  const Capture* capture = nullptr;
+  const CaptureGaps* gaps = nullptr;
+  const Watcher* watcher = nullptr;
+  const ChunkKeeper* chunks = nullptr;
+  const ClockSkews* clock_skews = nullptr;
+  const DeadLetters* dead_letters = nullptr;
+  const ForeignKeyActions* foreign_key_actions = nullptr;
+  const SchemaWatch* schema = nullptr;
   std::optional<Health> merges_own;  // of merging this node's own changes again
   std::vector<PeerStatus> peers;
-  const OwnChanges* own_changes;
-  const CaptureGaps* gaps;
-  const SchemaWatch* schema;
-  const Membership* membership;
+  const Membership* membership = nullptr;
 };
 
 void FillHealth(const Health& from, v1::Health* to);
 void FillGap(const CaptureGap& from, v1::CaptureGap* to);
+// Any thread; waits for nothing. The node's health is the worst of its parts' (worst_health.h).
 void FillRunningStatus(const StatusParts& parts, v1::NodeStatus* status);
 
 }  // namespace bdr::agent

@@ -219,7 +219,7 @@ absl::Status Answer(postgres::Connection& connection, const RowService::Parts& p
   std::vector<std::string> keys;
   size_t bytes = 0;
   for (const v1::FetchRowsRequest::Row& wanted : request.rows()) {
-    ASSIGN_OR_RETURN(ReadRow row, Read(connection, *parts.names, bound, wanted));
+    ASSIGN_OR_RETURN(ReadRow row, Read(connection, *parts.positions.names, bound, wanted));
     bytes += row.bytes;
     keys.push_back(row.version_key);
     rows.push_back(std::move(row));
@@ -227,10 +227,10 @@ absl::Status Answer(postgres::Connection& connection, const RowService::Parts& p
   }
   // What was just read may have been committed here a moment ago: then the store knows it now. Of
   // what other origins wrote, it knew before.
-  if (!request.exact_only()) RETURN_IF_ERROR(parts.barrier->Pass(kBarrierTimeout));
-  ASSIGN_OR_RETURN(const auto versions, parts.versions->Get(keys));
-  ASSIGN_OR_RETURN(const auto disputed, parts.versions->GetDisputed(keys));
-  ASSIGN_OR_RETURN(const auto truncate, parts.versions->GetTruncate(bound.table->oid));
+  if (!request.exact_only()) RETURN_IF_ERROR(parts.in_flight.barrier->Pass(kBarrierTimeout));
+  ASSIGN_OR_RETURN(const auto versions, parts.stores.versions->Get(keys));
+  ASSIGN_OR_RETURN(const auto disputed, parts.stores.versions->GetDisputed(keys));
+  ASSIGN_OR_RETURN(const auto truncate, parts.stores.versions->GetTruncate(bound.table->oid));
   for (size_t i = 0; i < rows.size(); ++i) {
     const v1::FetchRowsRequest::Row& asked = request.rows(static_cast<int>(i));
     const Stamp wanted{.time_us = asked.stamp_us(),

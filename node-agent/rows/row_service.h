@@ -10,9 +10,9 @@
 #include <string>
 
 #include "base/origin.h"
-#include "conflict/version_store.h"
-#include "node-agent/inflight/capture_barrier.h"
-#include "node-agent/positions/server_names.h"
+#include "node-agent/changelog/stores.h"
+#include "node-agent/inflight/in_flight.h"
+#include "node-agent/positions/positions.h"
 #include "node-agent/tables/table_cache.h"
 
 namespace grpc {
@@ -21,6 +21,8 @@ class Service;
 
 namespace bdr::agent {
 
+// Thread-safe. Owns two threads with a connection each, on which PostgreSQL is asked: gRPC's never
+// wait.
 class RowService {
  public:
   struct Options {
@@ -31,10 +33,10 @@ class RowService {
     std::function<std::string(NodeId)> name_of;
   };
   struct Parts {  // all outlive it
-    const conflict::VersionStore* versions;
-    TableCache* tables;
-    CaptureBarrier* barrier;
-    const ServerNames* names;
+    Stores stores;
+    Positions positions;
+    InFlight in_flight;
+    TableCache* tables = nullptr;
   };
   RowService(Options options, Parts parts);
   // The grpc::Server which serves it must have been shut down.
