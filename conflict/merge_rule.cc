@@ -41,38 +41,6 @@ ConflictKind AgainstNothing(ChangeKind kind) {
 
 }  // namespace
 
-absl::string_view ToString(ConflictKind kind) {
-  switch (kind) {
-    case ConflictKind::kNone:
-      return "none";
-    case ConflictKind::kInsertExists:
-      return "insert_exists";
-    case ConflictKind::kUpdateOriginDiffers:
-      return "update_origin_differs";
-    case ConflictKind::kUpdateMissing:
-      return "update_missing";
-    case ConflictKind::kUpdateDeleted:
-      return "update_deleted";
-    case ConflictKind::kInsertDeleted:
-      return "insert_deleted";
-    case ConflictKind::kDeleteOriginDiffers:
-      return "delete_origin_differs";
-    case ConflictKind::kDeleteMissing:
-      return "delete_missing";
-    case ConflictKind::kTruncateOriginDiffers:
-      return "truncate_origin_differs";
-    case ConflictKind::kUniqueClaimed:
-      return "unique_claimed";
-    case ConflictKind::kLargeValueUnavailable:
-      return "large_value_unavailable";
-    case ConflictKind::kColumnMissing:
-      return "column_missing";
-    case ConflictKind::kTableMissing:
-      return "table_missing";
-  }
-  return "none";
-}
-
 Decision Decide(ChangeKind kind, Stamp incoming, const KeyState& found) {
   const bool is_delete = kind == ChangeKind::kDelete;
   if (found.row.has_value()) {

@@ -6,9 +6,8 @@
 #pragma once
 
 #include <optional>
-#include <string>
 
-#include "absl/strings/string_view.h"
+#include "conflict/conflict_kind.h"
 #include "conflict/stamp.h"
 
 namespace bdr::conflict {
@@ -29,30 +28,6 @@ enum class Action {
   kBury,    // nothing stands there; bury the key at the incoming stamp
   kDrop,    // a newer version is known: nothing changes
 };
-
-// As PostgreSQL 18 names them in pg_stat_subscription_stats; truncate_* is ours.
-enum class ConflictKind {
-  kNone,
-  kInsertExists,
-  kUpdateOriginDiffers,
-  kUpdateMissing,
-  kUpdateDeleted,
-  kInsertDeleted,
-  kDeleteOriginDiffers,
-  kDeleteMissing,
-  // A truncate met rows that its origin had not seen: the older died, the newer stay.
-  kTruncateOriginDiffers,
-  // Another row has claimed one of its unique values later. Not a matter of Decide(), see
-  // claim_rule.h.
-  kUniqueClaimed,
-  // An update left large values alone, and no member has them any more.
-  kLargeValueUnavailable,
-  // What an administrator has said is gone was written elsewhere before that: it is left out.
-  kColumnMissing,
-  kTableMissing,
-};
-
-absl::string_view ToString(ConflictKind kind);
 
 struct Decision {
   Action action = Action::kDrop;

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "base/config.h"
+#include "conflict/conflict_kind.h"
 #include "ctl/command.h"
 #include "ctl/confirm.h"
 #include "ctl/conflict_view.h"
@@ -37,7 +38,8 @@ absl::StatusOr<v1::ListConflictsRequest> ToRequest(const v1::Membership& members
     ASSIGN_OR_RETURN(const absl::Duration age, config::ParseDuration(options.since));
     request.set_since_us(absl::ToUnixMicros(absl::Now() - age));
   }
-  if (options.winner == "local" || options.winner == "remote") {
+  if (options.winner == ToString(conflict::Winner::kLocal) ||
+      options.winner == ToString(conflict::Winner::kRemote)) {
     request.set_winner(options.winner);
   } else if (!options.winner.empty()) {
     ASSIGN_OR_RETURN(const auto winner, SelectMembers(membership, options.winner));

@@ -8,11 +8,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/lsn.h"
+#include "conflict/conflict_kind.h"
 #include "ctl/format.h"
 #include "ctl/table.h"
 
 namespace bdr::ctl {
 namespace {
+
+using conflict::Rule;
+using conflict::Winner;
 
 constexpr int64_t kForEver = std::numeric_limits<int64_t>::max();
 
@@ -63,9 +67,10 @@ Json ConflictJson(const v1::Membership& membership, const FoundConflict& found) 
 }
 
 std::string WinnerText(const v1::Membership& membership, const v1::Conflict& c) {
-  return absl::StrCat(c.winner(), " (",
-                      NameOf(membership, c.winner() == "local" ? c.local_node() : c.remote_node()),
-                      ")");
+  return absl::StrCat(
+      c.winner(), " (",
+      NameOf(membership, c.winner() == ToString(Winner::kLocal) ? c.local_node() : c.remote_node()),
+      ")");
 }
 
 // A column of a row for people; "-" where the row or the column is not there.
@@ -124,10 +129,10 @@ std::string Title(const std::string& side, const std::string& node, bool row, bo
 
 std::string RowsText(const v1::Membership& membership, const v1::Conflict& c) {
   return SideBySide(Title("LOCAL", NameOf(membership, c.local_node()), !c.local_row().empty(),
-                          c.winner() == "local"),
+                          c.winner() == ToString(Winner::kLocal)),
                     RowJson(c.local_row()),
                     Title("REMOTE", NameOf(membership, c.remote_node()), !c.remote_row().empty(),
-                          c.winner() == "remote"),
+                          c.winner() == ToString(Winner::kRemote)),
                     RowJson(c.remote_row()), {c.remote_absent().begin(), c.remote_absent().end()});
 }
 
@@ -138,30 +143,30 @@ std::string Difference(int64_t us) {
 }
 
 std::string RuleText(const v1::Conflict& c, const std::string& here) {
-  if (c.rule() == "newer_version_known") {
+  if (c.rule() == ToString(Rule::kNewerKnown)) {
     return "before anything was sent to PostgreSQL the version store knew a newer version of the "
            "row, so the remote change was dropped";
   }
-  if (c.rule() == "newer_version_captured_meanwhile") {
+  if (c.rule() == ToString(Rule::kNewerCaptured)) {
     return absl::StrCat("a newer commit of ", here,
                         " was captured while the remote change was being decided about, so the "
                         "remote change was dropped");
   }
-  if (c.rule() == "older_version_known") {
+  if (c.rule() == ToString(Rule::kOlderKnown)) {
     return "the version store says that the local version is older, so the remote change was "
            "written";
   }
-  if (c.rule() == "older_by_commit_time") {
+  if (c.rule() == ToString(Rule::kOlderByTime)) {
     return absl::StrCat(
         "the local version was not captured yet, but its commit time by the clock "
         "of ",
         here, " is surely older, so the remote change was written");
   }
-  if (c.rule() == "unknown_version_is_stable") {
+  if (c.rule() == ToString(Rule::kUnknownIsOlder)) {
     return "the version store does not know the local version: it is older than anything that can "
            "still arrive, so the remote change was written";
   }
-  if (c.rule() == "nothing_stands_there") {
+  if (c.rule() == ToString(Rule::kNothingStands)) {
     return "no row stood there, and none is known to have been deleted later, so the remote change "
            "stands";
   }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "bdr/v1/admin.pb.h"
+#include "conflict/conflict_kind.h"
 #include "node-agent/admin/conflict_queries.h"
 #include "node-agent/tables/column_map.h"
 #include "node-agent/tables/published_table.h"
@@ -21,6 +22,8 @@
 namespace bdr::agent {
 namespace {
 
+using conflict::ConflictKind;
+using conflict::Winner;
 using postgres::QuoteIdentifier;
 using postgres::QuoteLiteral;
 using postgres::Result;
@@ -78,7 +81,7 @@ Plan MakePlan(TableInfo table, const v1::Conflict& conflict) {
   Plan plan;
   plan.table = std::move(table);
   plan.conflict = conflict;
-  const bool local_won = conflict.winner() == "local";
+  const bool local_won = conflict.winner() == ToString(Winner::kLocal);
   plan.target = local_won ? conflict.remote_row() : conflict.local_row();
   plan.winner = local_won ? conflict.local_row() : conflict.remote_row();
   plan.target_present = !plan.target.empty();
@@ -306,7 +309,8 @@ absl::Status UndoConflict(postgres::Connection& connection, const v1::UndoConfli
   if (conflict.key().empty()) {
     return absl::FailedPreconditionError("the conflict has no key: there is nothing to write");
   }
-  if (conflict.kind() == "column_missing" || conflict.kind() == "table_missing") {
+  if (conflict.kind() == ToString(ConflictKind::kColumnMissing) ||
+      conflict.kind() == ToString(ConflictKind::kTableMissing)) {
     return absl::FailedPreconditionError(
         "the values were left out since their column or table is gone: there is nothing to write "
         "them to");

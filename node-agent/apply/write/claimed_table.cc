@@ -7,7 +7,6 @@
 #include "base/status_macros.h"
 #include "conflict/claim_rule.h"
 #include "node-agent/apply/plan/missing_values.h"
-#include "node-agent/apply/write/conflict_log_rules.h"
 #include "node-agent/tables/column_map.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/wire.h"
@@ -15,6 +14,7 @@
 namespace bdr::agent {
 namespace {
 
+using conflict::Rule;
 using conflict::Stamp;
 using conflict::Version;
 using postgres::ColumnKind;
@@ -214,7 +214,7 @@ void ClaimedTable::Judge(Key* key) {
   if (key->newest.has_value() && key->newest->stamp > op.stamp) {
     (key->newest->dead ? loss.state.dead : loss.state.row.emplace()) = key->newest->stamp;
     loss.local_wins = true;
-    loss.rule = kNewerKnown;
+    loss.rule = Rule::kNewerKnown;
     losses_.push_back(std::move(loss));
     return;
   }
@@ -231,9 +231,9 @@ void ClaimedTable::Judge(Key* key) {
     if (key->standing->own) return;
     loss.local = key->version.version;
     if (loss.local.has_value() && loss.local->dead) loss.local.reset();
-    loss.rule = key->version.by_time     ? kOlderByTime
-                : loss.local.has_value() ? kOlderKnown
-                                         : kUnknownIsOlder;
+    loss.rule = key->version.by_time     ? Rule::kOlderByTime
+                : loss.local.has_value() ? Rule::kOlderKnown
+                                         : Rule::kUnknownIsOlder;
     // A row that the store does not know is older than anything that can still arrive.
     loss.state.row = loss.local.has_value() ? loss.local->stamp : conflict::kNever;
     losses_.push_back(std::move(loss));
@@ -241,7 +241,7 @@ void ClaimedTable::Judge(Key* key) {
   }
   if (op.by_insert) return;
   if (key->newest.has_value() && key->newest->dead) loss.state.dead = key->newest->stamp;
-  loss.rule = loss.state.dead == conflict::kNever ? kNothingStands : kOlderKnown;
+  loss.rule = loss.state.dead == conflict::kNever ? Rule::kNothingStands : Rule::kOlderKnown;
   losses_.push_back(std::move(loss));
 }
 
@@ -326,7 +326,7 @@ void ClaimedTable::Die(Key* key, const RowOp& by) {
                      .local_row = key->standing->json,
                      .local_wins = false,
                      .by_claim = true,
-                     .rule = kClaimedLater});
+                     .rule = Rule::kClaimedLater});
   if (key->version.version.has_value() && !key->version.by_time) {
     Version dead = *key->version.version;
     dead.dead = true;
@@ -350,7 +350,7 @@ void ClaimedTable::Lose(Key* key, const conflict::Claim& to) {
                      .local_row = holder == standing_.end() ? "" : holder->second.json,
                      .local_wins = true,
                      .by_claim = true,
-                     .rule = kClaimedLater});
+                     .rule = Rule::kClaimedLater});
   unseated_.emplace_back(
       op.version_key,
       Version{.stamp = op.stamp, .origin = context_.origin, .end_lsn = op.end_lsn, .dead = true});

@@ -62,7 +62,7 @@ struct ClaimedLoss {
   std::string local_row;
   bool local_wins = false;
   bool by_claim = false;
-  const char* rule = "";
+  conflict::Rule rule = conflict::Rule::kNone;
 };
 
 // Not thread-safe. Each step is followed by Pipe::Finish().

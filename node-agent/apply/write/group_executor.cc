@@ -10,7 +10,6 @@
 #include "base/test_hooks.h"
 #include "node-agent/apply/plan/seen.h"
 #include "node-agent/apply/session/left_out.h"
-#include "node-agent/apply/write/conflict_log_rules.h"
 #include "node-agent/apply/write/owners_guard.h"
 #include "node-agent/apply/write/refused_changes.h"
 #include "node-agent/apply/write/truncate.h"
@@ -22,6 +21,7 @@ namespace {
 using conflict::ChangeKind;
 using conflict::ConflictKind;
 using conflict::KeyState;
+using conflict::Rule;
 using conflict::Version;
 using postgres::ColumnKind;
 using postgres::Result;
@@ -185,7 +185,7 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
       } else {
         state.row = newer->stamp;
       }
-      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true, kNewerKnown);
+      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true, Rule::kNewerKnown);
     }
     RETURN_IF_ERROR(QueueConflictLog(run));
   }
@@ -232,7 +232,7 @@ absl::Status GroupExecutor::Fold(FoldExecutor& fold, std::deque<TableRun>& runs)
       if (!before.has_value() || Seen(op, *before)) continue;
       KeyState state;
       (before->dead ? state.dead : state.row.emplace()) = before->stamp;
-      Lose(run, op, before, state, fold.FoundRow(op), /*local_wins=*/false, kFolded);
+      Lose(run, op, before, state, fold.FoundRow(op), /*local_wins=*/false, Rule::kFolded);
     }
   }
   return PutRefusedAside(fold);
@@ -624,12 +624,12 @@ conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
     case Verdict::kDrop:  // captured since this group was planned
       (now->dead ? state.dead : state.row.emplace()) = now->stamp;
       Lose(run, op, now, state, found == nullptr ? "" : found->row, /*local_wins=*/true,
-           kNewerCaptured);
+           Rule::kNewerCaptured);
       break;
     case Verdict::kNothing:
       if (found != nullptr || op.by_insert) break;
       if (dead_before) state.dead = before->stamp;
-      Lose(run, op, before, state, "", /*local_wins=*/false, kNothingStands);
+      Lose(run, op, before, state, "", /*local_wins=*/false, Rule::kNothingStands);
       break;
     case Verdict::kWait:
       must_wait_[op.version_key] = looks;
@@ -649,7 +649,7 @@ conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
       }
       if (dead_before) state.dead = before->stamp;
       Lose(run, op, before, state, "", /*local_wins=*/false,
-           dead_before ? kOlderKnown : kNothingStands);
+           dead_before ? Rule::kOlderKnown : Rule::kNothingStands);
       run.insert_now.push_back(&op);
       break;
     case Verdict::kWrite: {
@@ -660,12 +660,12 @@ conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
       if (op.values_lost) LoseValues(run, op, found->row);
       std::optional<Version> local = before;
       if (dead_before) local.reset();
-      const char* rule = local.has_value() ? kOlderKnown : kUnknownIsOlder;
+      Rule rule = local.has_value() ? Rule::kOlderKnown : Rule::kUnknownIsOlder;
       const bool is_known = local.has_value() && local->stamp.node == options_.own_node &&
                             local->stamp.time_us >= found->time_us.value_or(0);
       if (row.local_writer && !is_known &&
           conflict::SurelyOlder(row, op.stamp, options_.largest_raise_us)) {
-        rule = kOlderByTime;
+        rule = Rule::kOlderByTime;
         local = Version{.stamp = {.time_us = *found->time_us, .node = options_.own_node},
                         .origin = {.node = options_.own_node, .incarnation = 0},
                         .end_lsn = Lsn{0}};
@@ -682,7 +682,7 @@ conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
 
 void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Version>& local,
                          const KeyState& state, const std::string& local_row, bool local_wins,
-                         const char* rule) {
+                         Rule rule) {
   const ConflictKind kind = conflict::Decide(op.kind, op.stamp, state).conflict_if_unseen;
   if (kind == ConflictKind::kNone) return;
   // A row of unknown version is an old one, which everybody had seen.
@@ -709,7 +709,7 @@ void GroupExecutor::LoseValues(TableRun& run, const RowOp& op, const std::string
                       .local = Before(op),
                       .local_row = local_row,
                       .local_wins = true,
-                      .rule = kNobodyHasValues});
+                      .rule = Rule::kNobodyHasValues});
 }
 
 bool GroupExecutor::NullsWillDo(const BoundTable& table, const RowOp& op) {
@@ -794,8 +794,10 @@ absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const
     local_us.push_back(lost.local.has_value() ? lost.local->stamp.time_us : 0);
     local_nodes.push_back(lost.local.has_value() ? lost.local->stamp.node : 0);
     remote_us.push_back(lost.op->stamp.time_us);
-    winners.emplace_back(lost.rule == kFolded ? "merged" : lost.local_wins ? "local" : "remote");
-    rules.emplace_back(lost.rule);
+    winners.emplace_back(ToString(lost.rule == Rule::kFolded ? conflict::Winner::kMerged
+                                  : lost.local_wins          ? conflict::Winner::kLocal
+                                                             : conflict::Winner::kRemote));
+    rules.emplace_back(ToString(lost.rule));
     const bool known = lost.local.has_value();
     seen_us.push_back(known ? SeenUntilTime(*lost.op->header, lost.local->stamp.node) : 0);
     local_lsns.push_back(known && lost.local->end_lsn.valid() ? ToString(lost.local->end_lsn) : "");

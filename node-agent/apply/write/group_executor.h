@@ -121,7 +121,7 @@ class GroupExecutor {
     std::optional<conflict::Version> local;
     std::string local_row;
     bool local_wins = false;
-    const char* rule = "";  // what decided, for "bdrctl conflict explain"
+    conflict::Rule rule = conflict::Rule::kNone;  // what decided, for "bdrctl conflict explain"
   };
   struct TableRun {
     const TableOps* ops = nullptr;
@@ -157,7 +157,7 @@ class GroupExecutor {
 
   void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
             const conflict::KeyState& state, const std::string& local_row, bool local_wins,
-            const char* rule);
+            conflict::Rule rule);
   bool Seen(const RowOp& op, const conflict::Version& version) const;
   int64_t SeenUntilTime(const TransactionHeader& header, NodeId node) const;
   std::optional<conflict::Version> Before(const RowOp& op) const;
