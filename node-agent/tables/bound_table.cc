@@ -540,76 +540,42 @@ std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
       " AS t ON ", KeyEquals());
 }
 
-std::string BoundTable::LogConflictSql() const {
-  std::vector<std::string> arrays;
-  std::vector<std::string> names;
+RowSources BoundTable::KeySources() const {
+  RowSources sources;
   std::vector<std::string> pairs;
-  const auto parameter = [&](size_t offset) {
-    return absl::StrCat("$", table().key.size() + offset);
-  };
   for (size_t i = 0; i < table().key.size(); ++i) {
     const postgres::ColumnInfo& info = table().columns[table().key[i]];
-    arrays.push_back(
+    sources.arrays.push_back(
         absl::StrCat("pg_catalog.unnest($", i + 1, "::", QualifiedTypeName(*info.type), "[])"));
-    names.push_back(absl::StrCat("k", i));
+    sources.names.push_back(absl::StrCat("k", i));
     pairs.push_back(AsJsonbSql(info.name, absl::StrCat("r.k", i)));
   }
-  const std::pair<const char*, const char*> lists[] = {
-      {"kind", "text"},      {"local_row", "text"}, {"local_us", "int8"},   {"local_node", "int4"},
-      {"remote_us", "int8"}, {"winner", "text"},    {"rule", "text"},       {"seen_us", "int8"},
-      {"local_lsn", "text"}, {"local_inc", "int8"}, {"remote_lsn", "text"}, {"absent", "text"}};
-  size_t offset = 1;
-  for (const auto& [name, type] : lists) {
-    arrays.push_back(
-        absl::StrCat("pg_catalog.unnest(", parameter(offset++), "::pg_catalog.", type, "[])"));
-    names.push_back(name);
-  }
-  const std::string rows = parameter(offset++);
-  const std::string remote_node = parameter(offset++);
-  const std::string remote_incarnation = parameter(offset++);
-  std::string remote_row =
-      absl::StrCat("bdr.row_as_jsonb((", rows, "::", table().QualifiedName(), "[])[r.n])");
+  sources.json = absl::StrCat("bdr.columns_as_jsonb(ARRAY[", absl::StrJoin(pairs, ", "),
+                              "]::pg_catalog.jsonb[])");
+  return sources;
+}
+
+void BoundTable::AddRowSources(size_t rows, size_t first_beside, RowSources* sources) const {
+  const std::string whole =
+      absl::StrCat("bdr.row_as_jsonb(($", rows, "::", table().QualifiedName(), "[])[r.n])");
   if (by_column_) {
-    arrays.push_back(absl::StrCat("pg_catalog.unnest(", rows, "::pg_catalog.int4[])"));
-    names.push_back("given");
-    AppendBeside(static_cast<int>(table().key.size() + offset), &arrays, &names);
-    std::vector<std::string> values;
-    for (const int column : columns_beside_) {
-      values.push_back(AsJsonbSql(table().columns[column].name, Value(column)));
-    }
-    remote_row = absl::StrCat("CASE WHEN r.given = 1 THEN bdr.columns_as_jsonb(ARRAY[",
-                              absl::StrJoin(values, ", "), "]::pg_catalog.jsonb[]) END");
-  } else if (!columns_beside_.empty()) {
-    AppendBeside(static_cast<int>(table().key.size() + offset), &arrays, &names);
-    std::vector<std::string> values;
-    for (const int column : columns_beside_) {
-      values.push_back(AsJsonbSql(table().columns[column].name, Value(column)));
-    }
-    remote_row =
-        absl::StrCat("pg_catalog.jsonb_concat(", remote_row, ", bdr.columns_as_jsonb(ARRAY[",
-                     absl::StrJoin(values, ", "), "]::pg_catalog.jsonb[]))");
+    sources->arrays.push_back(absl::StrCat("pg_catalog.unnest($", rows, "::pg_catalog.int4[])"));
+    sources->names.push_back("given");
   }
-  names.push_back("n");
-  const auto time = [](absl::string_view us) {
-    return absl::StrCat("'epoch'::pg_catalog.timestamptz + ", us,
-                        " * '1 microsecond'::pg_catalog.interval");
-  };
-  return absl::StrCat(
-      "INSERT INTO bdr.conflict_log (relation, kind, key, local_row, remote_row, local_stamp,"
-      " local_node, remote_stamp, remote_node, winner, rule, remote_seen, local_lsn,"
-      " local_incarnation, remote_lsn, remote_incarnation, remote_absent) SELECT ",
-      postgres::QuoteLiteral(table().DisplayName()), ", r.kind, bdr.columns_as_jsonb(ARRAY[",
-      absl::StrJoin(pairs, ", "),
-      "]::pg_catalog.jsonb[]), NULLIF(r.local_row, '')::pg_catalog.jsonb, ", remote_row,
-      ", CASE WHEN r.local_us <> 0 THEN ", time("r.local_us"), " END, NULLIF(r.local_node, 0), ",
-      time("r.remote_us"), ", ", remote_node,
-      "::pg_catalog.int4, r.winner, NULLIF(r.rule, ''), CASE WHEN r.seen_us = ", INT64_MAX,
-      " THEN 'infinity'::pg_catalog.timestamptz WHEN r.seen_us <> 0 THEN ", time("r.seen_us"),
-      " END, NULLIF(r.local_lsn, '')::pg_catalog.pg_lsn, NULLIF(r.local_inc, 0),"
-      " NULLIF(r.remote_lsn, '')::pg_catalog.pg_lsn, ",
-      remote_incarnation,
-      "::pg_catalog.int8, NULLIF(r.absent, '')::pg_catalog.text[] FROM ROWS FROM (",
-      absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS r(", absl::StrJoin(names, ", "), ")");
+  AppendBeside(static_cast<int>(first_beside), &sources->arrays, &sources->names);
+  std::vector<std::string> values;
+  for (const int column : columns_beside_) {
+    values.push_back(AsJsonbSql(table().columns[column].name, Value(column)));
+  }
+  const std::string beside = absl::StrCat("bdr.columns_as_jsonb(ARRAY[",
+                                          absl::StrJoin(values, ", "), "]::pg_catalog.jsonb[])");
+  if (by_column_) {
+    sources->json = absl::StrCat("CASE WHEN r.given = 1 THEN ", beside, " END");
+  } else {
+    sources->json = columns_beside_.empty()
+                        ? whole
+                        : absl::StrCat("pg_catalog.jsonb_concat(", whole, ", ", beside, ")");
+  }
 }
 
 std::string BoundTable::AbsentColumns(const LocalRow& row) const {

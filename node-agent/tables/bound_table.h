@@ -32,6 +32,14 @@ namespace bdr::agent {
 // from before it was added; kNull where that cannot be told, and it is not written then.
 using LocalRow = std::vector<postgres::ColumnValue>;
 
+// Of a statement over rows that are sent: what stands in ROWS FROM (...) WITH ORDINALITY AS r(...),
+// whose last name, n, is the caller's to add; and an expression over r.
+struct RowSources {
+  std::vector<std::string> arrays;
+  std::vector<std::string> names;
+  std::string json;
+};
+
 class BoundTable {
  public:
   // kFailedPrecondition, naming table and column, if a column is missing or generated here, or its
@@ -99,13 +107,10 @@ class BoundTable {
   std::string FindWholeSql() const;
   // Every column that a change can carry.
   std::vector<int> fold_columns() const;
-  // $1.. keys; then text[] kinds, text[] local rows (jsonb, "" for none), int8[] local stamps (µs,
-  // 0 for none), int4[] local nodes (0 for none), int8[] remote stamps, text[] winners, text[]
-  // rules, int8[] up to when the local node had been seen (µs, 0 for never, INT64_MAX for ever),
-  // text[] local LSNs ("" for none), int8[] local incarnations (0 for none), text[] remote LSNs,
-  // text[] absent columns (see AbsentColumns()), the rows, int4 the remote node, int8 its
-  // incarnation, and columns_beside().
-  std::string LogConflictSql() const;
+  // For a statement that writes rows down as jsonb, NULL for an absent one. The keys as $1..; the
+  // rows as $`rows` and columns_beside() from $`first_beside` on.
+  RowSources KeySources() const;
+  void AddRowSources(size_t rows, size_t first_beside, RowSources* sources) const;
   // The columns of a row that did not come with it (unchanged TOAST values), as the text of a
   // text[]; "" if there is none.
   std::string AbsentColumns(const LocalRow& row) const;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
 #include "node-agent/apply/plan/group_plan.h"
+#include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/capture/wire_forms.h"
 #include "postgres/connection.h"
 #include "postgres/migrations.h"
@@ -644,32 +645,29 @@ TEST_F(BoundTableTest, ConflictsOfRowsThatTravelByColumnAreLoggedToo) {
   const auto& insert = std::get<postgres::InsertMessage>(captured.changes[0].message);
   std::deque<std::string> kept;
   ASSERT_OK_AND_ASSIGN(const LocalRow row, table->ToLocal(insert.row, &kept));
-  const LocalRow* keys_of[] = {&row, &row};
-  const LocalRow* rows[] = {&row, nullptr};
-  ASSERT_OK_AND_ASSIGN(const std::string keys, table->EncodeKeyColumn(0, keys_of));
-  ASSERT_OK_AND_ASSIGN(const std::string encoded, table->EncodeRows(rows));
-  std::vector<std::string> params = {keys,
-                                     EncodeTextArray({"insert_exists", "delete_missing"}),
-                                     EncodeTextArray({"{}", ""}),
-                                     EncodeInt8Array({1, 0}),
-                                     EncodeInt4Array({3, 0}),
-                                     EncodeInt8Array({2, 3}),
-                                     EncodeTextArray({"remote", "local"}),
-                                     EncodeTextArray({"older_version_known", ""}),
-                                     EncodeInt8Array({1, 0}),
-                                     EncodeTextArray({"0/1", ""}),
-                                     EncodeInt8Array({1, 0}),
-                                     EncodeTextArray({"0/2", "0/3"}),
-                                     EncodeTextArray({"", ""}),
-                                     encoded,
-                                     EncodeInt4(2),
-                                     EncodeInt8(1)};
-  for (const int column : table->columns_beside()) {
-    ASSERT_OK_AND_ASSIGN(std::string beside, table->EncodeColumn(column, rows));
-    params.push_back(std::move(beside));
-  }
+  const RowConflict conflicts[] = {
+      {.kind = conflict::ConflictKind::kInsertExists,
+       .winner = conflict::Winner::kRemote,
+       .rule = conflict::Rule::kOlderKnown,
+       .key = &row,
+       .local = conflict::Version{.stamp = {.time_us = 1, .node = 3},
+                                  .origin = {.node = 3, .incarnation = 1},
+                                  .end_lsn = Lsn{1}},
+       .local_row = "{}",
+       .row = &row,
+       .stamp_us = 2,
+       .end_lsn = Lsn{2},
+       .seen_us = 1},
+      {.kind = conflict::ConflictKind::kDeleteMissing,
+       .winner = conflict::Winner::kLocal,
+       .key = &row,
+       .stamp_us = 3,
+       .end_lsn = Lsn{3}}};
+  ASSERT_OK_AND_ASSIGN(
+      const std::vector<std::string> params,
+      RowConflictsParams(*table, OriginId{.node = 2, .incarnation = 1}, conflicts));
   ASSERT_OK(target_->Exec("DELETE FROM bdr.conflict_log"));
-  ASSERT_OK(Run(table->LogConflictSql(), params));
+  ASSERT_OK(Run(RowConflictsSql(*table), params));
   EXPECT_EQ(TargetValue("SELECT string_agg(concat_ws('|', kind, key, remote_row), E'\\n' ORDER BY"
                         " id) FROM bdr.conflict_log"),
             "insert_exists|{\"id\": 70}|{\"a\": \"postgres=r/postgres\", \"n\": 1, \"id\": 70}\n"
@@ -958,30 +956,45 @@ TEST_F(BoundTableCheckTest, ColumnsAreFetchedInBinary) {
 }
 
 TEST_F(BoundTableCheckTest, ConflictsAreLoggedWithBothRows) {
-  const LocalRow one = Row(1);
+  LocalRow one = Row(1);
   const LocalRow two = Row(2);
-  const LocalRow* keys_of[] = {&one, &two};
-  const LocalRow* rows[] = {&one, nullptr};  // the second was a delete
-  ASSERT_OK_AND_ASSIGN(const std::string keys, table_->EncodeKeyColumn(0, keys_of));
-  ASSERT_OK_AND_ASSIGN(const std::string encoded, table_->EncodeRows(rows));
+  one[1].kind = postgres::ColumnKind::kUnchangedToast;  // sent to fill the place: v is absent
+  const RowConflict conflicts[] = {
+      {.kind = conflict::ConflictKind::kInsertExists,
+       .winner = conflict::Winner::kRemote,
+       .rule = conflict::Rule::kOlderKnown,
+       .key = &one,
+       .local = conflict::Version{.stamp = {.time_us = 1'700'000'000'000'001, .node = 3},
+                                  .origin = {.node = 3, .incarnation = 7},
+                                  .end_lsn = Lsn{10}},
+       .local_row = "{\"id\": 1}",
+       .row = &one,
+       .stamp_us = 1'700'000'000'000'002,
+       .end_lsn = Lsn{11},
+       .seen_us = 1'600'000'000'000'000},
+      // A delete, of a row whose origin had seen all of the other's.
+      {.kind = conflict::ConflictKind::kDeleteMissing,
+       .winner = conflict::Winner::kLocal,
+       .rule = conflict::Rule::kNothingStands,
+       .key = &two,
+       .local = conflict::Version{.stamp = {.time_us = 1'700'000'000'000'000, .node = 2},
+                                  .origin = {},
+                                  .end_lsn = Lsn{0}},
+       .stamp_us = 1'700'000'000'000'003,
+       .end_lsn = Lsn{12},
+       .seen_us = INT64_MAX}};
+  ASSERT_OK_AND_ASSIGN(
+      const std::vector<std::string> params,
+      RowConflictsParams(*table_, OriginId{.node = 2, .incarnation = 5}, conflicts));
   ASSERT_OK(target_->Exec("DELETE FROM bdr.conflict_log"));
-  ASSERT_OK(
-      Run(table_->LogConflictSql(),
-          {keys, EncodeTextArray({"insert_exists", "delete_missing"}),
-           EncodeTextArray({"{\"id\": 1}", ""}), EncodeInt8Array({1'700'000'000'000'001, 0}),
-           EncodeInt4Array({3, 0}), EncodeInt8Array({1'700'000'000'000'002, 1'700'000'000'000'003}),
-           EncodeTextArray({"remote", "local"}),
-           EncodeTextArray({"older_version_known", "nothing_stands_there"}),
-           EncodeInt8Array({1'600'000'000'000'000, INT64_MAX}), EncodeTextArray({"0/A", ""}),
-           EncodeInt8Array({7, 0}), EncodeTextArray({"0/B", "0/C"}),
-           EncodeTextArray({"{\"v\"}", ""}), encoded, EncodeInt4(2), EncodeInt8(5)}));
+  ASSERT_OK(Run(RowConflictsSql(*table_), params));
   EXPECT_EQ(TargetValue("SELECT string_agg(concat_ws('|', relation, kind, key, local_row,"
                         " remote_row->>'v', extract(epoch FROM local_stamp), local_node,"
                         " extract(epoch FROM remote_stamp), remote_node, winner), E'\\n' ORDER BY"
                         " id) FROM bdr.conflict_log"),
             "app.plain|insert_exists|{\"id\": 1}|{\"id\": 1}|there|1700000000.000001|3|"
             "1700000000.000002|2|remote\n"
-            "app.plain|delete_missing|{\"id\": 2}|1700000000.000003|2|local");
+            "app.plain|delete_missing|{\"id\": 2}|1700000000.000000|2|1700000000.000003|2|local");
   EXPECT_EQ(TargetValue("SELECT string_agg(concat_ws('|', rule, extract(epoch FROM remote_seen),"
                         " local_lsn, local_incarnation, remote_lsn, remote_incarnation,"
                         " remote_absent), E'\\n' ORDER BY id) FROM bdr.conflict_log"),

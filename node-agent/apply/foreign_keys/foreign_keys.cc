@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
+#include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
 
@@ -281,16 +282,21 @@ absl::Status ForeignKeys::QueueChecks(const ForeignKey& key, const std::string& 
         absl::StrCat(QuoteLiteral(column.name), ", o.child -> ", QuoteLiteral(column.name)));
   }
   std::string sql = absl::StrCat(
-      "WITH orphan AS (", from,
-      "), logged AS (INSERT INTO bdr.conflict_log (relation, kind, key, local_row, remote_row,"
-      " remote_stamp, remote_node, winner, rule, constraint_name) SELECT ",
-      QuoteLiteral(key.child.DisplayName()), ", 'foreign_key_orphaned', ",
-      key_object.empty()
-          ? "NULL"
-          : absl::StrCat("pg_catalog.jsonb_build_object(", absl::StrJoin(key_object, ", "), ")"),
-      ", o.child, o.parent, 'epoch'::pg_catalog.timestamptz + $", own + 1,
-      "::pg_catalog.int8 * '1 microsecond'::pg_catalog.interval, $", own + 2,
-      "::pg_catalog.int4, 'local', 'foreign_key', ", QuoteLiteral(key.name), " FROM orphan AS o)");
+      "WITH orphan AS (", from, "), logged AS (",
+      InsertConflictSql(
+          {.relation = QuoteLiteral(key.child.DisplayName()),
+           .kind = Word(conflict::ConflictKind::kForeignKeyOrphaned),
+           .key = key_object.empty() ? ""
+                                     : absl::StrCat("pg_catalog.jsonb_build_object(",
+                                                    absl::StrJoin(key_object, ", "), ")"),
+           .local_row = "o.child",
+           .remote_row = "o.parent",
+           .remote_stamp = TimeOfMicros(absl::StrCat("$", own + 1, "::pg_catalog.int8")),
+           .remote_node = absl::StrCat("$", own + 2, "::pg_catalog.int4"),
+           .winner = Word(conflict::Winner::kLocal),
+           .rule = Word(conflict::Rule::kForeignKey),
+           .constraint_name = QuoteLiteral(key.name)}),
+      " FROM orphan AS o)");
   const ForeignKeyPolicy policy = policy_of_(key.child.DisplayName(), key.name);
   const bool acts = policy != ForeignKeyPolicy::kLog && !key.child_key.empty();
   if (acts) {

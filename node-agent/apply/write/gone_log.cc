@@ -11,7 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
-#include "conflict/merge_rule.h"
+#include "conflict/conflict_kind.h"
+#include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/tables/row_sql.h"
 #include "postgres/connection.h"
 
@@ -108,13 +109,17 @@ absl::Status QueueOne(const GroupPlan::NotWritten& left, const postgres::Tuple& 
   const std::string rule_sql = statement.Add(kText, left.what->said);
   const std::string stamp_sql = statement.Add(20, EncodeInt8(left.header->stamp.time_us));
   const std::string lsn_sql = statement.Add(kText, ToString(left.header->end_lsn));
-  const std::string sql = absl::StrCat(
-      "INSERT INTO bdr.conflict_log (relation, kind, key, remote_row, remote_stamp, remote_node,"
-      " remote_lsn, remote_incarnation, winner, rule) SELECT ",
-      relation_sql, ", '", conflict::ToString(kind), "', ", key_sql, ", ", row_sql,
-      ", 'epoch'::pg_catalog.timestamptz + (", stamp_sql,
-      ")::pg_catalog.int8 * '1 microsecond'::pg_catalog.interval, ", origin.node, ", (", lsn_sql,
-      ")::pg_catalog.pg_lsn, ", origin.incarnation, ", 'local', ", rule_sql);
+  const std::string sql = InsertConflictSql(
+      {.relation = relation_sql,
+       .kind = Word(kind),
+       .key = key_sql,
+       .remote_row = row_sql,
+       .remote_stamp = TimeOfMicros(absl::StrCat("(", stamp_sql, ")::pg_catalog.int8")),
+       .remote_node = absl::StrCat(origin.node),
+       .winner = Word(conflict::Winner::kLocal),
+       .rule = rule_sql,  // Rule::kSaidToBeGone
+       .remote_lsn = absl::StrCat("(", lsn_sql, ")::pg_catalog.pg_lsn"),
+       .remote_incarnation = absl::StrCat(origin.incarnation)});
   std::string shape = sql;
   for (const uint32_t oid : statement.type_oids) absl::StrAppend(&shape, " ", oid);
   return pipe->Run(

@@ -23,10 +23,9 @@ using conflict::ConflictKind;
 using conflict::KeyState;
 using conflict::Rule;
 using conflict::Version;
+using conflict::Winner;
 using postgres::ColumnKind;
 using postgres::Result;
-
-constexpr size_t kConflictsPerStatement = 200;
 
 // How far below its stamp a local row's commit time may lie when it is asked whether the row had
 // been seen: far more than ever happens while clocks run forward.
@@ -187,7 +186,7 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
       }
       Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true, Rule::kNewerKnown);
     }
-    RETURN_IF_ERROR(QueueConflictLog(run));
+    RETURN_IF_ERROR(ConflictLog(pipe_, options_.origin).Add(*run.ops->table, run.lost));
   }
   RETURN_IF_ERROR(pipe_->Finish());
   return segment.truncate.has_value() ? Truncate(*segment.truncate) : absl::OkStatus();
@@ -208,13 +207,9 @@ absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
       continue;
     }
     ++conflicts_.by_kind[ConflictKind::kUniqueClaimed];
-    run.lost.push_back({.op = loss.op,
-                        .key = loss.key,
-                        .kind = ConflictKind::kUniqueClaimed,
-                        .local = loss.local,
-                        .local_row = loss.local_row,
-                        .local_wins = loss.local_wins,
-                        .rule = loss.rule});
+    RowConflict& conflict = Log(run, *loss.op, ConflictKind::kUniqueClaimed, loss.rule, loss.local,
+                                loss.local_row, loss.local_wins);
+    if (loss.key != nullptr) conflict.key = loss.key;
   }
   return absl::OkStatus();
 }
@@ -692,24 +687,33 @@ void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Ver
   ++conflicts_.by_kind[kind];
   ++conflicts_
         .by_table[{run.ops->table->table().DisplayName(), std::string(conflict::ToString(kind))}];
-  run.lost.push_back({.op = &op,
-                      .key = nullptr,
-                      .kind = kind,
-                      .local = local,
-                      .local_row = local_row,
-                      .local_wins = local_wins,
-                      .rule = rule});
+  Log(run, op, kind, rule, local, local_row, local_wins);
+}
+
+RowConflict& GroupExecutor::Log(TableRun& run, const RowOp& op, ConflictKind kind, Rule rule,
+                                const std::optional<Version>& local, const std::string& local_row,
+                                bool local_wins) {
+  RowConflict& conflict = run.lost.emplace_back();
+  conflict = {.kind = kind,
+              .winner = rule == Rule::kFolded ? Winner::kMerged
+                        : local_wins          ? Winner::kLocal
+                                              : Winner::kRemote,
+              .rule = rule,
+              .key = &op.row,
+              .local = local,
+              .local_row = local_row,
+              .row = op.is_delete() ? nullptr : &op.row,
+              .stamp_us = op.stamp.time_us,
+              .end_lsn = op.end_lsn};
+  if (local.has_value()) conflict.seen_us = SeenUntilTime(*op.header, local->stamp.node);
+  return conflict;
 }
 
 // Nobody has what the change left alone: what stands here stays.
 void GroupExecutor::LoseValues(TableRun& run, const RowOp& op, const std::string& local_row) {
   ++conflicts_.by_kind[ConflictKind::kLargeValueUnavailable];
-  run.lost.push_back({.op = &op,
-                      .kind = ConflictKind::kLargeValueUnavailable,
-                      .local = Before(op),
-                      .local_row = local_row,
-                      .local_wins = true,
-                      .rule = Rule::kNobodyHasValues});
+  Log(run, op, ConflictKind::kLargeValueUnavailable, Rule::kNobodyHasValues, Before(op), local_row,
+      /*local_wins=*/true);
 }
 
 bool GroupExecutor::NullsWillDo(const BoundTable& table, const RowOp& op) {
@@ -758,77 +762,6 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
         params, AllWritten(table.table(), kInsertsRows | kUpdatesRows, run.insert_now.size())));
   }
   return absl::OkStatus();
-}
-
-absl::Status GroupExecutor::QueueConflictLog(TableRun& run) {
-  for (size_t from = 0; from < run.lost.size(); from += kConflictsPerStatement) {
-    RETURN_IF_ERROR(
-        QueueConflicts(run, absl::MakeConstSpan(run.lost).subspan(from, kConflictsPerStatement)));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status GroupExecutor::QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts) {
-  const BoundTable& table = *run.ops->table;
-  std::vector<const LocalRow*> keys;
-  std::vector<const LocalRow*> rows;
-  std::vector<std::string> kinds;
-  std::vector<std::string> local_rows;
-  std::vector<int64_t> local_us;
-  std::vector<int32_t> local_nodes;
-  std::vector<int64_t> remote_us;
-  std::vector<std::string> winners;
-  std::vector<std::string> rules;
-  std::vector<int64_t> seen_us;
-  std::vector<std::string> local_lsns;
-  std::vector<int64_t> local_incarnations;
-  std::vector<std::string> remote_lsns;
-  std::vector<std::string> absent;
-  for (const Lost& lost : conflicts) {
-    keys.push_back(lost.key != nullptr ? lost.key : &lost.op->row);
-    // Such a row cannot be shown at all.
-    const bool shown = !lost.op->is_delete() && !table.RefusesNulls(lost.op->row);
-    rows.push_back(shown ? &lost.op->row : nullptr);
-    kinds.emplace_back(conflict::ToString(lost.kind));
-    local_rows.push_back(lost.local_row);
-    local_us.push_back(lost.local.has_value() ? lost.local->stamp.time_us : 0);
-    local_nodes.push_back(lost.local.has_value() ? lost.local->stamp.node : 0);
-    remote_us.push_back(lost.op->stamp.time_us);
-    winners.emplace_back(ToString(lost.rule == Rule::kFolded ? conflict::Winner::kMerged
-                                  : lost.local_wins          ? conflict::Winner::kLocal
-                                                             : conflict::Winner::kRemote));
-    rules.emplace_back(ToString(lost.rule));
-    const bool known = lost.local.has_value();
-    seen_us.push_back(known ? SeenUntilTime(*lost.op->header, lost.local->stamp.node) : 0);
-    local_lsns.push_back(known && lost.local->end_lsn.valid() ? ToString(lost.local->end_lsn) : "");
-    local_incarnations.push_back(known ? lost.local->origin.incarnation : 0);
-    remote_lsns.push_back(ToString(lost.op->end_lsn));
-    absent.push_back(lost.op->is_delete() ? "" : table.AbsentColumns(lost.op->row));
-  }
-  ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, keys));
-  params.push_back(EncodeTextArray(kinds));
-  params.push_back(EncodeTextArray(local_rows));
-  params.push_back(EncodeInt8Array(local_us));
-  params.push_back(EncodeInt4Array(local_nodes));
-  params.push_back(EncodeInt8Array(remote_us));
-  params.push_back(EncodeTextArray(winners));
-  params.push_back(EncodeTextArray(rules));
-  params.push_back(EncodeInt8Array(seen_us));
-  params.push_back(EncodeTextArray(local_lsns));
-  params.push_back(EncodeInt8Array(local_incarnations));
-  params.push_back(EncodeTextArray(remote_lsns));
-  params.push_back(EncodeTextArray(absent));
-  ASSIGN_OR_RETURN(std::string encoded, table.EncodeRows(rows));
-  params.push_back(std::move(encoded));
-  params.push_back(EncodeInt4(options_.origin.node));
-  params.push_back(EncodeInt8(options_.origin.incarnation));
-  for (const int column : table.columns_beside()) {
-    ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
-    params.push_back(std::move(beside));
-  }
-  return pipe_->Run(
-      StatementName(table, "c"), [&] { return table.LogConflictSql(); }, kInferred, params,
-      nullptr);
 }
 
 // What was written later here stays. Of all else the history says what is left of it.

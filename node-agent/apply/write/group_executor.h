@@ -32,6 +32,7 @@
 #include "node-agent/apply/session/lock_waits.h"
 #include "node-agent/apply/session/pipe.h"
 #include "node-agent/apply/write/claimed_table.h"
+#include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/apply/write/fold_executor.h"
 
 namespace bdr::agent {
@@ -114,15 +115,6 @@ class GroupExecutor {
     uint32_t roident = 0;
     std::string row;  // jsonb
   };
-  struct Lost {  // for the conflict log
-    const RowOp* op;
-    const LocalRow* key = nullptr;  // the row concerned, if not op's own
-    conflict::ConflictKind kind = conflict::ConflictKind::kNone;
-    std::optional<conflict::Version> local;
-    std::string local_row;
-    bool local_wins = false;
-    conflict::Rule rule = conflict::Rule::kNone;  // what decided, for "bdrctl conflict explain"
-  };
   struct TableRun {
     const TableOps* ops = nullptr;
     std::optional<ClaimedTable> claimed;  // then all but `lost` is its affair
@@ -132,7 +124,7 @@ class GroupExecutor {
     std::vector<const RowOp*> delete_now;
     std::vector<const RowOp*> insert_now;
     std::map<const RowOp*, Found> found;
-    std::vector<Lost> lost;
+    std::vector<RowConflict> lost;  // for the conflict log
   };
 
   absl::Status LockTables(GroupPlan& plan);
@@ -150,14 +142,15 @@ class GroupExecutor {
                            const std::optional<conflict::Version>& now);
   absl::Status QueueDecided(TableRun& run);
   absl::Status DecideClaimed(TableRun& run);
-  absl::Status QueueConflictLog(TableRun& run);
-  absl::Status QueueConflicts(const TableRun& run, absl::Span<const Lost> conflicts);
   absl::Status Truncate(const TruncateOp& truncate);
   absl::Status TruncateFolded(const TruncateOp& truncate);
 
   void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
             const conflict::KeyState& state, const std::string& local_row, bool local_wins,
             conflict::Rule rule);
+  RowConflict& Log(TableRun& run, const RowOp& op, conflict::ConflictKind kind, conflict::Rule rule,
+                   const std::optional<conflict::Version>& local, const std::string& local_row,
+                   bool local_wins);
   bool Seen(const RowOp& op, const conflict::Version& version) const;
   int64_t SeenUntilTime(const TransactionHeader& header, NodeId node) const;
   std::optional<conflict::Version> Before(const RowOp& op) const;

@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "node-agent/apply/write/conflict_log.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -19,20 +20,26 @@ absl::Status QueueRefused(const RefusedChange& refused, Pipe* pipe,
   const std::string display = absl::StrCat(refused.schema, ".", refused.table);
   const std::string table = QuoteLiteral(display);
   const std::string lsn = absl::StrCat("'", ToString(change.end_lsn), "'");
-  const std::string stamp = absl::StrCat("'epoch'::pg_catalog.timestamptz + ", change.stamp.time_us,
-                                         " * '1 microsecond'::pg_catalog.interval");
+  const std::string kind = Word(conflict::ConflictKind::kMergeFunctionFailed);
   const std::string newer = absl::StrCat(QuoteLiteral(refused.newer), "::pg_catalog.jsonb");
   const std::string contents = nlohmann::json{{display, {{"refused", 1}}}}.dump(
       -1, ' ', false, nlohmann::json::error_handler_t::replace);
   return pipe->Exec(
       absl::StrCat(
-          "WITH logged AS (INSERT INTO bdr.conflict_log (relation, kind, local_row, remote_row,"
-          " remote_stamp, remote_node, remote_lsn, remote_incarnation, winner, rule) SELECT ",
-          table, ", 'merge_function_failed', ", QuoteLiteral(refused.older), "::pg_catalog.jsonb, ",
-          newer, ", ", stamp, ", ", change.origin.node, ", ", lsn, ", ", change.origin.incarnation,
-          ", 'local', ", QuoteLiteral(refused.error),
+          "WITH logged AS (",
+          InsertConflictSql(
+              {.relation = table,
+               .kind = kind,
+               .local_row = absl::StrCat(QuoteLiteral(refused.older), "::pg_catalog.jsonb"),
+               .remote_row = newer,
+               .remote_stamp = TimeOfMicros(absl::StrCat(change.stamp.time_us)),
+               .remote_node = absl::StrCat(change.origin.node),
+               .winner = Word(conflict::Winner::kLocal),
+               .rule = QuoteLiteral(refused.error),  // Rule::kFunctionRaised
+               .remote_lsn = lsn,
+               .remote_incarnation = absl::StrCat(change.origin.incarnation)}),
           " WHERE NOT EXISTS (SELECT FROM bdr.conflict_log WHERE relation = ", table,
-          " AND kind = 'merge_function_failed' AND remote_lsn = ", lsn,
+          " AND kind = ", kind, " AND remote_lsn = ", lsn,
           " AND remote_node = ", change.origin.node, " AND remote_row = ", newer,
           ") RETURNING remote_stamp) "
           "INSERT INTO bdr.dead_letter (origin_node, origin_incarnation, end_lsn, stamp, cause,"

@@ -12,6 +12,7 @@
 #include "conflict/truncate_rule.h"
 #include "node-agent/apply/plan/seen.h"
 #include "node-agent/apply/session/left_out.h"
+#include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/apply/write/owners_guard.h"
 
 namespace bdr::agent {
@@ -110,7 +111,9 @@ absl::Status Truncater::Run(const TruncateOp& truncate) {
     const int64_t removed = std::max<int64_t>(met[i].unseen - kept[i], 0);
     if (removed == 0 && kept[i] == 0) continue;
     ++conflicts_;
-    RETURN_IF_ERROR(LogConflict(truncate, *truncate.tables[i], removed, kept[i]));
+    RETURN_IF_ERROR(
+        ConflictLog(pipe_, options_.origin)
+            .AddTruncate(*truncate.tables[i], truncate.stamp, truncate.end_lsn, removed, kept[i]));
   }
   // Merged again, it has restarted them long ago, and others may have been given out since.
   if (truncate.restart_identity && !options_.merges_own) {
@@ -424,20 +427,6 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
   return pipe_->Run(
       absl::StrCat("b", table.id(), "D"), [&] { return table.DeleteSql(/*checked=*/false); }, {},
       params, AllWritten(table.table(), kDeletesRows, dies.size()));
-}
-
-// Counts and not rows: there may be millions.
-absl::Status Truncater::LogConflict(const TruncateOp& truncate, const BoundTable& table,
-                                    int64_t removed, int64_t kept) {
-  return pipe_->Exec(absl::StrCat(
-      "INSERT INTO bdr.conflict_log (relation, kind, local_row, remote_stamp, remote_node, winner, "
-      "rule, remote_lsn, remote_incarnation) VALUES (",
-      postgres::QuoteLiteral(table.table().DisplayName()), ", '",
-      conflict::ToString(conflict::ConflictKind::kTruncateOriginDiffers),
-      "', pg_catalog.jsonb_build_object('rows_removed', ", removed, ", 'rows_kept', ", kept, "), ",
-      TimeSql(truncate.stamp.time_us), ", ", truncate.stamp.node, ", '",
-      removed > 0 ? "remote" : "local", "', 'older_than_truncate', '", ToString(truncate.end_lsn),
-      "', ", options_.origin.incarnation, ")"));
 }
 
 absl::Status Truncater::RestartIdentity(const TruncateOp& truncate) {

@@ -59,8 +59,6 @@ class Truncater {
   absl::Status JudgeRest(const TruncateOp& truncate, const BoundTable& table, int64_t* kept);
   absl::Status JudgeSome(const TruncateOp& truncate, const BoundTable& table,
                          const postgres::Result& rows, int64_t* kept);
-  absl::Status LogConflict(const TruncateOp& truncate, const BoundTable& table, int64_t removed,
-                           int64_t kept);
   absl::Status RestartIdentity(const TruncateOp& truncate);
   std::string MaybeNewer(const TruncateOp& truncate, const BoundTable& table) const;
   std::string SeenArray(const TruncateOp& truncate) const;
