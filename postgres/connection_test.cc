@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/testing.h"
+#include "postgres/sqlstate_testing.h"
 #include "tests/harness/ports.h"
 #include "tests/harness/postgres_test.h"
 
@@ -126,6 +127,7 @@ TEST_F(ConnectionTest, ErrorsSayWhatWasTriedAndWhatToDo) {
   }
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
   EXPECT_EQ(Sqlstate(absl::OkStatus()), "");
+  EXPECT_EQ(Sqlstate(ErrorForTesting(absl::StatusCode::kAborted, "40P01")), "40P01");
 }
 
 // Errors are logged, and what a row holds is nobody's business there.

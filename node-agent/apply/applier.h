@@ -17,16 +17,16 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/origin.h"
-#include "node-agent/apply/applier_status.h"
-#include "node-agent/apply/apply_parts.h"
-#include "node-agent/apply/apply_tally.h"
+#include "node-agent/apply/drive/applier_status.h"
+#include "node-agent/apply/drive/apply_parts.h"
+#include "node-agent/apply/drive/apply_tally.h"
 #include "node-agent/apply/drive/apply_tools.h"
 #include "node-agent/apply/drive/group_driver.h"
+#include "node-agent/apply/drive/stall.h"
 #include "node-agent/apply/drive/versions_only.h"
 #include "node-agent/apply/drive/waits.h"
 #include "node-agent/apply/session/apply_control.h"
 #include "node-agent/apply/session/server_session.h"
-#include "node-agent/apply/stall.h"
 
 namespace bdr::agent {
 

@@ -1,7 +1,7 @@
 // How things stand with one other member, as far as changes go.
 #pragma once
 
-#include "node-agent/apply/applier_status.h"
+#include "node-agent/apply/drive/applier_status.h"
 #include "node-agent/cluster/membership.h"
 #include "node-agent/stream/subscriber.h"
 

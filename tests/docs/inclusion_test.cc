@@ -25,7 +25,7 @@ constexpr const char* kPrograms[] = {"node-agent", "server", "ctl"};
 // The rooms of node-agent/apply are one library, so no CMakeLists.txt gives their order.
 const std::vector<std::string>& RoomsOfApply() {
   static const auto* const kRooms =
-      new std::vector<std::string>{"session", "plan", "letters", "write", "foreign_keys"};
+      new std::vector<std::string>{"session", "plan", "letters", "write", "foreign_keys", "drive"};
   return *kRooms;
 }
 

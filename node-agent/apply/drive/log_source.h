@@ -5,8 +5,8 @@
 
 #include "base/origin.h"
 #include "base/repetition.h"
-#include "node-agent/apply/apply_parts.h"
-#include "node-agent/apply/apply_tally.h"
+#include "node-agent/apply/drive/apply_parts.h"
+#include "node-agent/apply/drive/apply_tally.h"
 #include "node-agent/apply/plan/group_source.h"
 #include "node-agent/apply/plan/readiness.h"
 #include "node-agent/apply/session/apply_control.h"

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/origin.h"
-#include "node-agent/apply/apply_parts.h"
+#include "node-agent/apply/drive/apply_parts.h"
 #include "node-agent/apply/plan/group_source.h"
 #include "node-agent/apply/plan/group_versions.h"
 #include "node-agent/apply/plan/table_resolver.h"

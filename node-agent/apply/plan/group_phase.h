@@ -8,26 +8,18 @@
 //   committing   COMMIT is sent: its fate is unknown if the session dies
 //   committed    progress, history and keys in flight have been told
 //
-// gathered -> planned
-// planned -> registered
-// registered -> recorded
-// recorded -> written
-// written -> committing
-// committing -> committed
-// registered -> planned
-// recorded -> planned
-// recorded -> recorded
-// written -> registered
-// committing -> registered
-// any -> gathered
+//   gathered -> planned -> registered -> recorded -> written -> committing -> committed
+//   recorded -> recorded: capture or the clock was waited for
+//   registered, recorded -> planned: keys are given up, while something else is waited for
+//   written, committing -> registered: rolled back, and to be tried again
 //
 // Registering comes before the store is read, and recording before anything is sent: so whoever
 // decides about the same rows meets this group in one place or the other. What is needed for a
 // decision and not there is waited for after a rollback, with nothing locked: values of another
 // node and further keys in planned, as keys are given up meanwhile, capture and the clock in
 // recorded; then what is known of its keys is read again. What the server refuses at COMMIT, or is
-// to be tried again for another reason, has its keys still. A group that falls apart, or whose
-// tables have changed, is gathered again.
+// to be tried again for another reason, has its keys still. Of a group that falls apart, or whose
+// tables have changed, the pieces are gathered into another.
 #pragma once
 
 namespace bdr::agent {
@@ -67,7 +59,6 @@ inline const char* ToString(GroupPhase phase) {
 
 // Whether that is one of the moves drawn above.
 inline bool MayMove(GroupPhase from, GroupPhase to) {
-  if (to == GroupPhase::kGathered) return true;
   switch (from) {
     case GroupPhase::kGathered:
       return to == GroupPhase::kPlanned;

@@ -13,29 +13,16 @@
 //                the agent shuts down
 //   stalled      applying by its own account, but nothing comes of it; shown, never entered
 //
-// connecting -> rebuilding
-// connecting -> applying
-// rebuilding -> applying
-// applying -> waiting
-// applying -> paused
-// applying -> held
-// applying -> stopped
-// waiting -> applying
-// waiting -> paused
-// waiting -> held
-// waiting -> stopped
-// paused -> applying
-// paused -> waiting
-// paused -> held
-// held -> applying
-// held -> waiting
-// held -> paused
-// stopped -> applying
-// stopped -> waiting
-// applying -> stalled
-// stalled -> applying
-// any -> connecting
-// any -> stopped
+//   connecting -> rebuilding -> applying
+//   connecting -> applying
+//   applying -> waiting, paused, held
+//   waiting -> applying, paused, held
+//   paused -> applying, waiting, held
+//   held -> applying, waiting, paused
+//   applying, waiting -> stopped -> applying, waiting
+//   applying -> stalled -> applying
+//   rebuilding, applying, waiting, paused, held, stopped -> connecting: the session has ended
+//   connecting, rebuilding, paused, held -> stopped: the agent shuts down
 #pragma once
 
 #include "node-agent/clocks/clock_gate.h"
@@ -52,10 +39,6 @@ enum class ApplierState {
   kStopped,
   kStalled,
 };
-inline constexpr ApplierState kApplierStates[] = {
-    ApplierState::kConnecting, ApplierState::kRebuilding, ApplierState::kApplying,
-    ApplierState::kWaiting,    ApplierState::kPaused,     ApplierState::kHeld,
-    ApplierState::kStopped,    ApplierState::kStalled};
 
 inline const char* ToString(ApplierState state) {
   switch (state) {

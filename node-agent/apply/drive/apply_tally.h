@@ -7,7 +7,7 @@
 
 #include "base/mutex.h"
 #include "base/origin.h"
-#include "node-agent/apply/applier_status.h"
+#include "node-agent/apply/drive/applier_status.h"
 #include "node-agent/apply/write/group_executor.h"
 
 namespace bdr::agent {

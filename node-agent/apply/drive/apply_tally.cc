@@ -1,4 +1,4 @@
-#include "node-agent/apply/apply_tally.h"
+#include "node-agent/apply/drive/apply_tally.h"
 
 #include <algorithm>
 #include <string>
