@@ -100,21 +100,20 @@ absl::Status BlockWriter::Add(const std::shared_ptr<const CapturedRelation>& rel
   IncludeRelation(relation);
   builder_.AddChange(change);
   RETURN_IF_ERROR(versions_.Add(current_, relation, message, change, &batch_));
-  ++changes_;
+  ++counts_.changes;
   ++current_.changes;
   return absl::OkStatus();
 }
 
 absl::Status BlockWriter::AddTruncate(
-    const std::vector<std::shared_ptr<const CapturedRelation>>& relations,
-    absl::string_view change) {
+    absl::Span<const std::shared_ptr<const CapturedRelation>> relations, absl::string_view change) {
   RETURN_IF_ERROR(SplitIfFull());
   for (const std::shared_ptr<const CapturedRelation>& relation : relations) {
     IncludeRelation(relation);
     versions_.AddTruncate(current_, relation, change, &batch_);
   }
   builder_.AddChange(change);
-  ++changes_;
+  ++counts_.changes;
   ++current_.changes;
   return absl::OkStatus();
 }
@@ -160,7 +159,7 @@ void BlockWriter::Seal(bool more_parts) {
 absl::Status BlockWriter::End() {
   last_stamp_us_ = current_.header.stamp.time_us;
   last_commit_ = current_.commit;
-  ++transactions_;
+  ++counts_.transactions;
   // Nothing may follow the last part of a large transaction in its block.
   if (part_ > 0) Seal(/*more_parts=*/false);
   part_ = 0;

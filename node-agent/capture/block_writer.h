@@ -10,11 +10,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "node-agent/capture/captured_relation.h"
 #include "node-agent/capture/captured_state.h"
 #include "node-agent/capture/explicit_values.h"
@@ -52,7 +54,7 @@ class BlockWriter {
                      size_t expected_bytes);
   absl::Status Add(const std::shared_ptr<const CapturedRelation>& relation,
                    absl::string_view change);
-  absl::Status AddTruncate(const std::vector<std::shared_ptr<const CapturedRelation>>& relations,
+  absl::Status AddTruncate(absl::Span<const std::shared_ptr<const CapturedRelation>> relations,
                            absl::string_view change);
   absl::Status End();
 
@@ -61,8 +63,12 @@ class BlockWriter {
   bool has_unpublished() const { return unpublished_; }
   size_t unpublished_bytes() const { return builder_.payload_bytes() + sealed_bytes_; }
   int64_t last_stamp_us() const { return last_stamp_us_; }
-  uint64_t transactions() const { return transactions_; }
-  uint64_t changes() const { return changes_; }
+  // Since the last call.
+  struct Counts {
+    uint64_t transactions = 0;
+    uint64_t changes = 0;
+  };
+  Counts TakeCounts() { return std::exchange(counts_, {}); }
 
  private:
   void IncludeRelation(const std::shared_ptr<const CapturedRelation>& relation);
@@ -93,8 +99,7 @@ class BlockWriter {
   bool unpublished_ = false;
   int64_t last_stamp_us_;
   CapturedCommit last_commit_;
-  uint64_t transactions_ = 0;
-  uint64_t changes_ = 0;
+  Counts counts_;
 };
 
 }  // namespace bdr::agent

@@ -89,6 +89,12 @@ absl::StatusOr<std::shared_ptr<const CapturedRelation>> OwnRelations::Announce(
   return relation;
 }
 
+bool OwnRelations::MustLookAgain() {
+  const uint64_t generation = settings_->generation();
+  return std::exchange(settings_generation_, generation) != generation &&
+         !settings_->TableChanges()->empty();
+}
+
 // What does not decode is not known: the table's own type counts then.
 TypeNames OwnRelations::TypesOf(const postgres::RelationMessage& relation) const {
   TypeNames names;

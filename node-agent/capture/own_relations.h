@@ -42,6 +42,11 @@ class OwnRelations {
       absl::string_view raw, postgres::RelationMessage message);
   void AnnounceType(uint32_t oid, absl::string_view raw) { types_[oid] = std::string(raw); }
 
+  // Whether an administrator has said of tables what they have become, since the last call: then
+  // what was announced before is to be announced again. On 15 the server itself does not, where a
+  // table was moved with its whole schema.
+  bool MustLookAgain();
+
   const Types& types() const { return types_; }
   // Gives values the forms in which they travel; to be done before they are written.
   WireForms& forms() { return forms_; }
@@ -53,6 +58,7 @@ class OwnRelations {
   TableCache* const tables_;
   WireForms forms_;
   Types types_;
+  uint64_t settings_generation_ = 0;  // as of which relations were looked up
 };
 
 }  // namespace bdr::agent

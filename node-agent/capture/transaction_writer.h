@@ -1,0 +1,68 @@
+// Writes the changes of one committed transaction into blocks, their values in the forms in which
+// they travel (wire_forms.h).
+//
+// PostgreSQL is asked for such forms, which takes a round trip. So once a change needs one, it and
+// those behind it wait, up to a bound, are converted together, and go on in their order.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "node-agent/capture/block_writer.h"
+#include "node-agent/capture/own_relations.h"
+#include "node-agent/capture/transaction_assembler.h"
+#include "node-agent/changelog/block.h"
+#include "node-agent/positions/server_past.h"
+
+namespace bdr::agent {
+
+// Not thread-safe: belongs to a session of capture. After an error both it and the BlockWriter must
+// be thrown away.
+class TransactionWriter {
+ public:
+  struct Transaction {
+    TransactionHeader header;
+    CapturedCommit commit;
+    size_t expected_bytes = 0;  // as BlockWriter::Begin()
+  };
+  // `as_text`: all values came as texts. Both pointers outlive it.
+  TransactionWriter(Transaction transaction, bool as_text, OwnRelations* relations,
+                    BlockWriter* blocks)
+      : transaction_(std::move(transaction)),
+        as_text_(as_text),
+        relations_(relations),
+        blocks_(blocks) {}
+
+  // A change that travels. Errors as WireForms::Convert() and BlockWriter::Add().
+  absl::Status Add(const AssembledChange& change);
+  // To be called after the last one. A transaction without changes leaves nothing behind.
+  absl::Status End();
+
+  // After an error: PostgreSQL refuses to give a value its form.
+  bool refused() const { return refused_; }
+
+ private:
+  using Relation = std::shared_ptr<const CapturedRelation>;
+  struct Waiting {
+    std::vector<Relation> relations;
+    bool truncate = false;
+    std::string bytes;
+  };
+  bool NeedsForms(const AssembledChange& change) const;
+  absl::Status WriteWaiting();
+  absl::Status Write(absl::Span<const Relation> relations, bool truncate, absl::string_view bytes);
+
+  const Transaction transaction_;
+  const bool as_text_;
+  OwnRelations* const relations_;
+  BlockWriter* const blocks_;
+  std::vector<Waiting> waiting_;
+  size_t waiting_bytes_ = 0;
+  bool begun_ = false;
+  bool refused_ = false;
+};
+
+}  // namespace bdr::agent
