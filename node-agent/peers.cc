@@ -26,7 +26,26 @@ absl::Status NoAgent(const std::string& address) {
                    "\" is not the port of an agent: correct it with \"bdrctl node set-address\""));
 }
 
+// A person is needed, or the next automatic try.
+bool IsStopped(const Applier& applier) { return applier.status().state == ApplierState::kStopped; }
+
 }  // namespace
+
+Peers::Wanted Peers::WantedOf(const Membership& membership, NodeId self) {
+  Wanted wanted;
+  for (const Member& member : membership.members) {
+    // Before its first report a node has no history that could be needed.
+    if (member.id == self || member.incarnation == 0) continue;
+    const OriginId origin{.node = member.id, .incarnation = member.incarnation};
+    wanted.counted.push_back(origin);
+    // While a node joins, what this one has is kept for it, but nothing of it is fetched: so one
+    // that has not joined can be taken back, and nobody has changes of it.
+    if (!member.active) continue;
+    wanted.fetched.push_back(member);
+    wanted.origins.push_back(origin);
+  }
+  return wanted;
+}
 
 Peers::Peers(Options options, ApplyParts parts)
     : options_(std::move(options)), parts_([&] {
@@ -56,92 +75,93 @@ void Peers::Stop() {
   appliers_.clear();
 }
 
+// In an order in which nothing is missed: PostgreSQL must know an origin before an applier writes
+// under it or meets rows of it, so origins are made first, and if that fails nothing has changed.
+// Then they count for what is stable, before anything of them comes; appliers that run already read
+// PostgreSQL's ids again; and only then streams and appliers start, own changes before the peers'.
 absl::Status Peers::Set(const Membership& membership) {
-  std::vector<Member> wanted;
-  std::vector<OriginId> counted;
-  std::vector<OriginId> origins;
-  for (const Member& member : membership.members) {
-    // Before its first report a node has no history that could be needed.
-    if (member.id == options_.self || member.incarnation == 0) continue;
-    const OriginId origin{.node = member.id, .incarnation = member.incarnation};
-    counted.push_back(origin);
-    // While a node joins, what this one has is kept for it, but nothing of it is fetched: so one
-    // that has not joined can be taken back, and nobody has changes of it.
-    if (!member.active) continue;
-    wanted.push_back(member);
-    origins.push_back(origin);
-  }
-  bool grown = false;
-  {
-    MutexLock lock(&mu_);
-    grown = own_ == nullptr;
-    for (const Member& member : wanted) grown |= !peers_.contains(member.id);
-  }
+  const Wanted wanted = WantedOf(membership, options_.self);
+  const bool grown = Grows(wanted);
   if (grown) {
-    std::vector<OriginId> all = origins;
+    std::vector<OriginId> all = wanted.origins;
     all.push_back(parts_.positions.progress->own());
     RETURN_IF_ERROR(CreateOrigins(all));
   }
-  parts_.positions.progress->SetPeers(counted);
-  {
-    MutexLock lock(&rebuilt_mu_);
-    expected_.insert(origins.begin(), origins.end());
-    // They must learn PostgreSQL's ids of the new origins before they meet rows of them.
-    if (grown) {
-      for (const auto& [origin, applier] : appliers_) applier->Rewind(/*lost_commits=*/false);
-    }
-  }
+  parts_.positions.progress->SetPeers(wanted.counted);
+  Expect(wanted.origins, grown);
   MutexLock lock(&mu_);
-  if (own_ == nullptr) {
-    ApplyOptions apply = options_.apply;
-    apply.own_changes = options_.own_changes;
-    apply.replay_after = options_.replay_after;
-    apply.replay_through = options_.replay_through;
-    const OriginId origin = parts_.positions.progress->own();
-    own_ = std::make_unique<Applier>(origin, std::move(apply), parts_);
-    {
-      MutexLock rebuilt_lock(&rebuilt_mu_);
-      appliers_[origin] = own_.get();
-    }
-    own_->Start();
-  }
-  for (const Member& member : wanted) {
+  if (own_ == nullptr) own_ = StartOwn();
+  for (const Member& member : wanted.fetched) {
     const auto found = peers_.find(member.id);
     if (found != peers_.end()) {
-      Peer& peer = found->second;
-      if (peer.member.address != member.address) {
-        LogInfo("peer", {{"node", member.name},
-                         {"address", absl::StrCat(peer.member.address, "->", member.address)}});
-        peer.subscriber->Stop();
-        peer.subscriber = MakeSubscriber(member);
-        peer.fetched = {peer.origin()};
-      }
-      peer.member = member;
-      continue;
+      Update(member, &found->second);
+    } else {
+      peers_.emplace(member.id, Add(member));
     }
-    const OriginId origin{.node = member.id, .incarnation = member.incarnation};
-    ApplyOptions apply = options_.apply;
-    apply.origin_name = member.name;
-    apply.group_transactions =
-        options_.metrics->GetHistogram("bdr_apply_group_transactions", {{"origin", member.name}});
-    apply.group_seconds =
-        options_.metrics->GetHistogram("bdr_apply_group_seconds", {{"origin", member.name}});
-    LogInfo("peer", {{"node", member.name},
-                     {"origin", ToString(origin)},
-                     {"address", member.address},
-                     {"state", "added"}});
-    Peer peer{.member = member,
-              .subscriber = MakeSubscriber(member),
-              .applier = std::make_unique<Applier>(origin, std::move(apply), parts_),
-              .fetched = {origin}};
-    {
-      MutexLock rebuilt_lock(&rebuilt_mu_);
-      appliers_[origin] = peer.applier.get();
-    }
-    peer.applier->Start();
-    peers_.emplace(member.id, std::move(peer));
   }
   return absl::OkStatus();
+}
+
+bool Peers::Grows(const Wanted& wanted) const {
+  MutexLock lock(&mu_);
+  if (own_ == nullptr) return true;
+  return std::any_of(wanted.fetched.begin(), wanted.fetched.end(),
+                     [&](const Member& member) { return !peers_.contains(member.id); });
+}
+
+void Peers::Expect(const std::vector<OriginId>& origins, bool grown) {
+  MutexLock lock(&rebuilt_mu_);
+  expected_.insert(origins.begin(), origins.end());
+  if (!grown) return;
+  // They must learn PostgreSQL's ids of the new origins before they meet rows of them.
+  for (const auto& [origin, applier] : appliers_) applier->Rewind(/*lost_commits=*/false);
+}
+
+std::unique_ptr<Applier> Peers::StartOwn() {
+  ApplyOptions apply = options_.apply;
+  apply.own_changes = options_.own_changes;
+  apply.replay_after = options_.replay_after;
+  apply.replay_through = options_.replay_through;
+  return StartApplier(parts_.positions.progress->own(), std::move(apply));
+}
+
+std::unique_ptr<Applier> Peers::StartApplier(OriginId origin, ApplyOptions options) {
+  auto applier = std::make_unique<Applier>(origin, std::move(options), parts_);
+  {
+    MutexLock lock(&rebuilt_mu_);
+    appliers_[origin] = applier.get();
+  }
+  applier->Start();
+  return applier;
+}
+
+Peers::Peer Peers::Add(const Member& member) {
+  const OriginId origin{.node = member.id, .incarnation = member.incarnation};
+  ApplyOptions apply = options_.apply;
+  apply.origin_name = member.name;
+  apply.group_transactions =
+      options_.metrics->GetHistogram("bdr_apply_group_transactions", {{"origin", member.name}});
+  apply.group_seconds =
+      options_.metrics->GetHistogram("bdr_apply_group_seconds", {{"origin", member.name}});
+  LogInfo("peer", {{"node", member.name},
+                   {"origin", ToString(origin)},
+                   {"address", member.address},
+                   {"state", "added"}});
+  return {.member = member,
+          .subscriber = MakeSubscriber(member),
+          .applier = StartApplier(origin, std::move(apply)),
+          .fetched = {origin}};
+}
+
+void Peers::Update(const Member& member, Peer* peer) {
+  if (peer->member.address != member.address) {
+    LogInfo("peer", {{"node", member.name},
+                     {"address", absl::StrCat(peer->member.address, "->", member.address)}});
+    peer->subscriber->Stop();
+    peer->subscriber = MakeSubscriber(member);
+    peer->fetched = {peer->origin()};
+  }
+  peer->member = member;
 }
 
 std::unique_ptr<Subscriber> Peers::MakeSubscriber(const Member& member) {
@@ -253,10 +273,10 @@ absl::StatusOr<std::vector<NodeId>> Peers::Retry(NodeId node) {
     return absl::NotFoundError(absl::StrCat("node ", node, " is no peer of this one"));
   }
   std::vector<NodeId> told;
-  if (own_ != nullptr && node == 0 && own_->status().state == ApplierState::kStopped) own_->Retry();
+  if (own_ != nullptr && node == 0 && IsStopped(*own_)) own_->Retry();
   for (const auto& [id, peer] : peers_) {
     if (node != 0 && id != node) continue;
-    if (peer.applier->status().state != ApplierState::kStopped) continue;
+    if (!IsStopped(*peer.applier)) continue;
     peer.applier->Retry();
     told.push_back(id);
   }

@@ -24,7 +24,7 @@
 
 namespace bdr::agent {
 
-// Thread-safe.
+// Thread-safe. Set() and Relay() are for one thread, the agent's.
 class Peers {
  public:
   struct Options {
@@ -74,6 +74,21 @@ class Peers {
 
     OriginId origin() const { return {.node = member.id, .incarnation = member.incarnation}; }
   };
+  // What a membership asks for.
+  struct Wanted {
+    std::vector<OriginId> counted;  // nothing is stable before they have it
+    std::vector<Member> fetched;    // those of them that have joined
+    std::vector<OriginId> origins;  // of these
+  };
+  static Wanted WantedOf(const Membership& membership, NodeId self);
+  // Somebody is to be fetched who was not before; or nobody was.
+  bool Grows(const Wanted& wanted) const;
+  // These origins are to have rebuilt their versions before anybody goes on.
+  void Expect(const std::vector<OriginId>& origins, bool grown);
+  std::unique_ptr<Applier> StartOwn();
+  std::unique_ptr<Applier> StartApplier(OriginId origin, ApplyOptions options);
+  Peer Add(const Member& member);
+  void Update(const Member& member, Peer* peer);
   absl::Status CreateOrigins(const std::vector<OriginId>& origins);
   std::unique_ptr<Subscriber> MakeSubscriber(const Member& member);
   bool HasRoom(OriginId origin) const;
