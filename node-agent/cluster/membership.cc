@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::agent {
@@ -22,25 +23,65 @@ const Member* Membership::FindByName(absl::string_view name) const {
   return nullptr;
 }
 
+namespace {
+
+void FillMember(const Member& member, v1::Member* out) {
+  out->set_node_id(member.id);
+  out->set_name(member.name);
+  out->set_agent_address(member.address);
+  out->set_incarnation(member.incarnation);
+  out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
+  out->set_settings_ready(member.settings_ready);
+  out->set_followed_epoch(member.followed_epoch);
+  out->set_since_epoch(member.since_epoch);
+  out->set_data_dir_id(member.data_dir_id);
+  out->set_added_us(member.added_us);
+  out->set_settings_active(member.settings_active);
+}
+
+absl::StatusOr<Member> ReadMember(const v1::Member& member) {
+  if (member.node_id() < 1 || member.node_id() > kMaxNodeId) {
+    return absl::DataLossError(absl::StrCat("a membership names node \"", member.name(),
+                                            "\" with id ", member.node_id(),
+                                            ", which is not between 1 and ", kMaxNodeId));
+  }
+  return Member{.id = static_cast<NodeId>(member.node_id()),
+                .name = member.name(),
+                .address = member.agent_address(),
+                .incarnation = member.incarnation(),
+                .active = member.state() == v1::Member::ACTIVE,
+                .settings_ready = member.settings_ready(),
+                .followed_epoch = member.followed_epoch(),
+                .since_epoch = member.since_epoch(),
+                .data_dir_id = member.data_dir_id(),
+                .added_us = member.added_us(),
+                .settings_active = member.settings_active()};
+}
+
+void FillAcceptedClock(const AcceptedClock& accepted, v1::AcceptedClock* out) {
+  out->set_id(accepted.id);
+  out->set_ceiling_us(accepted.ceiling_us);
+  out->set_advance_us(accepted.advance_us);
+  out->set_node_id(accepted.node);
+  out->set_accepted_us(accepted.accepted_us);
+}
+
+AcceptedClock ReadAcceptedClock(const v1::AcceptedClock& accepted) {
+  return {.id = accepted.id(),
+          .ceiling_us = accepted.ceiling_us(),
+          .advance_us = accepted.advance_us(),
+          .node = static_cast<NodeId>(accepted.node_id()),
+          .accepted_us = accepted.accepted_us()};
+}
+
+}  // namespace
+
 std::string Serialize(const Membership& membership) {
   v1::Membership message;
   message.set_cluster_id(membership.cluster_id);
   message.set_cluster_name(membership.cluster_name);
   message.set_epoch(membership.epoch);
-  for (const Member& member : membership.members) {
-    v1::Member* out = message.add_members();
-    out->set_node_id(member.id);
-    out->set_name(member.name);
-    out->set_agent_address(member.address);
-    out->set_incarnation(member.incarnation);
-    out->set_state(member.active ? v1::Member::ACTIVE : v1::Member::JOINING);
-    out->set_settings_ready(member.settings_ready);
-    out->set_followed_epoch(member.followed_epoch);
-    out->set_since_epoch(member.since_epoch);
-    out->set_data_dir_id(member.data_dir_id);
-    out->set_added_us(member.added_us);
-    out->set_settings_active(member.settings_active);
-  }
+  for (const Member& member : membership.members) FillMember(member, message.add_members());
   message.set_settings_version(membership.settings_version);
   message.set_settings_active(membership.settings_active);
   for (const Setting& setting : membership.settings) {
@@ -50,12 +91,7 @@ std::string Serialize(const Membership& membership) {
     out->set_version(setting.version);
   }
   if (membership.accepted_clock.id != 0) {
-    v1::AcceptedClock* accepted = message.mutable_accepted_clock();
-    accepted->set_id(membership.accepted_clock.id);
-    accepted->set_ceiling_us(membership.accepted_clock.ceiling_us);
-    accepted->set_advance_us(membership.accepted_clock.advance_us);
-    accepted->set_node_id(membership.accepted_clock.node);
-    accepted->set_accepted_us(membership.accepted_clock.accepted_us);
+    FillAcceptedClock(membership.accepted_clock, message.mutable_accepted_clock());
   }
   message.set_last_node_id(membership.last_node_id);
   for (const RemovedMember& removed : membership.removed) {
@@ -77,22 +113,7 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
                         .cluster_name = message.cluster_name(),
                         .epoch = message.epoch()};
   for (const v1::Member& member : message.members()) {
-    if (member.node_id() < 1 || member.node_id() > kMaxNodeId) {
-      return absl::DataLossError(absl::StrCat("a membership names node \"", member.name(),
-                                              "\" with id ", member.node_id(),
-                                              ", which is not between 1 and ", kMaxNodeId));
-    }
-    membership.members.push_back({.id = static_cast<NodeId>(member.node_id()),
-                                  .name = member.name(),
-                                  .address = member.agent_address(),
-                                  .incarnation = member.incarnation(),
-                                  .active = member.state() == v1::Member::ACTIVE,
-                                  .settings_ready = member.settings_ready(),
-                                  .followed_epoch = member.followed_epoch(),
-                                  .since_epoch = member.since_epoch(),
-                                  .data_dir_id = member.data_dir_id(),
-                                  .added_us = member.added_us(),
-                                  .settings_active = member.settings_active()});
+    ASSIGN_OR_RETURN(membership.members.emplace_back(), ReadMember(member));
   }
   membership.settings_version = message.settings_version();
   membership.settings_active = message.settings_active();
@@ -100,12 +121,7 @@ absl::StatusOr<Membership> ParseMembership(absl::string_view bytes) {
     membership.settings.push_back(
         {.key = setting.key(), .value = setting.value(), .version = setting.version()});
   }
-  const v1::AcceptedClock& accepted = message.accepted_clock();
-  membership.accepted_clock = {.id = accepted.id(),
-                               .ceiling_us = accepted.ceiling_us(),
-                               .advance_us = accepted.advance_us(),
-                               .node = static_cast<NodeId>(accepted.node_id()),
-                               .accepted_us = accepted.accepted_us()};
+  membership.accepted_clock = ReadAcceptedClock(message.accepted_clock());
   membership.last_node_id = static_cast<NodeId>(message.last_node_id());
   for (const v1::RemovedMember& removed : message.removed()) {
     membership.removed.push_back({.id = static_cast<NodeId>(removed.node_id()),

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
+#include "base/status_macros.h"
 #include "bdr/v1/control.pb.h"
 
 namespace bdr::agent {
@@ -56,47 +57,64 @@ const TablePolicy& PolicyHistory::At(uint64_t settings_version) const {
   return *found;
 }
 
+namespace {
+
+// What the settings of a membership mean.
+struct Understood {
+  std::map<std::string, std::vector<std::pair<uint64_t, TablePolicy>>> policies;
+  std::vector<TableChange> changes;
+  uint64_t through = 0;  // no version after it
+};
+
+// Takes up one setting; what is no business of the agent's says nothing. The error of what this
+// program does not understand.
+absl::Status Understand(const Setting& setting, const std::vector<Setting>& all,
+                        Understood* understood) {
+  if (absl::StartsWith(setting.key, kPolicy)) {
+    ASSIGN_OR_RETURN(TablePolicy policy, ParseTablePolicy(setting.value));
+    understood->policies[setting.key.substr(kPolicy.size())].emplace_back(setting.version,
+                                                                          std::move(policy));
+  } else if (absl::StartsWith(setting.key, kTableChange) && !setting.value.empty() &&
+             IsNewest(setting, all)) {
+    ASSIGN_OR_RETURN(TableChange change, ParseTableChange(setting.value, setting.version));
+    understood->changes.push_back(std::move(change));
+  }
+  return absl::OkStatus();
+}
+
+Understood UnderstandAll(const Membership& membership) {
+  Understood understood;
+  understood.through = membership.settings_version;
+  for (const Setting& setting : membership.settings) {
+    const absl::Status parsed = Understand(setting, membership.settings, &understood);
+    if (parsed.ok()) continue;
+    // It must not come into force while this node cannot keep to it.
+    LogError("settings", {{"key", setting.key}, {"version", setting.version}}, parsed.message());
+    understood.through = std::min(understood.through, setting.version - 1);
+    break;
+  }
+  return understood;
+}
+
+}  // namespace
+
 void Settings::Take(const Membership& membership, int64_t unstable_until_us) {
   {
     MutexLock lock(&mu_);
     if (membership.settings_version > taken_) {
-      std::map<std::string, std::vector<std::pair<uint64_t, TablePolicy>>> policies;
-      std::vector<TableChange> changes;
-      uint64_t understood = membership.settings_version;
-      for (const Setting& setting : membership.settings) {
-        absl::Status parsed;
-        if (absl::StartsWith(setting.key, kPolicy)) {
-          const absl::StatusOr<TablePolicy> policy = ParseTablePolicy(setting.value);
-          parsed = policy.status();
-          if (policy.ok()) {
-            policies[setting.key.substr(kPolicy.size())].emplace_back(setting.version, *policy);
-          }
-        } else if (absl::StartsWith(setting.key, kTableChange) && !setting.value.empty() &&
-                   IsNewest(setting, membership.settings)) {
-          const absl::StatusOr<TableChange> change =
-              ParseTableChange(setting.value, setting.version);
-          parsed = change.status();
-          if (change.ok()) changes.push_back(*change);
-        }
-        if (!parsed.ok()) {
-          // It must not come into force while this node cannot keep to it.
-          LogError("settings", {{"key", setting.key}, {"version", setting.version}},
-                   parsed.message());
-          understood = std::min(understood, setting.version - 1);
-          break;
-        }
-      }
-      table_changes_ = std::make_shared<const std::vector<TableChange>>(std::move(changes));
+      Understood understood = UnderstandAll(membership);
+      table_changes_ =
+          std::make_shared<const std::vector<TableChange>>(std::move(understood.changes));
       done_ = std::max(done_, membership.settings_active);
       policies_.clear();
-      for (auto& [table, history] : policies) {
+      for (auto& [table, history] : understood.policies) {
         policies_[table] = std::make_shared<const PolicyHistory>(std::move(history));
       }
       settings_ = membership.settings;
-      if (understood > taken_) {
-        LogInfo("settings", {{"state", "known"}, {"version", understood}});
+      if (understood.through > taken_) {
+        LogInfo("settings", {{"state", "known"}, {"version", understood.through}});
       }
-      taken_ = std::max(taken_, understood);
+      taken_ = std::max(taken_, understood.through);
       settling_.push_back({std::min(taken_, DoneThroughLocked()), unstable_until_us});
     }
     Raise(&active_, std::min(membership.settings_active, taken_));

@@ -66,6 +66,56 @@ absl::Status CheckNeverJoined(postgres::Connection& connection, Database* databa
   return absl::OkStatus();
 }
 
+namespace {
+
+struct StartOfOrigin {
+  OriginId origin;
+  Cursor at;
+};
+
+// Where each active member stands now. Nothing is written down before all have answered.
+absl::StatusOr<std::vector<StartOfOrigin>> AskAll(const JoinOptions& options, const Member& self,
+                                                  const Membership& membership) {
+  std::vector<StartOfOrigin> starts;
+  for (const Member& member : membership.members) {
+    if (member.id == options.self || !member.active) continue;
+    if (member.followed_epoch < self.since_epoch) {
+      return absl::UnavailableError(
+          absl::StrCat("node \"", member.name,
+                       "\" does not know yet that this node joins, and could drop what it "
+                       "will need: is its agent running and no older than this one, and does it "
+                       "reach bdr-server?"));
+    }
+    ASSIGN_OR_RETURN(const v1::GetPositionResponse position, AskPosition(options, member));
+    starts.push_back({.origin = {.node = member.id, .incarnation = position.incarnation()},
+                      .at = {.end_lsn = Lsn{position.published_lsn()},
+                             .part = position.part(),
+                             .chain = position.chain()}});
+  }
+  return starts;
+}
+
+// The log first: CheckNeverJoined() tells by it what this has begun to write from a past.
+absl::Status WriteDown(const StartOfOrigin& start, postgres::Connection& connection, State* state,
+                       ChangeLog* log) {
+  const Lsn end_lsn = start.at.end_lsn;
+  RETURN_IF_ERROR(log->StartAt(start.origin, start.at));
+  RETURN_IF_ERROR(state->Put(absl::StrCat(kStateVersions, EncodeOrigin(start.origin)),
+                             EncodeU64(end_lsn.value), /*sync=*/true));
+  RETURN_IF_ERROR(
+      connection
+          .Exec(absl::StrCat(
+              "INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
+              start.origin.node, ", ", start.origin.incarnation, ", '", ToString(end_lsn),
+              "') ON CONFLICT (origin_node, origin_incarnation) DO UPDATE SET lsn = "
+              "excluded.lsn WHERE progress.lsn < excluded.lsn"))
+          .status());
+  LogInfo("join", {{"origin", ToString(start.origin)}, {"lsn", ToString(end_lsn)}});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status StartAtPresent(const JoinOptions& options, const Membership& membership,
                             Database* database, ChangeLog* log) {
   ASSIGN_OR_RETURN(const bool joined, HasJoined(database));
@@ -74,39 +124,13 @@ absl::Status StartAtPresent(const JoinOptions& options, const Membership& member
   if (self == nullptr || self->incarnation == 0) {
     return absl::UnavailableError("bdr-server has not taken up this node's report yet");
   }
-  std::vector<std::pair<OriginId, Cursor>> starts;
-  for (const Member& member : membership.members) {
-    if (member.id == options.self || !member.active) continue;
-    if (member.followed_epoch < self->since_epoch) {
-      return absl::UnavailableError(
-          absl::StrCat("node \"", member.name,
-                       "\" does not know yet that this node joins, and could drop what it "
-                       "will need: is its agent running and no older than this one, and does it "
-                       "reach bdr-server?"));
-    }
-    ASSIGN_OR_RETURN(const v1::GetPositionResponse position, AskPosition(options, member));
-    starts.push_back({{.node = member.id, .incarnation = position.incarnation()},
-                      {.end_lsn = Lsn{position.published_lsn()},
-                       .part = position.part(),
-                       .chain = position.chain()}});
-  }
+  ASSIGN_OR_RETURN(const std::vector<StartOfOrigin> starts, AskAll(options, *self, membership));
   ASSIGN_OR_RETURN(const std::unique_ptr<postgres::Connection> connection,
                    postgres::Connection::Connect(options.database));
   State state(database);
-  for (const auto& [origin, cursor] : starts) {
-    if (cursor.at_beginning()) continue;
-    RETURN_IF_ERROR(log->StartAt(origin, cursor));
-    RETURN_IF_ERROR(state.Put(absl::StrCat(kStateVersions, EncodeOrigin(origin)),
-                              EncodeU64(cursor.end_lsn.value), /*sync=*/true));
-    RETURN_IF_ERROR(
-        connection
-            ->Exec(absl::StrCat(
-                "INSERT INTO bdr.progress (origin_node, origin_incarnation, lsn) VALUES (",
-                origin.node, ", ", origin.incarnation, ", '", ToString(cursor.end_lsn),
-                "') ON CONFLICT (origin_node, origin_incarnation) DO UPDATE SET lsn = "
-                "excluded.lsn WHERE progress.lsn < excluded.lsn"))
-            .status());
-    LogInfo("join", {{"origin", ToString(origin)}, {"lsn", ToString(cursor.end_lsn)}});
+  for (const StartOfOrigin& start : starts) {
+    if (start.at.at_beginning()) continue;
+    RETURN_IF_ERROR(WriteDown(start, *connection, &state, log));
   }
   return state.Put(kStateJoined, "1", /*sync=*/true);
 }
