@@ -256,6 +256,35 @@ absl::StatusOr<std::string> TargetRow(postgres::Connection& connection, const Pl
       params);
 }
 
+// Refuses what somebody has written since, unless he who asks knows of it.
+absl::Status CheckUnchanged(const std::string& current, const v1::UndoConflictRequest& request,
+                            const v1::UndoConflictResponse& response) {
+  if (current != request.expected_row()) {
+    return absl::FailedPreconditionError(
+        "the row was written since it was shown; look again and repeat");
+  }
+  if (response.changed_since() && !request.force()) {
+    return absl::FailedPreconditionError(
+        "the row was written since the conflict was decided; --force overwrites it all the same");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Apply(postgres::Connection& connection, const Plan& plan,
+                   const v1::UndoConflictRequest& request, v1::UndoConflictResponse* response) {
+  RETURN_IF_ERROR(WriteRow(connection, plan, response->action()));
+  RETURN_IF_ERROR(connection
+                      .Exec(absl::StrCat("UPDATE bdr.conflict_log SET undone_at = "
+                                         "clock_timestamp() WHERE id = ",
+                                         request.id()))
+                      .status());
+  response->set_applied(true);
+  return absl::OkStatus();
+}
+
+// First what stands and what would stand are told, so that also a refusal shows them; then what is
+// to be done; and it is done last, if that was asked for and the row, locked since it was read, is
+// still the one that was shown.
 absl::Status Decide(postgres::Connection& connection, const Plan& plan,
                     const v1::UndoConflictRequest& request, v1::UndoConflictResponse* response) {
   ASSIGN_OR_RETURN(const std::string current, CurrentRow(connection, plan, request.apply()));
@@ -282,22 +311,8 @@ absl::Status Decide(postgres::Connection& connection, const Plan& plan,
   }
   if (plan.target_present) RETURN_IF_ERROR(CheckRoundTrip(connection, plan));
   if (!request.apply()) return absl::OkStatus();
-  if (current != request.expected_row()) {
-    return absl::FailedPreconditionError(
-        "the row was written since it was shown; look again and repeat");
-  }
-  if (response->changed_since() && !request.force()) {
-    return absl::FailedPreconditionError(
-        "the row was written since the conflict was decided; --force overwrites it all the same");
-  }
-  RETURN_IF_ERROR(WriteRow(connection, plan, response->action()));
-  RETURN_IF_ERROR(connection
-                      .Exec(absl::StrCat("UPDATE bdr.conflict_log SET undone_at = "
-                                         "clock_timestamp() WHERE id = ",
-                                         request.id()))
-                      .status());
-  response->set_applied(true);
-  return absl::OkStatus();
+  RETURN_IF_ERROR(CheckUnchanged(current, request, *response));
+  return Apply(connection, plan, request, response);
 }
 
 }  // namespace

@@ -125,10 +125,10 @@ absl::StatusOr<std::vector<BucketHash>> HashTable(postgres::Connection& connecti
   return result;
 }
 
-absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
-                                              absl::string_view schema, absl::string_view name,
-                                              uint32_t buckets, const std::vector<uint32_t>& wanted,
-                                              const Pace& pace) {
+namespace {
+
+// Of each bucket whether it is wanted.
+absl::StatusOr<std::vector<bool>> Wanted(uint32_t buckets, const std::vector<uint32_t>& wanted) {
   RETURN_IF_ERROR(CheckBuckets(buckets));
   std::vector<bool> is_wanted(buckets, false);
   for (const uint32_t bucket : wanted) {
@@ -138,6 +138,16 @@ absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
     }
     is_wanted[bucket] = true;
   }
+  return is_wanted;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<RowHash>> HashRows(postgres::Connection& connection,
+                                              absl::string_view schema, absl::string_view name,
+                                              uint32_t buckets, const std::vector<uint32_t>& wanted,
+                                              const Pace& pace) {
+  ASSIGN_OR_RETURN(const std::vector<bool> is_wanted, Wanted(buckets, wanted));
   ASSIGN_OR_RETURN(const postgres::TableInfo table, LoadPublished(connection, schema, name));
   const HashSql sql = MakeSql(table, buckets);
   std::vector<RowHash> result;

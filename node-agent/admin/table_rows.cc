@@ -115,12 +115,13 @@ absl::Status ReadRange(postgres::Connection& connection, const TableInfo& table,
   return absl::OkStatus();
 }
 
-absl::Status ReadKeys(postgres::Connection& connection, const TableInfo& table,
-                      const v1::ReadRowsRequest& request, v1::ReadRowsResponse* response) {
-  if (request.keys_size() > kMostKeys) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot read ", request.keys_size(),
-                                                   " rows at once: ask for at most ", kMostKeys));
-  }
+// The keys asked for, as a table with a number for each, joined to the rows that have them.
+struct KeyedRows {
+  std::string from;                   // FROM, to be given the literals as parameters
+  std::vector<std::string> literals;  // an array for each column of the key
+};
+
+absl::StatusOr<KeyedRows> JoinKeys(const TableInfo& table, const v1::ReadRowsRequest& request) {
   std::vector<std::vector<std::string>> columns(table.key.size());
   for (const v1::Key& key : request.keys()) {
     RETURN_IF_ERROR(CheckKey(table, key));
@@ -128,25 +129,35 @@ absl::Status ReadKeys(postgres::Connection& connection, const TableInfo& table,
       columns[i].push_back(key.column(static_cast<int>(i)));
     }
   }
-  std::vector<std::string> literals, arrays, names, terms;
+  KeyedRows keyed;
+  std::vector<std::string> arrays, names, terms;
   for (size_t i = 0; i < columns.size(); ++i) {
     const postgres::ColumnInfo& column = table.columns[table.key[i]];
-    literals.push_back(ArrayLiteral(columns[i]));
+    keyed.literals.push_back(ArrayLiteral(columns[i]));
     arrays.push_back(absl::StrCat("unnest($", i + 1, "::text[])"));
     names.push_back(absl::StrCat("k", i));
     terms.push_back(absl::StrCat("t.", QuoteIdentifier(column.name), CollateSql(column), " ",
                                  KeyOperator(column), " w.k", i, "::", TypeSql(column)));
   }
+  keyed.from = absl::StrCat(" FROM ROWS FROM (", absl::StrJoin(arrays, ", "),
+                            ") WITH ORDINALITY AS w(", absl::StrJoin(names, ", "), ", n) JOIN ",
+                            FromSql(table), " ON ", absl::StrJoin(terms, " AND "));
+  return keyed;
+}
+
+absl::Status ReadKeys(postgres::Connection& connection, const TableInfo& table,
+                      const v1::ReadRowsRequest& request, v1::ReadRowsResponse* response) {
+  if (request.keys_size() > kMostKeys) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot read ", request.keys_size(),
+                                                   " rows at once: ask for at most ", kMostKeys));
+  }
+  ASSIGN_OR_RETURN(const KeyedRows keyed, JoinKeys(table, request));
   std::vector<postgres::Param> params;
-  for (const std::string& literal : literals) params.push_back({.data = literal});
+  for (const std::string& literal : keyed.literals) params.push_back({.data = literal});
   ASSIGN_OR_RETURN(
       const Result rows,
       connection.ExecParams(
-          absl::StrCat("SELECT w.n - 1, ", SelectedSql(table, request), " FROM ROWS FROM (",
-                       absl::StrJoin(arrays, ", "), ") WITH ORDINALITY AS w(",
-                       absl::StrJoin(names, ", "), ", n) JOIN ", FromSql(table), " ON ",
-                       absl::StrJoin(terms, " AND ")),
-          params));
+          absl::StrCat("SELECT w.n - 1, ", SelectedSql(table, request), keyed.from), params));
   for (int i = 0; i < rows.rows(); ++i) {
     uint32_t place = 0;
     if (!absl::SimpleAtoi(rows.value(i, 0), &place)) {

@@ -109,9 +109,106 @@ absl::Status MustBeOne(const Result& result, const TableInfo& table, absl::strin
       table.DisplayName(), "\" does so; drop it, or let it fire for users alone, and repeat"));
 }
 
+// A row as FillImage() reads it; $1 and so on are its key.
+std::string ImageSql(const TableInfo& table) {
+  std::string selected = absl::StrCat(
+      RowHashSql(table),
+      ", t.xmin::text, coalesce((extract(epoch FROM pg_xact_commit_timestamp(t.xmin)) * 1000000)"
+      "::bigint, 0)");
+  for (const postgres::ColumnInfo& column : table.columns) {
+    absl::StrAppend(&selected, ", ", AsTextSql(column.name));
+  }
+  return absl::StrCat("SELECT ", selected, " FROM ", FromSql(table), " WHERE ",
+                      CompareKeySql(table, "=", 1));
+}
+
+absl::Status FillImage(const Result& row, const TableInfo& table, v1::RowImage* image) {
+  image->set_present(true);
+  ASSIGN_OR_RETURN(const uint64_t hash, ToUint64(row.value(0, 0)));
+  image->set_hash(hash);
+  image->set_version(std::string(row.value(0, 1)));
+  int64_t commit_us = 0;
+  (void)absl::SimpleAtoi(row.value(0, 2), &commit_us);
+  image->set_commit_us(commit_us);
+  for (size_t i = 0; i < table.columns.size(); ++i) {
+    v1::RowImage::Column* column = image->add_columns();
+    const int place = static_cast<int>(i) + 3;
+    column->set_name(table.columns[i].name);
+    column->set_null(row.is_null(0, place));
+    column->set_text(std::string(row.value(0, place)));
+  }
+  return absl::OkStatus();
+}
+
 int64_t CommitTime(const v1::RowImage& image) {
   if (image.stamp_us() != 0) return image.stamp_us();
   return image.commit_us() != 0 ? image.commit_us() : kLongAgoUs;
+}
+
+// An INSERT of an image, which shows what it has written.
+struct ImageInsert {
+  std::string sql;
+  std::vector<std::string> names;  // of the columns that are written
+  std::vector<postgres::Param> params;
+};
+
+absl::StatusOr<ImageInsert> MakeInsert(const TableInfo& table, const v1::RowImage& image) {
+  ImageInsert insert;
+  std::vector<std::string> values, columns;
+  for (const v1::RowImage::Column& column : image.columns()) {
+    const auto local =
+        std::find_if(table.columns.begin(), table.columns.end(),
+                     [&](const postgres::ColumnInfo& info) { return info.name == column.name(); });
+    if (local == table.columns.end()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "table \"", table.DisplayName(), "\" has no column \"", column.name(), "\" here"));
+    }
+    if (local->generated) continue;
+    insert.names.push_back(QuoteIdentifier(column.name()));
+    columns.push_back(AsTextSql(column.name()));
+    values.push_back(
+        postgres::FromTextSql(*local->type, absl::StrCat("$", insert.params.size() + 1, "::text")));
+    insert.params.push_back(column.null() ? postgres::Param{}
+                                          : postgres::Param{.data = column.text()});
+  }
+  insert.sql =
+      absl::StrCat("INSERT INTO ", table.QualifiedName(), " AS t (",
+                   absl::StrJoin(insert.names, ", "), ") OVERRIDING SYSTEM VALUE VALUES (",
+                   absl::StrJoin(values, ", "), ") RETURNING ", absl::StrJoin(columns, ", "));
+  return insert;
+}
+
+// A column that is declared narrower here cuts values in silence; so may a trigger.
+absl::Status CheckWritten(const Result& written, const ImageInsert& insert,
+                          const TableInfo& table) {
+  for (size_t i = 0; i < insert.params.size(); ++i) {
+    const int place = static_cast<int>(i);
+    const auto& data = insert.params[i].data;
+    const bool null = !data.has_value();
+    if (null == written.is_null(0, place) && (null || *data == written.value(0, place))) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "column ", insert.names[i], " of table \"", table.DisplayName(),
+        "\" would not show here what it shows on the other node: is it declared alike? Give it "
+        "the same type on every node and repeat the repair"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Insert(postgres::Connection& connection, const TableInfo& table,
+                    const v1::RowImage& image) {
+  ASSIGN_OR_RETURN(const ImageInsert insert, MakeInsert(table, image));
+  ASSIGN_OR_RETURN(const Result written, connection.ExecParams(insert.sql, insert.params));
+  RETURN_IF_ERROR(MustBeOne(written, table, "INSERT"));
+  return CheckWritten(written, insert, table);
+}
+
+// Both together, each once.
+std::vector<std::string> SortedOnce(std::vector<std::string> keys,
+                                    const std::vector<std::string>& more) {
+  keys.insert(keys.end(), more.begin(), more.end());
+  std::sort(keys.begin(), keys.end());
+  keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
+  return keys;
 }
 
 }  // namespace
@@ -120,46 +217,29 @@ absl::Status RowRepair::Export(postgres::Connection& connection,
                                const v1::ExportRowsRequest& request,
                                v1::ExportRowsResponse* response) {
   ASSIGN_OR_RETURN(const TableInfo table, LoadKeyed(connection, request.schema(), request.name()));
-  std::vector<std::string> columns;
-  for (const postgres::ColumnInfo& column : table.columns) columns.push_back(column.name);
-  std::string selected = absl::StrCat(
-      RowHashSql(table),
-      ", t.xmin::text, coalesce((extract(epoch FROM pg_xact_commit_timestamp(t.xmin)) * 1000000)"
-      "::bigint, 0)");
-  for (const std::string& column : columns) absl::StrAppend(&selected, ", ", AsTextSql(column));
-  const std::string sql = absl::StrCat("SELECT ", selected, " FROM ", FromSql(table), " WHERE ",
-                                       CompareKeySql(table, "=", 1));
+  const std::string sql = ImageSql(table);
   for (const v1::Key& key : request.keys()) {
     v1::RowImage* image = response->add_rows();
     *image->mutable_key() = key;
     ASSIGN_OR_RETURN(const auto params, KeyParams(table, key));
     ASSIGN_OR_RETURN(const Result row, connection.ExecParams(sql, params));
-    if (row.rows() == 1) {
-      image->set_present(true);
-      ASSIGN_OR_RETURN(const uint64_t hash, ToUint64(row.value(0, 0)));
-      image->set_hash(hash);
-      image->set_version(std::string(row.value(0, 1)));
-      int64_t commit_us = 0;
-      (void)absl::SimpleAtoi(row.value(0, 2), &commit_us);
-      image->set_commit_us(commit_us);
-      for (size_t i = 0; i < columns.size(); ++i) {
-        v1::RowImage::Column* column = image->add_columns();
-        const int place = static_cast<int>(i) + 3;
-        column->set_name(columns[i]);
-        column->set_null(row.is_null(0, place));
-        column->set_text(std::string(row.value(0, place)));
-      }
-    }
+    if (row.rows() == 1) RETURN_IF_ERROR(FillImage(row, table, image));
     ASSIGN_OR_RETURN(const std::string version_key, VersionKeyOf(connection, table, key));
-    ASSIGN_OR_RETURN(const auto versions, parts_.stores.versions->Get({version_key}));
-    ASSIGN_OR_RETURN(const auto truncate, parts_.stores.versions->GetTruncate(table.oid));
-    FillVersion(versions[0], image);
-    ASSIGN_OR_RETURN(const bool unstable, HasHistory(version_key));
-    image->set_has_history(unstable);
-    const bool truncated_later =
-        truncate.has_value() && (!versions[0].has_value() || truncate->stamp > versions[0]->stamp);
-    if (!image->present() && truncated_later) FillVersion(truncate, image);
+    RETURN_IF_ERROR(FillKnown(table.oid, version_key, image));
   }
+  return absl::OkStatus();
+}
+
+absl::Status RowRepair::FillKnown(uint32_t table_oid, const std::string& version_key,
+                                  v1::RowImage* image) const {
+  ASSIGN_OR_RETURN(const auto versions, parts_.stores.versions->Get({version_key}));
+  ASSIGN_OR_RETURN(const auto truncate, parts_.stores.versions->GetTruncate(table_oid));
+  FillVersion(versions[0], image);
+  ASSIGN_OR_RETURN(const bool unstable, HasHistory(version_key));
+  image->set_has_history(unstable);
+  const bool truncated_later =
+      truncate.has_value() && (!versions[0].has_value() || truncate->stamp > versions[0]->stamp);
+  if (!image->present() && truncated_later) FillVersion(truncate, image);
   return absl::OkStatus();
 }
 
@@ -190,6 +270,11 @@ absl::Status RowRepair::Connect() {
   return absl::OkStatus();
 }
 
+// The keys are in flight before anything is read that could be older than what others apply, and
+// capture has passed before the store is asked, so that it knows every local write that an older
+// snapshot could show. Only then row by row. At the end the keys stay known up to where the
+// server's WAL stands, which is asked for last: after an error too, what was committed before it is
+// visible.
 absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
                                v1::RepairRowsResponse* response) {
   if (request.rows_size() > kMostRows) {
@@ -211,41 +296,38 @@ absl::Status RowRepair::Repair(const v1::RepairRowsRequest& request,
     stamps.oldest_us = std::min(stamps.oldest_us, row.image().stamp_us());
     stamps.newest_us = std::max(stamps.newest_us, CommitTime(row.image()));
   }
-  std::vector<std::string> sorted = claims.InFlightKeys();
-  sorted.insert(sorted.end(), keys.begin(), keys.end());
-  std::sort(sorted.begin(), sorted.end());
-  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
-  auto [registered, registration] = parts_.in_flight.keys->Register(kHolder, sorted, stamps, kKeysTimeout);
+  auto [registered, registration] = parts_.in_flight.keys->Register(
+      kHolder, SortedOnce(claims.InFlightKeys(), keys), stamps, kKeysTimeout);
   if (!registered) {
     return absl::UnavailableError(
         "other nodes' changes are being applied to these rows for longer "
         "than 10s; repeat the repair");
   }
-  // From here on the version store knows every local write that an older snapshot could show.
   RETURN_IF_ERROR(parts_.in_flight.barrier->Pass(kBarrierTimeout));
   absl::Status status;
   for (size_t i = 0; status.ok() && i < keys.size(); ++i) {
     status = RepairRow(table, request.rows(static_cast<int>(i)), i, keys[i], &claims,
                        response->add_rows());
   }
-  // Also after an error: what was committed before it is visible.
-  Lsn after{UINT64_MAX};
-  if (!connection_->broken()) {
-    const absl::StatusOr<std::string> lsn =
-        connection_->QueryValue("SELECT pg_current_wal_insert_lsn()");
-    if (lsn.ok()) {
-      ASSIGN_OR_RETURN(after, ParseLsn(*lsn));
-    }
+  ASSIGN_OR_RETURN(const std::optional<Lsn> after, AskEnd());
+  if (after.has_value()) {
+    registration.Commit(*after);
+    return status;
   }
-  if (after == Lsn{UINT64_MAX}) {
-    // The session is lost: what it committed, if anything, was so before another holds the origin.
-    registration.Commit(after);
-    connection_.reset();
-    return absl::UnavailableError(absl::StrCat("the repair's session was lost: ", status.message(),
-                                               "; run bdrctl verify again"));
-  }
-  registration.Commit(after);
-  return status;
+  // The session is lost: what it committed, if anything, was so before another holds the origin.
+  registration.Commit(Lsn{UINT64_MAX});
+  connection_.reset();
+  return absl::UnavailableError(absl::StrCat("the repair's session was lost: ", status.message(),
+                                             "; run bdrctl verify again"));
+}
+
+absl::StatusOr<std::optional<Lsn>> RowRepair::AskEnd() {
+  if (connection_->broken()) return std::nullopt;
+  const absl::StatusOr<std::string> lsn =
+      connection_->QueryValue("SELECT pg_current_wal_insert_lsn()");
+  if (!lsn.ok()) return std::nullopt;
+  ASSIGN_OR_RETURN(const Lsn end, ParseLsn(*lsn));
+  return end;
 }
 
 absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImage& image,
@@ -264,7 +346,8 @@ absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImag
 }
 
 absl::StatusOr<bool> RowRepair::HasHistory(const std::string& version_key) const {
-  ASSIGN_OR_RETURN(const conflict::KeyHistory history, parts_.stores.fold_history->Get(version_key, {}));
+  ASSIGN_OR_RETURN(const conflict::KeyHistory history,
+                   parts_.stores.fold_history->Get(version_key, {}));
   return !history.empty();
 }
 
@@ -291,8 +374,9 @@ absl::Status RowRepair::Judge(uint32_t table_oid, const v1::RowImage& image, siz
           ? VersionOf(image).stamp
           : conflict::Stamp{
                 // Another tool may have given it a commit time that is still to come.
-                .time_us = std::min(absl::ToUnixMicros(absl::Now()),
-                                    std::max(image.commit_us(), parts_.positions.progress->StableTime() - 1)),
+                .time_us = std::min(
+                    absl::ToUnixMicros(absl::Now()),
+                    std::max(image.commit_us(), parts_.positions.progress->StableTime() - 1)),
                 .node = kMaxNodeId};
   ASSIGN_OR_RETURN(const bool claimed, claims->ClaimedLater(number, version_key, stamp));
   if (claimed) {
@@ -341,6 +425,9 @@ absl::Status RowRepair::RepairRow(const TableInfo& table, const v1::RepairRowsRe
   return absl::OkStatus();
 }
 
+// The clock is asked before the row is locked, and the row is looked at before it is touched: all
+// that refuses comes before all that writes. Deleted and inserted rather than updated: an ALWAYS
+// identity cannot be set.
 absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsRequest::Row& row,
                               v1::RepairRowsResponse::Row* out) {
   const v1::RowImage& image = row.image();
@@ -367,53 +454,13 @@ absl::Status RowRepair::Write(const TableInfo& table, const v1::RepairRowsReques
     out->set_reason("the row was written since it was compared");
     return absl::OkStatus();
   }
-  // Deleted and inserted rather than updated: an ALWAYS identity cannot be set.
   if (row.present()) {
     ASSIGN_OR_RETURN(
         const Result gone,
         connection_->ExecParams(absl::StrCat("DELETE FROM ", FromSql(table), where), key));
     RETURN_IF_ERROR(MustBeOne(gone, table, "DELETE"));
   }
-  if (image.present()) {
-    std::vector<std::string> names, values, columns;
-    std::vector<postgres::Param> params;
-    for (const v1::RowImage::Column& column : image.columns()) {
-      const auto local = std::find_if(
-          table.columns.begin(), table.columns.end(),
-          [&](const postgres::ColumnInfo& info) { return info.name == column.name(); });
-      if (local == table.columns.end()) {
-        return absl::FailedPreconditionError(absl::StrCat(
-            "table \"", table.DisplayName(), "\" has no column \"", column.name(), "\" here"));
-      }
-      if (local->generated) continue;
-      names.push_back(QuoteIdentifier(column.name()));
-      columns.push_back(AsTextSql(column.name()));
-      values.push_back(
-          postgres::FromTextSql(*local->type, absl::StrCat("$", params.size() + 1, "::text")));
-      params.push_back(column.null() ? postgres::Param{} : postgres::Param{.data = column.text()});
-    }
-    ASSIGN_OR_RETURN(
-        const Result written,
-        connection_->ExecParams(
-            absl::StrCat("INSERT INTO ", table.QualifiedName(), " AS t (",
-                         absl::StrJoin(names, ", "), ") OVERRIDING SYSTEM VALUE VALUES (",
-                         absl::StrJoin(values, ", "), ") RETURNING ", absl::StrJoin(columns, ", ")),
-            params));
-    RETURN_IF_ERROR(MustBeOne(written, table, "INSERT"));
-    // A column that is declared narrower here cuts values in silence; so may a trigger.
-    for (size_t i = 0; i < params.size(); ++i) {
-      const int place = static_cast<int>(i);
-      const bool null = !params[i].data.has_value();
-      if (null == written.is_null(0, place) &&
-          (null || *params[i].data == written.value(0, place))) {
-        continue;
-      }
-      return absl::FailedPreconditionError(absl::StrCat(
-          "column ", names[i], " of table \"", table.DisplayName(),
-          "\" would not show here what it shows on the other node: is it declared alike? Give it "
-          "the same type on every node and repeat the repair"));
-    }
-  }
+  if (image.present()) RETURN_IF_ERROR(Insert(*connection_, table, image));
   out->set_outcome(v1::RepairRowsResponse::DONE);
   return absl::OkStatus();
 }

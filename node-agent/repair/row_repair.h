@@ -16,6 +16,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -67,6 +68,11 @@ class RowRepair {
 
  private:
   absl::Status Connect() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What this node knows of the row beyond what stands in the table.
+  absl::Status FillKnown(uint32_t table_oid, const std::string& version_key,
+                         v1::RowImage* image) const;
+  // Where the server's WAL ends after the repair; nullopt if the session is lost.
+  absl::StatusOr<std::optional<Lsn>> AskEnd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // `number`: of the row among those whose claims were read.
   absl::Status RepairRow(const postgres::TableInfo& table, const v1::RepairRowsRequest_Row& row,
                          size_t number, const std::string& version_key, ImageClaims* claims,

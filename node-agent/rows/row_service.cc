@@ -118,48 +118,64 @@ struct ReadRow {
   size_t bytes = 0;
 };
 
-absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const ServerNames& names,
-                             const Bound& bound, const v1::FetchRowsRequest::Row& wanted) {
+// A key as it was asked for, in the types of the local table.
+struct BoundKey {
+  postgres::Tuple tuple;
+  std::vector<std::string> bytes;  // that `params` refer to
+  std::vector<postgres::Param> params;
+};
+
+absl::StatusOr<BoundKey> BindKey(const Bound& bound, const v1::FetchRowsRequest::Row& wanted) {
   if (static_cast<size_t>(wanted.key_size()) != bound.key.size()) {
     return absl::InvalidArgumentError("a row has another number of key values than key columns");
   }
-  postgres::Tuple tuple;
-  std::vector<std::string> bytes(bound.key.size());
-  std::vector<postgres::Param> params;
+  BoundKey key;
+  key.bytes.resize(bound.key.size());
   for (size_t i = 0; i < bound.key.size(); ++i) {
     const v1::ColumnData& value = wanted.key(static_cast<int>(i));
     const bool binary = value.kind_case() == v1::ColumnData::kBinary;
     if (!binary && value.kind_case() != v1::ColumnData::kText) {
       return absl::InvalidArgumentError("a key value is null");
     }
-    tuple.columns.push_back({.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
-                             .data = binary ? value.binary() : value.text()});
+    key.tuple.columns.push_back({.kind = binary ? ColumnKind::kBinary : ColumnKind::kText,
+                                 .data = binary ? value.binary() : value.text()});
     std::string kept;
     ASSIGN_OR_RETURN(const postgres::ColumnValue here,
-                     bound.map->Convert(i, tuple.columns.back(), &kept));
+                     bound.map->Convert(i, key.tuple.columns.back(), &kept));
     ASSIGN_OR_RETURN(const postgres::Param param,
-                     KeyParam(bound.table->columns[bound.key[i]], here, &bytes[i]));
-    params.push_back(param);
+                     KeyParam(bound.table->columns[bound.key[i]], here, &key.bytes[i]));
+    key.params.push_back(param);
   }
-  ReadRow row;
-  ASSIGN_OR_RETURN(const std::string key, bound.map->Key(tuple));
-  row.version_key = conflict::VersionKey(bound.table->oid, key);
-  ASSIGN_OR_RETURN(const postgres::Result result,
-                   connection.ExecParams(bound.sql, params, /*binary_result=*/true));
-  if (result.rows() == 0) return row;
-  row.there = true;
-  const int columns = static_cast<int>(bound.columns.size());
-  for (int i = 0; i < columns; ++i) {
-    v1::ColumnData& out = row.values.emplace_back();
-    if (result.is_null(0, i)) {
+  return key;
+}
+
+void TakeValues(const postgres::Result& result, const Bound& bound, ReadRow* row) {
+  for (size_t i = 0; i < bound.columns.size(); ++i) {
+    const int place = static_cast<int>(i);
+    v1::ColumnData& out = row->values.emplace_back();
+    if (result.is_null(0, place)) {
       out.set_null(true);
     } else if (bound.table->columns[bound.columns[i]].binary) {
-      out.set_binary(std::string(result.value(0, i)));
+      out.set_binary(std::string(result.value(0, place)));
     } else {
-      out.set_text(std::string(result.value(0, i)));
+      out.set_text(std::string(result.value(0, place)));
     }
-    row.bytes += result.value(0, i).size();
+    row->bytes += result.value(0, place).size();
   }
+}
+
+absl::StatusOr<ReadRow> Read(postgres::Connection& connection, const ServerNames& names,
+                             const Bound& bound, const v1::FetchRowsRequest::Row& wanted) {
+  ASSIGN_OR_RETURN(const BoundKey bound_key, BindKey(bound, wanted));
+  ReadRow row;
+  ASSIGN_OR_RETURN(const std::string key, bound.map->Key(bound_key.tuple));
+  row.version_key = conflict::VersionKey(bound.table->oid, key);
+  ASSIGN_OR_RETURN(const postgres::Result result,
+                   connection.ExecParams(bound.sql, bound_key.params, /*binary_result=*/true));
+  if (result.rows() == 0) return row;
+  row.there = true;
+  TakeValues(result, bound, &row);
+  const int columns = static_cast<int>(bound.columns.size());
   int64_t time_us = 0;
   if (!result.is_null(0, columns) && absl::SimpleAtoi(result.value(0, columns), &time_us)) {
     row.time_us = time_us;
@@ -201,12 +217,7 @@ bool IsExactly(const ReadRow& row, Stamp wanted, const std::optional<Version>& n
          row.writer == wanted.node && row.time_us.has_value() && *row.time_us >= wanted.time_us;
 }
 
-absl::Status Answer(postgres::Connection& connection, const RowService::Parts& parts,
-                    const v1::FetchRowsRequest& request, v1::FetchRowsResponse* response) {
-  if (request.rows_size() == 0 || request.rows_size() > kMostRows) {
-    return absl::InvalidArgumentError(absl::StrCat("1 to ", kMostRows, " rows may be asked for"));
-  }
-  ASSIGN_OR_RETURN(const Bound bound, Bind(request, parts.tables));
+void TellTypes(const Bound& bound, v1::FetchRowsResponse* response) {
   for (const int column : bound.columns) {
     const ColumnType type = ColumnTypeOf(bound.table->columns[column]);
     v1::ColumnType* out = response->add_types();
@@ -215,16 +226,52 @@ absl::Status Answer(postgres::Connection& connection, const RowService::Parts& p
     out->set_schema(type.schema);
     out->set_name(type.name);
   }
+}
+
+// Those of the rows wanted that fit into an answer, at least one; the first ones.
+absl::StatusOr<std::vector<ReadRow>> ReadRows(postgres::Connection& connection,
+                                              const ServerNames& names, const Bound& bound,
+                                              const v1::FetchRowsRequest& request) {
   std::vector<ReadRow> rows;
-  std::vector<std::string> keys;
   size_t bytes = 0;
   for (const v1::FetchRowsRequest::Row& wanted : request.rows()) {
-    ASSIGN_OR_RETURN(ReadRow row, Read(connection, *parts.positions.names, bound, wanted));
+    ASSIGN_OR_RETURN(ReadRow row, Read(connection, names, bound, wanted));
     bytes += row.bytes;
-    keys.push_back(row.version_key);
     rows.push_back(std::move(row));
     if (bytes > kAnswerBytes) break;
   }
+  return rows;
+}
+
+// The newest version that a row may be of, by what is known of its key, of the table as a whole,
+// and of values that came before their version.
+std::optional<Version> NewestOf(const ReadRow& row, const std::optional<Version>& version,
+                                const std::optional<Version>& truncate,
+                                const std::optional<Version>& disputed) {
+  std::optional<Version> newest = version;
+  if (truncate.has_value() && (!newest.has_value() || truncate->stamp > newest->stamp)) {
+    newest = truncate;
+  }
+  // Values of a later version, which has not come yet.
+  const bool later =
+      disputed.has_value() && (!newest.has_value() || disputed->stamp > newest->stamp);
+  if (later && row.there) newest = disputed;
+  return newest;
+}
+
+// The rows first, then the barrier, and what is known of them last: what is told of a row must
+// never look older than it is.
+absl::Status Answer(postgres::Connection& connection, const RowService::Parts& parts,
+                    const v1::FetchRowsRequest& request, v1::FetchRowsResponse* response) {
+  if (request.rows_size() == 0 || request.rows_size() > kMostRows) {
+    return absl::InvalidArgumentError(absl::StrCat("1 to ", kMostRows, " rows may be asked for"));
+  }
+  ASSIGN_OR_RETURN(const Bound bound, Bind(request, parts.tables));
+  TellTypes(bound, response);
+  ASSIGN_OR_RETURN(const std::vector<ReadRow> rows,
+                   ReadRows(connection, *parts.positions.names, bound, request));
+  std::vector<std::string> keys;
+  for (const ReadRow& row : rows) keys.push_back(row.version_key);
   // What was just read may have been committed here a moment ago: then the store knows it now. Of
   // what other origins wrote, it knew before.
   if (!request.exact_only()) RETURN_IF_ERROR(parts.in_flight.barrier->Pass(kBarrierTimeout));
@@ -235,14 +282,7 @@ absl::Status Answer(postgres::Connection& connection, const RowService::Parts& p
     const v1::FetchRowsRequest::Row& asked = request.rows(static_cast<int>(i));
     const Stamp wanted{.time_us = asked.stamp_us(),
                        .node = static_cast<NodeId>(asked.stamp_node())};
-    std::optional<Version> newest = versions[i];
-    if (truncate.has_value() && (!newest.has_value() || truncate->stamp > newest->stamp)) {
-      newest = truncate;
-    }
-    // Values of a later version, which has not come yet.
-    const bool later =
-        disputed[i].has_value() && (!newest.has_value() || disputed[i]->stamp > newest->stamp);
-    if (later && rows[i].there) newest = disputed[i];
+    const std::optional<Version> newest = NewestOf(rows[i], versions[i], truncate, disputed[i]);
     v1::FetchedRow* out = response->add_rows();
     if (request.exact_only() && !IsExactly(rows[i], wanted, newest)) continue;
     Tell(rows[i], wanted, newest, out);
