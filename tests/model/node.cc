@@ -354,11 +354,11 @@ void Node::CrashPostgres() {
   agent.watcher_connected = false;
   for (int slot = 0; slot < world_->nodes; ++slot) {
     Applier& applier = agent.appliers[slot];
-    if (applier.phase == Phase::kCommitting || applier.phase == Phase::kCommitted) {
+    if (applier.commits()) {
       applier.registration.Commit(Lsn{UINT64_MAX});
     }
     applier.registration.Release();
-    applier.phase = Phase::kConnecting;
+    applier.stage = Stage::kConnecting;
     if (!merges_own(slot)) applier.ops.clear();
   }
 }
@@ -368,7 +368,7 @@ void Node::KillAgent(bool machine) {
   world_->Trace("n", index_ + 1, machine ? " the agent's machine crashes" : " agent is killed");
   for (int slot = 0; slot < world_->nodes; ++slot) {
     Applier& applier = agent_->appliers[slot];
-    const bool sent = applier.phase == Phase::kCommitting;
+    const bool sent = applier.commits() && applier.phase == GroupPhase::kCommitting;
     applier.registration.Release();
     if (sent) {
       orphans_.push_back({.slot = slot, .applier = std::move(applier)});
@@ -440,7 +440,7 @@ bool Node::Quiet() const {
   }
   for (int slot = 0; slot < world_->nodes; ++slot) {
     const Applier& applier = agent_->appliers[slot];
-    if (applier.phase != Phase::kIdle || !applier.ops.empty()) return false;
+    if (applier.stage != Stage::kIdle || !applier.ops.empty()) return false;
     if (!merges_own(slot) && database_.committed().applied[slot] <
                                  static_cast<int>(world_->node[slot]->database_.wal().size())) {
       return false;
@@ -455,7 +455,7 @@ std::string Node::DescribeWork() const {
   for (int slot = 0; slot < world_->nodes; ++slot) {
     absl::StrAppend(&out, "; through ", agent_->captured_through.value, " wait ",
                     agent_->appliers[slot].wait_for.value, " insert ", database_.insert_lsn().value,
-                    ", n", slot + 1, ": phase ", static_cast<int>(agent_->appliers[slot].phase),
+                    ", n", slot + 1, ": ", agent::ToString(agent_->appliers[slot].phase),
                     " applied ", database_.committed().applied[slot]);
   }
   return out;

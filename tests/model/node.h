@@ -11,9 +11,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "base/invariant.h"
 #include "conflict/found_rule.h"
+#include "node-agent/apply/plan/group_phase.h"
 #include "node-agent/clocks/stamp_clock.h"
 #include "node-agent/inflight/keys_in_flight.h"
 #include "node-agent/inflight/own_changes.h"
@@ -25,6 +28,8 @@
 #include "tests/model/world.h"
 
 namespace bdr::model {
+
+using agent::GroupPhase;
 
 class Node;
 
@@ -87,21 +92,13 @@ class Node {
     Stamp stamp() const { return transaction->header.stamp; }
   };
 
-  // See applier.h. `kCommitting`: COMMIT has been sent; `kCommitted`: it is answered.
-  enum class Phase {
-    kConnecting,
-    kRebuilding,
-    kIdle,
-    kGathered,
-    kRegistered,
-    kRecorded,
-    kExecuted,
-    kCommitting,
-    kCommitted,
-    kWaiting
-  };
+  // What an applier is at. While it works or waits for capture, `phase` is its group's, and makes
+  // the moves that a group makes in the agent: another ends the process.
+  enum class Stage { kConnecting, kRebuilding, kIdle, kWorking, kWaiting };
   struct Applier {
-    Phase phase = Phase::kConnecting;
+    Stage stage = Stage::kConnecting;
+    GroupPhase phase = GroupPhase::kGathered;
+    bool recorded_anew = true;  // since capture was waited for, or a deadlock was lost
     bool rewind = false;
     int next = 0;  // index of the next transaction of the origin
     uint64_t server_life = 0;
@@ -117,6 +114,21 @@ class Node {
     std::array<bool, kMaxKeys> unseats{};  // keys that it must hold to take their rows away
     Lsn wait_for;
     Lsn local_after;
+
+    void MoveTo(GroupPhase to) {
+      CheckInvariant(agent::MayMove(phase, to), "the model's group makes a move that is not drawn");
+      phase = to;
+    }
+    void BeginGroup() {
+      stage = Stage::kWorking;
+      phase = GroupPhase::kGathered;
+      recorded_anew = true;
+    }
+    bool commits() const {
+      return stage == Stage::kWorking &&
+             (phase == GroupPhase::kCommitting || phase == GroupPhase::kCommitted);
+    }
+    auto where() const { return std::tuple(stage, phase, recorded_anew); }
   };
 
   struct Agent {
@@ -160,6 +172,9 @@ class Node {
   void Promise();
 
   // Appliers.
+  void Work(int slot);
+  void Attempt(int slot);
+  void WaitForCapture(Applier& applier);
   void Connect(int slot);
   void Rebuild(int slot);
   bool Collapsed(const Op& op) const;

@@ -1,4 +1,4 @@
-// The appliers of a node: applier.cc and group_executor.cc, step by step.
+// The appliers of a node: drive/whole_group.cc and write/group_executor.cc, step by step.
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
@@ -19,77 +19,102 @@ void Node::Apply(int slot) {
   Applier& applier = agent_->appliers[slot];
   // An applier runs on until the schedule looks elsewhere.
   do {
-    const Phase before = applier.phase;
-    if (applier.rewind && before != Phase::kCommitting && before != Phase::kCommitted) {
+    const auto before = applier.where();
+    if (applier.rewind && !applier.commits()) {
       Rollback(applier, slot);
       applier.registration.Release();
       applier.ops.clear();
-      applier.phase = Phase::kConnecting;
+      applier.stage = Stage::kConnecting;
     }
-    switch (applier.phase) {
-      case Phase::kConnecting:
+    switch (applier.stage) {
+      case Stage::kConnecting:
         Connect(slot);
         break;
-      case Phase::kRebuilding:
+      case Stage::kRebuilding:
         Rebuild(slot);
         break;
-      case Phase::kIdle:
+      case Stage::kIdle:
         Gather(slot);
         break;
-      case Phase::kGathered:
-        if (Register(slot)) applier.phase = Phase::kRegistered;
+      case Stage::kWorking:
+        Work(slot);
         break;
-      case Phase::kRegistered:
-        Record(slot);
-        applier.phase = Phase::kRecorded;
-        break;
-      case Phase::kRecorded: {
-        const Ran ran = Execute(slot);
-        if (ran == Ran::kDone) {
-          database_.SetOpen(slot, &applier.open);
-          applier.phase = Phase::kExecuted;
-          break;
-        }
-        Rollback(applier, slot);
-        if (ran == Ran::kMustWait) {
-          applier.wait_for = database_.insert_lsn();
-          applier.phase = Phase::kWaiting;
-        } else if (ran == Ran::kMoreKeys) {
-          applier.registration.Release();
-          applier.phase = Phase::kGathered;
-        } else if (ran == Ran::kBlocked && world_->random.Percent(50)) {
-          applier.phase = Phase::kRegistered;  // a deadlock's victim begins again
-        }
-        break;
-      }
-      case Phase::kWaiting:
-        if (agent_->captured_through >= applier.wait_for || Broken(Rule::kNoBarrier)) {
-          for (int key = 0; key < kMaxKeys; ++key) {
-            if (applier.must_wait[key].has_value()) {
-              applier.found_before[key] = applier.must_wait[key];
-            }
-          }
-          applier.waited = true;
-          applier.phase = Phase::kRegistered;
-        }
-        break;
-      case Phase::kExecuted:
-        if (!merges_own(slot)) {
-          const Op& last = applier.ops.back();
-          agent_->history.Begin(OriginOf(slot), last.transaction->end_lsn, last.stamp().time_us,
-                                database_.insert_lsn());
-        }
-        applier.phase = Phase::kCommitting;
-        break;
-      case Phase::kCommitting:
-        Commit(slot);
-        break;
-      case Phase::kCommitted:
-        Finish(slot);
+      case Stage::kWaiting:
+        WaitForCapture(applier);
         break;
     }
-    if (applier.phase == before) return;
+    if (applier.where() == before) return;
   } while (world_->random.Percent(65));
+}
+
+void Node::WaitForCapture(Applier& applier) {
+  if (agent_->captured_through < applier.wait_for && !Broken(Rule::kNoBarrier)) return;
+  for (int key = 0; key < kMaxKeys; ++key) {
+    if (applier.must_wait[key].has_value()) applier.found_before[key] = applier.must_wait[key];
+  }
+  applier.waited = true;
+  applier.stage = Stage::kWorking;
+  applier.recorded_anew = false;
+}
+
+// As Drive() and WholeGroup: the phases are the agent's own.
+void Node::Work(int slot) {
+  Applier& applier = agent_->appliers[slot];
+  switch (applier.phase) {
+    case GroupPhase::kGathered:
+    case GroupPhase::kPlanned:
+      if (!Register(slot)) return;
+      if (applier.phase == GroupPhase::kGathered) applier.MoveTo(GroupPhase::kPlanned);
+      applier.MoveTo(GroupPhase::kRegistered);
+      return;
+    case GroupPhase::kRegistered:
+      Record(slot);
+      applier.MoveTo(GroupPhase::kRecorded);
+      return;
+    case GroupPhase::kRecorded:
+      if (!applier.recorded_anew) {
+        Record(slot);
+        applier.MoveTo(GroupPhase::kRecorded);
+        applier.recorded_anew = true;
+        return;
+      }
+      Attempt(slot);
+      return;
+    case GroupPhase::kWritten:
+      if (!merges_own(slot)) {
+        const Op& last = applier.ops.back();
+        agent_->history.Begin(OriginOf(slot), last.transaction->end_lsn, last.stamp().time_us,
+                              database_.insert_lsn());
+      }
+      applier.MoveTo(GroupPhase::kCommitting);
+      return;
+    case GroupPhase::kCommitting:
+      Commit(slot);
+      return;
+    case GroupPhase::kCommitted:
+      Finish(slot);
+      return;
+  }
+}
+
+void Node::Attempt(int slot) {
+  Applier& applier = agent_->appliers[slot];
+  const Ran ran = Execute(slot);
+  if (ran == Ran::kDone) {
+    database_.SetOpen(slot, &applier.open);
+    applier.MoveTo(GroupPhase::kWritten);
+    return;
+  }
+  Rollback(applier, slot);
+  if (ran == Ran::kMustWait) {
+    applier.wait_for = database_.insert_lsn();
+    applier.stage = Stage::kWaiting;
+  } else if (ran == Ran::kMoreKeys) {
+    applier.registration.Release();
+    applier.MoveTo(GroupPhase::kPlanned);
+  } else if (ran == Ran::kBlocked && world_->random.Percent(50)) {
+    applier.recorded_anew = false;  // a deadlock's victim begins again
+  }
 }
 
 void Node::Rollback(Applier& applier, int slot) {
@@ -113,7 +138,11 @@ void Node::Connect(int slot) {
     for (int origin = 0; origin < world_->nodes; ++origin) {
       if (origin != index_ && !agent.rebuilt[origin]) return;
     }
-    applier.phase = applier.ops.empty() ? Phase::kIdle : Phase::kGathered;
+    if (applier.ops.empty()) {
+      applier.stage = Stage::kIdle;
+    } else {
+      applier.BeginGroup();
+    }
     return;
   }
   applier.server_life = agent.progress.ServerLife();
@@ -135,7 +164,7 @@ void Node::Connect(int slot) {
       agent.appliers[origin].rewind = true;
     }
   }
-  applier.phase = Phase::kRebuilding;
+  applier.stage = Stage::kRebuilding;
 }
 
 // As Applier::RebuildVersions(), then waits for the others'.
@@ -165,7 +194,7 @@ void Node::Rebuild(int slot) {
   for (int origin = 0; origin < world_->nodes; ++origin) {
     if (origin != index_ && !agent.rebuilt[origin]) return;
   }
-  agent.appliers[slot].phase = Phase::kIdle;
+  agent.appliers[slot].stage = Stage::kIdle;
 }
 
 // Rows with further unique values are written as their transaction left them: what they held in
@@ -231,7 +260,7 @@ void Node::Gather(int slot) {
       applier.ops.push_back(op);
     }
   }
-  if (!applier.ops.empty()) applier.phase = Phase::kGathered;
+  if (!applier.ops.empty()) applier.BeginGroup();
 }
 
 bool Node::Register(int slot) {
@@ -517,7 +546,7 @@ void Node::Commit(int slot) {
     world_->Trace("n", index_ + 1, merges_own(slot) ? " merges again up to" : " applies up to",
                   " n", slot + 1, ".T", last.transaction->number, rows);
   }
-  applier.phase = Phase::kCommitted;
+  applier.MoveTo(GroupPhase::kCommitted);
 }
 
 void Node::Finish(int slot) {
@@ -527,13 +556,13 @@ void Node::Finish(int slot) {
   const Op last = applier.ops.back();
   applier.registration.Commit(after);
   applier.ops.clear();
-  applier.phase = Phase::kIdle;
+  applier.stage = Stage::kIdle;
   if (merges_own(slot)) return;
   applier.next = last.transaction->number + 1;
   agent.history.Finish(OriginOf(slot), after);
   if (!agent.progress.Committed(OriginOf(slot), last.transaction->end_lsn, after,
                                 applier.server_life)) {
-    applier.phase = Phase::kConnecting;
+    applier.stage = Stage::kConnecting;
   }
 }
 
