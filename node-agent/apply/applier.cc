@@ -36,11 +36,7 @@ Applier::Applier(OriginId origin, ApplyOptions options, ApplyParts parts)
                .tables = parts_.tables,
                .settings = parts_.settings,
                .generated_at = parts_.generated_at}),
-      versions_({.database = parts_.stores.database,
-                 .versions = parts_.stores.versions,
-                 .claims = parts_.stores.claims,
-                 .history = parts_.stores.fold_history},
-                origin, own()),
+      versions_(parts_.stores, origin, kind()),
       versions_only_(origin, &tables_, &claim_reader_, &versions_),
       values_(parts_.rows, parts_.stores.database, parts_.stores.versions),
       foreign_keys_([this](const std::string& table, const std::string& name) {

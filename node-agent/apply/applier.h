@@ -64,6 +64,7 @@ class Applier {
   void TellOfStall(bool stalled, const Health& health) const;
   std::unique_ptr<GroupSource> MakeSource();
   bool own() const { return options_.own_changes != nullptr; }
+  WorkKind kind() const { return own() ? WorkKind::kOwn : WorkKind::kRemote; }
 
   const OriginId origin_;
   const ApplyOptions options_;

@@ -78,6 +78,10 @@ absl::Status LetterBody::WriteTransaction() {
   return absl::OkStatus();
 }
 
+// First the letter, locked, and its row's name; then the table as it is now, which may not fold any
+// more. The row's whole history is folded as it stands, so nothing of the letter itself is written:
+// if the function still refuses the same change, nothing has become better and the letter stays;
+// other changes that it refuses now become letters of their own.
 absl::Status LetterBody::FoldAgain() {
   Pipe* const pipe = tools_.pipe();
   RefusedRow row;

@@ -141,6 +141,8 @@ void ForeignKeyActions::Run() {
   }
 }
 
+// What is due, some at a time, each in a transaction of its own: one that fails is put off and
+// keeps its cause, and the next ones go on. Last, the oldest cause that is left, for status.
 absl::Status ForeignKeyActions::WorkOff() {
   if (connection_ == nullptr) {
     ASSIGN_OR_RETURN(connection_,
@@ -185,6 +187,9 @@ absl::Status ForeignKeyActions::WorkOff() {
   return absl::OkStatus();
 }
 
+// The action's line goes first, in the same transaction: if it is gone, somebody else was here.
+// What a policy asks for is written under the rights of those whose code it runs (LockOwnersCode),
+// and looked at again before the commit, as a trigger may leave it out without an error.
 absl::Status ForeignKeyActions::Act(int64_t id) {
   RETURN_IF_ERROR(connection_->Exec("BEGIN").status());
   ASSIGN_OR_RETURN(

@@ -141,6 +141,8 @@ std::string ForeignKeysSql() {
       " WHERE c.contype = 'f' AND c.conparentid = 0 AND cn.nspname <> 'bdr'");
 }
 
+// Table by table, then the pairs of columns, then what is known of their keys, as ForeignKeysSql()
+// puts them; any field that is missing makes the whole description damaged.
 absl::StatusOr<ForeignKey> ParseForeignKey(std::string text) {
   const absl::Status damaged = absl::DataLossError("a foreign key's description is damaged");
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -320,6 +322,11 @@ absl::Status ForeignKeys::QueueChecks(const ForeignKey& key, const std::string& 
       });
 }
 
+// Three looks, queued one after the other and answered together. At children of rows that the group
+// took away, always, as the group's origin could not see them; at the group's own rows whose
+// parents may be missing, only where something stands here that it had not seen; and at all
+// children of a table that it truncated, of which few are left. Rows go by hundreds in one
+// statement.
 absl::Status ForeignKeys::After(GroupPlan& plan, bool unseen, Pipe* pipe) {
   orphans_ = 0;
   queued_ = false;

@@ -56,6 +56,8 @@ absl::StatusOr<std::vector<DeadLetter>> ReadDeadLetters(postgres::Connection& co
   return letters;
 }
 
+// Copies what the block announces, all of it and in place, and of the transactions the one that is
+// wanted: the part that goes on from the block before, or what follows its begin.
 absl::StatusOr<EncodedBlock> ExtractTransaction(const EncodedBlock& block,
                                                 const TransactionHeader& header) {
   ASSIGN_OR_RETURN(const BlockPayload payload, BlockPayload::Open(block.bytes));

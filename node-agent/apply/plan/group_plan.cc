@@ -117,6 +117,11 @@ absl::Status GroupPlan::Put(TableOps& ops, RowOp op) {
   return absl::OkStatus();
 }
 
+// First the table: a change of one that is gone is only noted. Then the history, which wants every
+// change by itself, before the change collapses with others of its row. Then the row. A change of a
+// key becomes a delete of the old one, put first so that a later row with that key stands, and an
+// insert of the new one, which takes along what the old row still has to give: large values that
+// did not come, from an earlier change in the plan or from the row where it began.
 absl::Status GroupPlan::AddChange(const RemoteChange& change, const TransactionHeader* header,
                                   const Resolve& resolve) {
   if (std::holds_alternative<postgres::TruncateMessage>(change.message)) {

@@ -71,7 +71,7 @@ void GroupVersions::Applied(Lsn applied, Lsn durable) {
 absl::StatusOr<std::vector<std::optional<Version>>> GroupVersions::Get(
     absl::Span<const std::string> keys, Lsn through) const {
   ASSIGN_OR_RETURN(std::vector<std::optional<Version>> versions, stores_.versions->Get(keys));
-  if (merges_own_) return versions;
+  if (captured_here_) return versions;
   const Lsn known_through = std::max(through, applied_);
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!versions[i].has_value() || versions[i]->origin != origin_) continue;
@@ -88,6 +88,12 @@ absl::StatusOr<std::vector<std::optional<Version>>> GroupVersions::Get(
   return versions;
 }
 
+// What is known is read before anything is written, and all is written at once. Segment by segment
+// the plan's versions go into the batch, and a newer TRUNCATE of a row's table into `before`. Then
+// key by key what stood in the store: into `before`, and where this group hides something that it
+// had not seen, beside the store as well, for an attempt after a crash. Claims last; and how far
+// the origin's versions are recorded only with what ends a transaction, since half of one comes
+// again.
 absl::Status GroupVersions::Record(GroupPlan& plan, const GroupClaims& claims, Versions* before,
                                    const Recording& recording) {
   struct Newest {
@@ -100,7 +106,7 @@ absl::Status GroupVersions::Record(GroupPlan& plan, const GroupClaims& claims, V
   absl::flat_hash_map<uint32_t, std::optional<Version>> truncates;
   absl::flat_hash_map<std::string, Newest> own;
   for (const Segment& segment : plan.segments()) {
-    if (!merges_own_ && recording.with_history) RecordHistory(plan, segment, &batch);
+    if (!captured_here_ && recording.with_history) RecordHistory(plan, segment, &batch);
     for (const TableOps& ops : segment.tables) {
       const uint32_t oid = ops.table->table().oid;
       if (!truncates.contains(oid)) {
@@ -113,7 +119,7 @@ absl::Status GroupVersions::Record(GroupPlan& plan, const GroupClaims& claims, V
         if (op.version_key.empty()) continue;
         const Version version{
             .stamp = op.stamp, .origin = origin_, .end_lsn = op.end_lsn, .dead = op.is_delete()};
-        if (!merges_own_) stores_.versions->Put(&batch, op.version_key, version);
+        if (!captured_here_) stores_.versions->Put(&batch, op.version_key, version);
         Newest& newest = own[op.version_key];
         if (newest.op == nullptr) newest.first_header = op.first_header;
         if (newest.op == nullptr || newest.op->stamp <= op.stamp) newest.op = &op;
@@ -123,7 +129,7 @@ absl::Status GroupVersions::Record(GroupPlan& plan, const GroupClaims& claims, V
         }
       }
     }
-    if (!segment.truncate.has_value() || merges_own_) continue;
+    if (!segment.truncate.has_value() || captured_here_) continue;
     for (const std::shared_ptr<const BoundTable>& table : segment.truncate->tables) {
       stores_.versions->PutTruncate(&batch, table->table().oid,
                                     {.stamp = segment.truncate->stamp,
@@ -137,12 +143,12 @@ absl::Status GroupVersions::Record(GroupPlan& plan, const GroupClaims& claims, V
     const Newest& newest = own[keys[i]];
     if (newest.op != nullptr) {
       // Its own tells nothing of what stood there before.
-      if (merges_own_ && known[i]->stamp <= newest.op->stamp) continue;
+      if (captured_here_ && known[i]->stamp <= newest.op->stamp) continue;
       if (known[i]->origin == origin_ && known[i]->end_lsn == recording.letter) continue;
     }
     Version& version = (*before)[keys[i]];
     if (version.stamp <= known[i]->stamp) version = *known[i];
-    if (merges_own_ || newest.op == nullptr || newest.op->end_lsn <= applied_) continue;
+    if (captured_here_ || newest.op == nullptr || newest.op->end_lsn <= applied_) continue;
     if (known[i]->stamp.time_us <=
         SeenUntilTime(*newest.first_header, origin_.node, known[i]->stamp.node)) {
       continue;
@@ -152,7 +158,7 @@ absl::Status GroupVersions::Record(GroupPlan& plan, const GroupClaims& claims, V
     hidden_through_ = std::max(hidden_through_, newest.op->end_lsn);
   }
   // Of an own change capture has written the version before.
-  if (merges_own_) return absl::OkStatus();
+  if (captured_here_) return absl::OkStatus();
   claims.Record(*stores_.claims, &batch);
   if (recording.ends_here) {
     State(stores_.database)
@@ -170,9 +176,9 @@ void GroupVersions::RecordHistory(const GroupPlan& plan, const Segment& segment,
     if (ops.changes.empty()) continue;
     const conflict::Attnums attnums = AttnumsOf(ops.table->table());
     for (const KeyedChange& change : ops.changes) {
-      stores_.history->PutEntry(batch, change.version_key, attnums, {.change = change.change});
+      stores_.fold_history->PutEntry(batch, change.version_key, attnums, {.change = change.change});
       if (ops.table->fold().folds()) continue;
-      stores_.history->PutBase(batch, change.version_key, attnums, {.assumed = true});
+      stores_.fold_history->PutBase(batch, change.version_key, attnums, {.assumed = true});
     }
   }
   if (!segment.truncate.has_value()) return;
@@ -183,7 +189,7 @@ void GroupVersions::RecordHistory(const GroupPlan& plan, const Segment& segment,
                                .stamp = segment.truncate->stamp,
                                .settings_version = plan.last().settings_version},
                               origin_, segment.truncate->number);
-    stores_.history->PutEntry(batch, conflict::VersionKey(table->table().oid, ""), {}, entry);
+    stores_.fold_history->PutEntry(batch, conflict::VersionKey(table->table().oid, ""), {}, entry);
   }
 }
 

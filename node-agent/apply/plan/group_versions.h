@@ -27,25 +27,20 @@
 #include "conflict/version_store.h"
 #include "node-agent/apply/plan/group_claims.h"
 #include "node-agent/apply/plan/group_plan.h"
-#include "node-agent/changelog/database.h"
+#include "node-agent/apply/plan/work_kind.h"
+#include "node-agent/changelog/stores.h"
 
 namespace bdr::agent {
 
 // Of one applier. Not thread-safe.
 class GroupVersions {
  public:
-  // All outlive it.
-  struct Stores {
-    Database* database;
-    const conflict::VersionStore* versions;
-    const conflict::ClaimStore* claims;
-    const conflict::HistoryStore* history;
-  };
   using Versions = absl::flat_hash_map<std::string, conflict::Version>;
 
-  // `merges_own`: its changes are this node's own, of which capture has written the versions.
-  GroupVersions(Stores stores, OriginId origin, bool merges_own)
-      : stores_(stores), origin_(origin), merges_own_(merges_own) {}
+  // What the stores point to outlives it. Of own changes capture has written the versions: they are
+  // only looked up.
+  GroupVersions(const Stores& stores, OriginId origin, WorkKind kind)
+      : stores_(stores), origin_(origin), captured_here_(kind == WorkKind::kOwn) {}
 
   // A new session: the origin is applied up to here.
   absl::Status Begin(Lsn applied);
@@ -76,7 +71,7 @@ class GroupVersions {
 
   const Stores stores_;
   const OriginId origin_;
-  const bool merges_own_;
+  const bool captured_here_;
   Lsn applied_;
   // Something may be kept beside transactions that end at or before; what is at or before
   // `sweep_through_` goes once it is durable.

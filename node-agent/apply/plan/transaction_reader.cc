@@ -65,6 +65,9 @@ absl::Status TransactionReader::Load(const EncodedBlock& block) {
   return absl::OkStatus();
 }
 
+// In the order of the block: a relation or type counts for the changes behind it, until it is
+// announced again. A block that goes on with a transaction has its changes before any begin.
+// Transactions that are applied already are passed, but what they announce counts.
 absl::StatusOr<std::vector<Piece>> PiecesOf(const EncodedBlock& block, Lsn applied,
                                             std::optional<OpenTransaction>* open) {
   ASSIGN_OR_RETURN(BlockPayload opened, BlockPayload::Open(block.bytes));
