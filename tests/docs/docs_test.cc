@@ -107,6 +107,12 @@ TEST(DocsTest, AnomaliesNamesOnlyTestsThatExist) {
     EXPECT_TRUE(tests.contains((*it)[1].str()))
         << "docs/anomalies.md names " << (*it)[1].str() << ", which no file defines";
   }
+  const std::regex scenario(R"(`scenario\.([a-z]\w*)`)");
+  for (std::sregex_iterator it(text.begin(), text.end(), scenario), end; it != end; ++it, ++found) {
+    const std::string file = "tests/scenarios/" + (*it)[1].str() + ".scenario";
+    EXPECT_TRUE(std::filesystem::exists(std::filesystem::path(BDR_SOURCE_DIR) / file))
+        << "docs/anomalies.md names " << (*it)[0].str() << ", and there is no " << file;
+  }
   EXPECT_GT(found, 20) << "the table is gone, or its form has changed";
 }
 

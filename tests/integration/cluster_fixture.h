@@ -3,17 +3,18 @@
 
 #include <gmock/gmock.h>
 
+#include <csignal>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "base/testing.h"
 #include "tests/harness/cluster.h"
+#include "tests/harness/log_reasons.h"
+#include "tests/harness/process.h"
 #include "tests/harness/temp_folder.h"
 
 namespace bdr::integration {
@@ -43,14 +44,7 @@ class ClusterTest : public ::testing::Test {
 
   // Whatever a test brings about, no line in a log announces a reason and then has none.
   void ExpectReasons() const {
-    for (const std::string& file : LogFiles()) {
-      const absl::StatusOr<std::string> text = harness::ReadFile(file);
-      if (!text.ok()) continue;  // never started
-      for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
-        EXPECT_FALSE(absl::EndsWith(absl::StripTrailingAsciiWhitespace(line), ":"))
-            << file << ": " << line;
-      }
-    }
+    EXPECT_THAT(harness::LinesWithoutReason(LogFiles()), ::testing::IsEmpty());
   }
 
   // Nodes n1, n2, ... with these tables.
@@ -85,11 +79,21 @@ class ClusterTest : public ::testing::Test {
     }
   }
 
-  // Something had to be waited for where the node applied, and few attempts were enough.
-  void ExpectFewRetries(absl::string_view node) {
-    ASSERT_OK_AND_ASSIGN(const harness::Metrics metrics, cluster_->AgentMetrics(node));
-    EXPECT_GE(metrics.Sum("bdr_apply_retries_total"), 1) << "nothing was waited for";
-    EXPECT_LE(metrics.Sum("bdr_apply_retries_total"), 5);
+  // Capture of a node stands still while its walsender is stopped (SIGSTOP to SIGCONT); all else
+  // goes on.
+  void SignalCapture(const std::string& node, int signal) {
+    ASSERT_OK_AND_ASSIGN(
+        const std::string pid,
+        cluster_->QueryValue(node,
+                             "SELECT pid FROM pg_stat_replication WHERE application_name = "
+                             "'bdr capture'"));
+    int process = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(pid, &process)) << pid;
+    if (signal == SIGSTOP) {
+      ASSERT_OK(harness::StopProcess(process));
+    } else {
+      ASSERT_EQ(kill(process, signal), 0);
+    }
   }
 
   std::unique_ptr<harness::Cluster> cluster_;

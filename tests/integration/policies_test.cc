@@ -219,26 +219,6 @@ TEST_F(PoliciesTest, IncrementsOfAllNodesCountOnceWhateverIsKilled) {
   ExpectEverywhere("SELECT sum(n) FROM counter", absl::StrCat(increments.done()));
 }
 
-// ALTER TABLE that rewrites a table makes its rows look like a local commit which capture has not
-// read yet, and never will. What comes from elsewhere must count all the same.
-TEST_F(PoliciesTest, RowsOfARewrittenTableAreNoLocalChanges) {
-  StartWith(3, kCounters);
-  if (HasFatalFailure()) return;
-  BDR_SET_POLICY({"public.counter", "first_update_wins"});
-  // Nothing is stable without n3, so what was applied stays in the rows' histories.
-  cluster_->Isolate("n3");
-  BDR_EXEC("n2", "UPDATE counter SET note = 'n2' WHERE id <= 3");
-  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT count(*) FROM counter WHERE note = 'n2'", "3",
-                                   kDeadline));
-  BDR_EXEC("n1", "ALTER TABLE counter ALTER COLUMN n TYPE bigint USING n + 0");
-  BDR_EXEC("n2", "DELETE FROM counter WHERE id = 1");
-  BDR_EXEC("n2", "UPDATE counter SET note = 'later' WHERE id = 2");
-  cluster_->Heal();
-  BDR_CONVERGE();
-  ExpectEverywhere("SELECT string_agg(id || note, ',' ORDER BY id) FROM counter WHERE id <= 3",
-                   "2later,3n2");
-}
-
 // The policy changes under the hands of those who write.
 TEST_F(PoliciesTest, SwitchesWhileEverybodyWrites) {
   StartWith(2, kCounters);
@@ -317,74 +297,6 @@ TEST_F(PoliciesTest, IsRefusedWithWhatMendsIt) {
   EXPECT_THAT(custom.out, HasSubstr(R"(CREATE FUNCTION "public"."f"(older "public"."account")"));
   ASSERT_OK_AND_ASSIGN(const harness::ProgramResult list, cluster_->Bdrctl({"table", "list"}));
   EXPECT_THAT(list.out, HasSubstr("last_update_wins"));
-}
-
-// A table to which a column is added while changes from before are unstable.
-class GrowingTableTest : public PoliciesTest {
- protected:
-  void StartGrowing(const std::string& policy) {
-    StartWith(3,
-              "CREATE TABLE grown (id int PRIMARY KEY, a int, b int);"
-              "ALTER TABLE grown REPLICA IDENTITY FULL;"
-              "INSERT INTO grown VALUES (1, 0, 0), (2, 0, 0)");
-    if (HasFatalFailure()) return;
-    SetPolicy({"public.grown", policy});
-    if (HasFatalFailure()) return;
-    ASSERT_OK(cluster_->agent("n3").Pause());  // nothing becomes stable
-  }
-  void ExpectAtTheEnd(const std::string& rows) {
-    ASSERT_OK(cluster_->agent("n3").Resume());
-    BDR_CONVERGE();
-    ExpectEverywhere("SELECT string_agg(concat_ws(' ', id, a, b, c), ', ' ORDER BY id) FROM grown",
-                     rows);
-  }
-};
-
-// The same on every node: what is older says nothing of it, and does not set it to null.
-TEST_F(GrowingTableTest, AColumnKeepsItsDefaultInRowsThatFoldAgain) {
-  StartGrowing("column_merge");
-  if (HasFatalFailure()) return;
-  BDR_EXEC("n1", "UPDATE grown SET a = 1");
-  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT sum(a) FROM grown", "2", kDeadline));
-  ASSERT_OK(cluster_->ExecEverywhere("ALTER TABLE grown ADD COLUMN c int DEFAULT 5"));
-  BDR_EXEC("n2", "UPDATE grown SET b = 2 WHERE id = 1");
-  BDR_EXEC("n2", "UPDATE grown SET c = 6 WHERE id = 2");
-  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT sum(b) + max(c) FROM grown", "8", kDeadline));
-  ExpectAtTheEnd("1 1 2 5, 2 1 0 6");
-}
-
-// What stands in the new column was written by a change that is left out once an earlier one
-// arrives, which its origin made before it had the column. Who applies that one had looked at the
-// table before.
-TEST_F(GrowingTableTest, AColumnGoesBackToItsDefaultWithTheChangeThatLost) {
-  StartGrowing("first_update_wins");
-  if (HasFatalFailure()) return;
-  BDR_EXEC("n2", "UPDATE grown SET b = 1 WHERE id = 1");
-  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT sum(b) FROM grown", "1", kDeadline));
-  cluster_->SetFault("n2", "n1", {.stall = true});
-  BDR_EXEC("n2", "UPDATE grown SET a = a WHERE id = 1");
-  ASSERT_OK(cluster_->ExecEverywhere("ALTER TABLE grown ADD COLUMN c int NOT NULL DEFAULT 5"));
-  BDR_EXEC("n1", "UPDATE grown SET c = 6 WHERE id = 1");
-  BDR_EXEC("n1", "UPDATE grown SET c = 7 WHERE id = 2");
-  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT max(c) FROM grown", "7", kDeadline));
-  cluster_->Heal();
-  ExpectAtTheEnd("1 0 1 5, 2 0 0 7");
-}
-
-// Every row has a value of its own, which no update can set.
-TEST_F(GrowingTableTest, AnIdentityStaysAsItWasAdded) {
-  StartGrowing("column_merge");
-  if (HasFatalFailure()) return;
-  BDR_EXEC("n1", "UPDATE grown SET a = 1");
-  ASSERT_OK(cluster_->WaitForValue("n2", "SELECT sum(a) FROM grown", "2", kDeadline));
-  ASSERT_OK(
-      cluster_->ExecEverywhere("ALTER TABLE grown ADD COLUMN c int GENERATED ALWAYS AS IDENTITY"));
-  BDR_EXEC("n2", "UPDATE grown SET b = 2");
-  ASSERT_OK(cluster_->WaitForValue("n1", "SELECT sum(b) FROM grown", "4", kDeadline));
-  ASSERT_OK(cluster_->agent("n3").Resume());
-  BDR_CONVERGE();
-  ExpectEverywhere("SELECT string_agg(concat_ws(' ', id, a, b), ', ' ORDER BY id) FROM grown",
-                   "1 1 2, 2 1 2");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <set>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "tests/integration/cluster_fixture.h"
 #include "tests/integration/drawers.h"
