@@ -146,7 +146,7 @@ void Applier::Stop() {
     MutexLock lock(&mu_);
     while (!ended_) {
       source_->Wake();
-      parts_.stores.log->WakeAll();
+      parts_.stores.log->WakeAll();  // own changes are read from it as well, at times
       session_.Cancel();
       ended_cv_.WaitFor(&mu_, absl::Milliseconds(100));
     }

@@ -33,7 +33,7 @@ namespace bdr::agent {
 // Start() and Stop() are called by the owner, once each; all else from any thread.
 //
 // More members than most classes: each is a part with a job of its own, made here because this is
-// where they meet; nothing but the last two groups is state.
+// where they meet.
 class Applier {
  public:
   Applier(OriginId origin, ApplyOptions options, ApplyParts parts);

@@ -127,6 +127,14 @@ void Settings::RaiseActive(uint64_t version) {
   generation_.fetch_add(1);
 }
 
+absl::Status Settings::RaiseActive(uint64_t version, const std::function<absl::Status()>& write) {
+  MutexLock lock(&raising_);
+  if (version <= active()) return absl::OkStatus();
+  if (absl::Status written = write(); !written.ok()) return written;
+  RaiseActive(version);
+  return absl::OkStatus();
+}
+
 // Up to just before the first table change that is not done here.
 uint64_t Settings::DoneThroughLocked() const {
   for (const TableChange& change : *table_changes_) {

@@ -15,12 +15,14 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
@@ -77,6 +79,9 @@ class Settings {
   // A transaction of another node came with it: every member was ready, so it counts here as well.
   // To be called once it is written down.
   void RaiseActive(uint64_t version);
+  // The same once `write` has made it durable, one after the other, so that what is written down is
+  // never less than what is in force. Nothing if it is in force already.
+  absl::Status RaiseActive(uint64_t version, const std::function<absl::Status()>& write);
   // What was taken up. A transaction that carries a later one cannot be merged yet.
   uint64_t taken() const;
   // The newest version that this node is ready for, while all before `stable_us` is stable.
@@ -117,6 +122,7 @@ class Settings {
       ABSL_GUARDED_BY(mu_);
   std::shared_ptr<const std::vector<TableChange>> table_changes_ ABSL_GUARDED_BY(mu_) =
       std::make_shared<const std::vector<TableChange>>();
+  Mutex raising_;  // held while what is raised is written down
   std::atomic<uint64_t> active_{0};
   std::atomic<uint64_t> generation_{0};
 };

@@ -24,8 +24,7 @@
 
 namespace bdr::agent {
 
-// Of one applier; belongs to its thread. Owns nothing; everything outlives the groups that are
-// given it.
+// Of one applier; belongs to its thread. What is pointed to outlives the groups that are given it.
 struct ApplyTools {
   OriginId origin = {};
   const ApplyOptions* options = nullptr;

@@ -32,11 +32,13 @@ class ScriptedSession : public ApplySession {
   absl::Status Commit(const CommittedAt&, KeysInFlight::Registration*) override {
     told_.push_back("commit");
     if (commit_.ok()) open_ = false;
+    if (unconfirmed_) broken_ = true;
     return std::exchange(commit_, absl::OkStatus());
   }
   void Rollback() override {
     if (open_) told_.push_back("rollback");
     open_ = false;
+    if (cannot_leave_) broken_ = true;
   }
   bool in_transaction() const override { return open_; }
   bool broken() const override { return broken_; }
@@ -44,12 +46,19 @@ class ScriptedSession : public ApplySession {
   Lsn committed() const override { return Lsn{}; }
 
   void Break() { broken_ = true; }
+  void CannotLeave() { cannot_leave_ = true; }
   void AnswerCommit(absl::Status status) { commit_ = std::move(status); }
+  void LoseCommit() {
+    commit_ = absl::UnavailableError("commit was not confirmed");
+    unconfirmed_ = true;
+  }
 
  private:
   std::vector<std::string>& told_;
   bool open_ = false;
   bool broken_ = false;
+  bool cannot_leave_ = false;
+  bool unconfirmed_ = false;
   absl::Status commit_ = absl::OkStatus();
 };
 
@@ -92,8 +101,13 @@ class ScriptedBody : public GroupBody {
   }
   absl::Status Recover(const absl::Status& failed) override {
     EXPECT_FALSE(session_.in_transaction());
-    if (postgres::Sqlstate(failed) != kClockBehind) return failed;
-    told_.push_back("clock");
+    if (IsLockTimeout(failed)) {
+      told_.push_back("lock");
+    } else if (postgres::Sqlstate(failed) == kClockBehind) {
+      told_.push_back("clock");
+    } else {
+      return failed;
+    }
     MoveTo(GroupPhase::kRecorded);
     return absl::OkStatus();
   }
@@ -142,7 +156,7 @@ TEST_F(DriveTest, NeedsAfterNeedsAreMetWithNothingLocked) {
   ASSERT_OK(Run());
   EXPECT_THAT(told_, ElementsAre("begin", "rollback", "keys", "begin", "rollback", "values",
                                  "begin", "rollback", "values", "capture", "begin", "commit"));
-  EXPECT_EQ(tally_.Get().retries, 3u);
+  EXPECT_EQ(tally_.Get().retries, 1u) << "only for capture";
 }
 
 TEST_F(DriveTest, NeedsCountThoughTheAttemptHasFailedByThem) {
@@ -177,10 +191,32 @@ TEST_F(DriveTest, WhatTheServerRefusesAtCommitIsRolledBackAndTold) {
 }
 
 TEST_F(DriveTest, AfterACommitThatMayHaveHappenedNothingIsSent) {
-  session_.AnswerCommit(absl::UnavailableError("commit was not confirmed"));
+  session_.LoseCommit();
   EXPECT_EQ(Run().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(told_, ElementsAre("begin", "commit"));
   EXPECT_EQ(body_.phase(), GroupPhase::kCommitting) << "nobody knows";
+}
+
+TEST_F(DriveTest, ALockThatCommitHasToWaitForIsWaitedForWithNothingOpen) {
+  session_.AnswerCommit(postgres::ErrorForTesting(absl::StatusCode::kUnavailable, "55P03"));
+  ASSERT_OK(Run());
+  EXPECT_THAT(told_, ElementsAre("begin", "commit", "rollback", "lock", "begin", "commit"));
+}
+
+TEST_F(DriveTest, ATransactionThatCannotBeLeftEndsTheSession) {
+  session_.CannotLeave();
+  body_.script = {Fails(absl::AbortedError("deadlock"))};
+  EXPECT_EQ(Run().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(told_, ElementsAre("begin", "rollback"));
+}
+
+TEST_F(DriveTest, DamageIsToldAtOnceWhateverIsNeeded) {
+  body_.script = {[](Needs* needs) {
+    needs->values = true;
+    return absl::DataLossError("a block is damaged");
+  }};
+  EXPECT_EQ(Run().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(told_, ElementsAre("begin", "rollback"));
 }
 
 TEST_F(DriveTest, AConnectionLostWhileWritingEndsIt) {

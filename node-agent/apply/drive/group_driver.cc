@@ -37,20 +37,22 @@ absl::Status Drive(GroupBody* body, ApplySession* session, const ApplyControl& c
     absl::Status failed = body->Write(&needs);
     if (failed.ok() && needs.empty()) {
       failed = body->Commit();
-      // Where nobody knows whether it was committed, nothing may be tried again in this session.
-      if (failed.ok() || absl::IsUnavailable(failed)) return failed;
+      if (failed.ok()) return failed;
     }
+    // Also where nobody knows whether it was committed: nothing may be tried again in this session.
     if (session->broken()) return failed.ok() ? SessionLost() : failed;
     session->Rollback();
     body->RolledBack();
     if (control.must_leave()) return ToldToStop();
     if (session->broken()) return SessionLost();
+    if (absl::IsDataLoss(failed)) return failed;
     RETURN_IF_ERROR(needs.empty() ? body->Recover(failed) : body->Meet(needs));
-    tally->Retried();
+    // Keys and values are asked for by what is found; only what had to be waited for is a retry.
+    if (needs.empty() || !needs.capture.empty()) tally->Retried();
   }
 }
 
-absl::Status GroupDriver::Attempt(size_t size) {
+absl::Status GroupDriver::TryOnce(size_t size) {
   std::unique_ptr<GroupBody> body;
   if (tools_.source->large()) {
     body = std::make_unique<LargeTransaction>(&tools_);
@@ -70,16 +72,18 @@ bool GroupDriver::EndsSession(const absl::Status& failed) const {
 absl::Status GroupDriver::ApplyPending() {
   const std::deque<PiecePtr>& pending = tools_.source->pending();
   size_t size = pending.size();
+  recovery_.BeginPending();
   while (!pending.empty() && !tools_.control->stopping()) {
     size = std::min(size, pending.size());
     const size_t waiting = pending.size();
     const absl::Time begun = SteadyNow();
-    absl::Status failed = Attempt(size);
+    absl::Status failed = TryOnce(size);
     if (failed.ok()) {
       Succeeded(waiting - pending.size(), SteadyNow() - begun);
       continue;
     }
-    if (EndsSession(failed)) return failed;
+    // The log may have lost what was begun: nothing is there then to be tried again.
+    if (EndsSession(failed) || pending.empty()) return failed;
     tools_.session->Rollback();
     if (tools_.session->broken()) return SessionLost();
     tools_.tally->Retried();
@@ -94,7 +98,7 @@ absl::Status GroupDriver::ApplyPending() {
       RETURN_IF_ERROR(GiveUp(failed));
       continue;
     }
-    Prepare(step, failed, size);
+    BeforeNext(step, failed, size);
     size = step == Recovery::Step::kAlone ? 1 : GroupSizer::Smaller(size);
   }
   return absl::OkStatus();
@@ -110,7 +114,7 @@ void GroupDriver::Succeeded(size_t applied, absl::Duration took) {
 }
 
 // What a step asks for before the next attempt.
-void GroupDriver::Prepare(Recovery::Step step, const absl::Status& failed, size_t size) {
+void GroupDriver::BeforeNext(Recovery::Step step, const absl::Status& failed, size_t size) {
   switch (step) {
     case Recovery::Step::kWaitForLock:
       tools_.waits->ForLock(failed, /*at_once=*/size > 1);
@@ -196,7 +200,8 @@ absl::Status GroupDriver::RetryLetters() {
       LogInfo("dead_letter",
               {{"state", "applied"}, {"id", letter->id}, {"origin", ToString(tools_.origin)}});
     }
-    if (EndsSession(outcome)) return outcome.ok() ? SessionLost() : outcome;
+    if (tools_.session->broken()) return outcome.ok() ? SessionLost() : outcome;
+    if (tools_.control->must_leave()) return ToldToStop();
     tools_.control->Set(Health::Level::kOk, ApplierState::kApplying);
   }
   return absl::OkStatus();

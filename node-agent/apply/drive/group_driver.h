@@ -20,9 +20,9 @@
 
 namespace bdr::agent {
 
-// Takes a body to its commit. An error is of the body, which is rolled back then; where `session`
-// is broken or `control` asks for something else, the session has to end. Waits of the body count
-// as retries in `tally`.
+// Takes a body to its commit. After an error nothing is open in `session`, or it is broken and has
+// to end, as it has to where `control` asks for something else. What was tried again counts as
+// retries in `tally`.
 absl::Status Drive(GroupBody* body, ApplySession* session, const ApplyControl& control,
                    ApplyTally* tally);
 
@@ -39,9 +39,9 @@ class GroupDriver {
   absl::Status RetryLetters();
 
  private:
-  absl::Status Attempt(size_t size);
+  absl::Status TryOnce(size_t size);
   void Succeeded(size_t applied, absl::Duration took);
-  void Prepare(Recovery::Step step, const absl::Status& failed, size_t size);
+  void BeforeNext(Recovery::Step step, const absl::Status& failed, size_t size);
   void LookUpAnew();
   bool EndsSession(const absl::Status& failed) const;
   absl::Status GiveUp(const absl::Status& failed);

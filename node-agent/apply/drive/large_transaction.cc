@@ -7,18 +7,11 @@ namespace {
 
 constexpr absl::Duration kPieceWait = absl::Milliseconds(500);
 
-int64_t StampOfFirst(const GroupSource& source) {
-  return source.pending().front()->header.stamp.time_us;
-}
-
 }  // namespace
 
 LargeTransaction::LargeTransaction(ApplyTools* tools)
-    : PiecewiseBody(
-          tools,
-          {.oldest_us = StampOfFirst(*tools->source), .newest_us = StampOfFirst(*tools->source)},
-          /*letter=*/Lsn{}),
-      stamp_us_(StampOfFirst(*tools->source)) {}
+    : PiecewiseBody(tools, tools->source->pending().front()->header.stamp.time_us,
+                    /*letter_end=*/Lsn{}) {}
 
 // From its beginning, also when it is tried again.
 absl::Status LargeTransaction::WritePieces() {
@@ -30,7 +23,7 @@ absl::Status LargeTransaction::WritePieces() {
     // Its last part was in the log before the first was shown to us, or will come soon.
     if (piece == nullptr) continue;
     last_ = piece->header;
-    if (tried == 0) RETURN_IF_ERROR(tools_.session->Begin(stamp_us_));
+    if (tried == 0) RETURN_IF_ERROR(tools_.session->Begin(newest_us()));
     tools_.control->activity().Set("writes rows of a large transaction");
     ASSIGN_OR_RETURN(const bool more, RunPiece(piece));
     tools_.tally->Reached(++tried);

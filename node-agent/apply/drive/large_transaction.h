@@ -1,8 +1,6 @@
 // A transaction of many blocks, from the change log.
 #pragma once
 
-#include <cstdint>
-
 #include "absl/status/status.h"
 #include "node-agent/apply/drive/piecewise_body.h"
 
@@ -15,12 +13,10 @@ class LargeTransaction : public PiecewiseBody {
   explicit LargeTransaction(ApplyTools* tools);
 
   absl::Status Commit() override;
-  int64_t newest_us() const override { return stamp_us_; }
 
  private:
   absl::Status WritePieces() override;
 
-  const int64_t stamp_us_;
   TransactionHeader last_;
 };
 

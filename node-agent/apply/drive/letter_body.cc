@@ -48,6 +48,11 @@ absl::StatusOr<EncodedBlock> ReadPart(int64_t letter, int32_t number, Pipe* pipe
 
 }  // namespace
 
+absl::Status LetterBody::Prepare() {
+  tools_.values->Clear();  // of whatever was tried before
+  return PiecewiseBody::Prepare();
+}
+
 absl::Status LetterBody::WritePieces() {
   RETURN_IF_ERROR(tools_.session->Begin(letter_.stamp_us));
   return letter_.refused ? FoldAgain() : WriteTransaction();

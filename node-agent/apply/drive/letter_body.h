@@ -14,13 +14,11 @@ class LetterBody : public PiecewiseBody {
  public:
   // `tools` outlives it.
   LetterBody(ApplyTools* tools, const DeadLetter& letter)
-      : PiecewiseBody(tools, {.oldest_us = letter.stamp_us, .newest_us = letter.stamp_us},
-                      letter.end_lsn),
-        letter_(letter) {}
+      : PiecewiseBody(tools, letter.stamp_us, letter.end_lsn), letter_(letter) {}
 
+  absl::Status Prepare() override;
   absl::Status Commit() override;
   absl::Status Recover(const absl::Status& failed) override;
-  int64_t newest_us() const override { return letter_.stamp_us; }
 
  private:
   absl::Status WritePieces() override;

@@ -26,7 +26,7 @@ LogSource::LogSource(OriginId origin, std::string origin_name, const ApplyParts*
       tally_(tally),
       reader_(parts->stores.log, origin) {}
 
-void LogSource::Skip(Lsn committed) {
+void LogSource::Restart(Lsn committed) {
   pending_.clear();  // the log has them
   reader_.Seek(committed);
 }
@@ -132,10 +132,10 @@ void LogSource::TellOfUnknownSettings(const TransactionHeader& header) {
 }
 
 absl::Status LogSource::RaiseSettings(uint64_t version) {
-  RETURN_IF_ERROR(
-      State(parts_->stores.database).Put(kStateSettingsActive, EncodeU64(version), /*sync=*/true));
-  parts_->settings->RaiseActive(version);
-  return absl::OkStatus();
+  return parts_->settings->RaiseActive(version, [this, version] {
+    return State(parts_->stores.database)
+        .Put(kStateSettingsActive, EncodeU64(version), /*sync=*/true);
+  });
 }
 
 bool LogSource::PassesClock(const Piece& piece) {

@@ -21,12 +21,11 @@ class LogSource : public GroupSource {
             ApplyControl* control, ApplyTally* tally);
 
   WorkKind kind() const override { return WorkKind::kRemote; }
-  void BeginSession(Lsn committed) override { Skip(committed); }
+  void BeginSession(Lsn committed) override { Restart(committed); }
   absl::StatusOr<bool> Gather(const GroupSizer& sizer) override;
   bool large() const override { return !pending_.front()->last; }
-  void Restart(Lsn committed) override { Skip(committed); }
+  void Restart(Lsn committed) override;
   absl::StatusOr<PiecePtr> Next(absl::Duration timeout) override;
-  void Skip(Lsn committed) override;
 
   void Wake() override { parts_->stores.log->WakeAll(); }
   Lsn reached() const override;

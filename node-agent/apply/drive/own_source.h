@@ -29,7 +29,6 @@ class OwnSource : public GroupSource {
   bool large() const override { return false; }
   void Restart(Lsn) override {}
   absl::StatusOr<PiecePtr> Next(absl::Duration) override { return PiecePtr(); }
-  void Skip(Lsn) override {}
 
   void Wake() override { changes_->Wake(); }
   Lsn reached() const override { return changes_->low_water(); }

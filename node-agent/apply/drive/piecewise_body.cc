@@ -22,10 +22,9 @@ void PiecewiseBody::GiveUpKeys() {
 absl::Status PiecewiseBody::Prepare() {
   MoveTo(GroupPhase::kPlanned);
   RETURN_IF_ERROR(Register());
-  tools_.values->Clear();
   RETURN_IF_ERROR(tools_.RefreshSettings());
   options_ = tools_.MakeExecutorOptions();
-  options_.fold.letter = letter_;
+  options_.fold.letter = letter_end_;
   tools_.control->activity().Set("reads foreign keys");
   if (tools_.own()) return absl::OkStatus();
   return tools_.foreign_keys->Refresh(tools_.tables->settings_generation(), tools_.pipe());
@@ -48,14 +47,14 @@ absl::Status PiecewiseBody::Write(Needs* needs) {
 // One piece: its plan and claims, its versions and claims into the store, its rows, and what goes
 // with them. In a rehearsal nothing after the rows counts.
 absl::StatusOr<bool> PiecewiseBody::RunPiece(const PiecePtr& piece) {
-  const bool letter = letter_.valid();
+  const bool letter = letter_end_.valid();
   GroupPlan plan(tools_.origin);
   RETURN_IF_ERROR(plan.Add(piece, tools_.tables->Resolver()));
   GroupClaims claims;
   RETURN_IF_ERROR(claims.Read(plan, tools_.claim_reader));
   GroupVersions::Versions before;
   RETURN_IF_ERROR(tools_.versions->Record(
-      plan, claims, &before, {.ends_here = piece->last && !letter, .letter = letter_}));
+      plan, claims, &before, {.ends_here = piece->last && !letter, .letter = letter_end_}));
   RETURN_IF_ERROR(claims.LookUp(*tools_.parts->stores.claims, tools_.claim_reader));
   RETURN_IF_ERROR(tools_.values->Prepare(plan, before));
   options_.fold.rehearsal = attempt_.rehearsal;
@@ -108,7 +107,7 @@ absl::Status PiecewiseBody::Meet(const Needs& needs) {
 
 absl::Status PiecewiseBody::Recover(const absl::Status& failed) {
   if (postgres::Sqlstate(failed) != kClockBehind) return failed;
-  tools_.waits->ForServerClock(newest_us());
+  tools_.waits->ForServerClock(stamps_.newest_us);
   return absl::OkStatus();
 }
 

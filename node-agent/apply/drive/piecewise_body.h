@@ -24,11 +24,14 @@ class PiecewiseBody : public GroupBody {
   absl::Status Write(Needs* needs) override;
   absl::Status Meet(const Needs& needs) override;
   absl::Status Recover(const absl::Status& failed) override;
+  int64_t newest_us() const override { return stamps_.newest_us; }
 
  protected:
-  // `letter`: where it ends, if it had been put aside.
-  PiecewiseBody(ApplyTools* tools, StampRange stamps, Lsn letter)
-      : tools_(*tools), stamps_(stamps), letter_(letter) {}
+  // `letter_end`: where it ends, if it had been put aside.
+  PiecewiseBody(ApplyTools* tools, int64_t stamp_us, Lsn letter_end)
+      : tools_(*tools),
+        stamps_({.oldest_us = stamp_us, .newest_us = stamp_us}),
+        letter_end_(letter_end) {}
 
   // Begins, and runs the pieces one after the other until there is none or RunPiece() wants no
   // more.
@@ -62,7 +65,7 @@ class PiecewiseBody : public GroupBody {
 
  private:
   const StampRange stamps_;
-  const Lsn letter_;
+  const Lsn letter_end_;
   size_t look_ahead_ = 4;  // of the next attempt
 };
 

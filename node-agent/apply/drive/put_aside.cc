@@ -56,7 +56,7 @@ absl::Status PutAside::Do(const absl::Status& cause) {
             {"changes", contents.changes()}},
            cause.message());
   if (large) {
-    tools_.source->Skip(tools_.session->committed());
+    tools_.source->Restart(tools_.session->committed());
   } else {
     tools_.source->Done(1);
   }

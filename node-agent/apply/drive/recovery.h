@@ -37,6 +37,9 @@ class Recovery {
   // Users may write a row all the time; a table that leaves it out does so each time.
   static constexpr int kMostLeftOut = 500;
 
+  // Something else is pending, perhaps in another session: shapes of tables that were looked up
+  // again before do not count.
+  void BeginPending() { looked_again_ = false; }
   // After a failure of a group of `size`.
   Step After(const absl::Status& failed, size_t size);
   // After kExplainLeftOut: by what was found.

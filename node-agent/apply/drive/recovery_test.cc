@@ -52,6 +52,13 @@ TEST(RecoveryTest, AfterASuccessTheNextOneIsLookedUpAgainAsWell) {
   EXPECT_EQ(recovery.After(NoColumn(), 1), Step::kAlone);
 }
 
+TEST(RecoveryTest, ShapesThatWereLookedUpForSomethingElseDoNotCount) {
+  Recovery recovery;
+  EXPECT_EQ(recovery.After(NoColumn(), 1), Step::kAlone);
+  recovery.BeginPending();  // in a new session
+  EXPECT_EQ(recovery.After(NoColumn(), 1), Step::kAlone);
+}
+
 TEST(RecoveryTest, AValueThatSomebodyHoldsIsNoRaceForEver) {
   Recovery recovery;
   for (int i = 0; i < Recovery::kMostCollisions; ++i) {

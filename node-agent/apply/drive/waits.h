@@ -23,8 +23,8 @@
 
 namespace bdr::agent {
 
-// Of one applier; belongs to its thread. All waits end with kUnavailable when something else is
-// asked of the applier.
+// Of one applier; belongs to its thread. A wait ends within seconds when something else is asked of
+// the applier, with kUnavailable where it gives a status.
 class Waits {
  public:
   struct Options {

@@ -4,9 +4,9 @@
 //   planned      the net effect on each row, and what values the rows claim, are known
 //   registered   its keys in flight are ours: nobody else writes these rows
 //   recorded     its versions and claims are in the store, and what stood there before is known
-//   written      the statements are answered, and nothing is needed any more
-//   committing   COMMIT is sent: its fate is unknown if the session dies
-//   committed    progress, history and keys in flight have been told
+//   written      its rows are written, nothing is needed any more, and what goes with them is
+//   queued committing   COMMIT may be under way: its fate is unknown if the session dies committed
+//   progress, history and keys in flight have been told
 //
 //   gathered -> planned -> registered -> recorded -> written -> committing -> committed
 //   recorded -> recorded: capture or the clock was waited for

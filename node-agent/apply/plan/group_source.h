@@ -44,12 +44,12 @@ class GroupSource {
   // Whether what is pending is the first part of a large transaction, which is applied piece by
   // piece.
   virtual bool large() const = 0;
-  // The large transaction from its beginning, after `committed`; nothing is pending then.
-  virtual void Restart(Lsn committed) = 0;
-  // Its next piece; null if none came within `timeout`. The first one becomes what is pending.
+  // Its next piece; null if none came within `timeout`. The first one after Restart() becomes what
+  // is pending.
   virtual absl::StatusOr<PiecePtr> Next(absl::Duration timeout) = 0;
-  // Begins after `committed`, whatever was taken: something was put aside.
-  virtual void Skip(Lsn committed) = 0;
+  // Goes on after `committed`, whatever was taken; nothing is pending then. So a large transaction
+  // begins again, or is passed.
+  virtual void Restart(Lsn committed) = 0;
 
   // --- from any thread ---
   // Ends a Gather() that waits.

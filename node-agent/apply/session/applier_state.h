@@ -19,10 +19,10 @@
 //   waiting -> applying, paused, held
 //   paused -> applying, waiting, held
 //   held -> applying, waiting, paused
-//   applying, waiting -> stopped -> applying, waiting
+//   applying, waiting, paused, held -> stopped -> applying, waiting, paused, held
 //   applying -> stalled -> applying
 //   rebuilding, applying, waiting, paused, held, stopped -> connecting: the session has ended
-//   connecting, rebuilding, paused, held -> stopped: the agent shuts down
+//   connecting, rebuilding -> stopped: the agent shuts down
 #pragma once
 
 #include "node-agent/clocks/clock_gate.h"

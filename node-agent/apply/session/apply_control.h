@@ -2,7 +2,7 @@
 //
 // An applier may be asked to stop, to begin a new session, or to try at once what it has given up
 // for a while. Its own thread asks here at every point where it can leave without losing anything,
-// and every wait of it that is not for PostgreSQL ends early when something was asked.
+// and waits here, so that it wakes when it is to stop or to try again.
 #pragma once
 
 #include <atomic>
@@ -53,7 +53,7 @@ class ApplyControl {
   void Set(Health::Level level, ApplierState state, absl::string_view reason = "");
   // The applier's thread is about to return.
   void Ended();
-  // Waits, unless something is asked for meanwhile.
+  // Waits, until it is to stop or Retry() is called.
   void WaitABit(absl::Duration duration);
 
  private:

@@ -34,13 +34,14 @@ class ApplySession {
   // Queues the begin of a transaction that writes nothing stamped later than `newest_us`. What the
   // server says to it comes with the next answers: kClockBehind if its clock is not there yet.
   virtual absl::Status Begin(int64_t newest_us) = 0;
-  // Ends it. kUnavailable: whether it was committed is not known, and the session has to end. Any
-  // other error: it was not, and Rollback() is due. Keys in flight go with the commit.
+  // Ends it. After an error the session is broken() if nobody knows whether it was committed; if
+  // not, it was not, and Rollback() is due. Keys in flight go with the commit.
   virtual absl::Status Commit(const CommittedAt& last, KeysInFlight::Registration* keys) = 0;
-  // Leaves it, if one is open: nothing is locked after that.
+  // Leaves it, if one is open: nothing is locked after that, or the session is broken().
   virtual void Rollback() = 0;
 
   virtual bool in_transaction() const = 0;
+  // Nothing can be done in it any more: a new session has to begin.
   virtual bool broken() const = 0;
   // When the transaction that is open, or was last, was begun.
   virtual absl::Time begun_at() const = 0;

@@ -111,6 +111,13 @@ void Pipe::DropHandlers() {
   for (Expected& expected : expected_) expected.handler = nullptr;
 }
 
+absl::Status Pipe::Rollback() {
+  DropHandlers();
+  if (!idle()) Finish().IgnoreError();
+  if (absl::Status status = Exec("ROLLBACK"); !status.ok()) return status;
+  return Finish();
+}
+
 absl::StatusOr<postgres::Result> Pipe::Next() {
   absl::Duration patience = slow_after_;
   while (true) {

@@ -62,6 +62,10 @@ class Pipe {
   // Nothing was queued whose result is still to come.
   bool idle() const { return expected_.empty(); }
 
+  // Leaves the transaction that is open. What is still queued goes first, by itself: if it fails,
+  // PostgreSQL skips all that stands behind it up to the Sync, and ROLLBACK would be among that.
+  absl::Status Rollback();
+
   // Forgets what was to be done with results that are still to come: whoever queued it is gone.
   void DropHandlers();
 

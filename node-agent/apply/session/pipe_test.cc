@@ -77,6 +77,20 @@ TEST_F(PipeTest, WhatAHandlerQueuesIsAnsweredByTheNextFinish) {
 
 // PostgreSQL cuts names at 63 bytes: the second statement of a table of some hundred columns was
 // refused as prepared already, or the first one ran in its place.
+// ROLLBACK behind a statement that fails in the same pipeline is skipped with it, and the session
+// would stay in a transaction that is aborted.
+TEST_F(PipeTest, ATransactionIsLeftThoughWhatWasQueuedInItFails) {
+  Pipe pipe(connection_.get());
+  ASSERT_OK(pipe.Exec("BEGIN"));
+  ASSERT_OK(pipe.Finish());
+  ASSERT_OK(pipe.Exec("SELECT 1 / 0"));  // and then something else stopped the attempt
+  ASSERT_OK(pipe.Rollback());
+  std::string seen;
+  ASSERT_OK(Queue(pipe, "after", 7, &seen));
+  ASSERT_OK(pipe.Finish());
+  EXPECT_EQ(seen, "7 ");
+}
+
 TEST_F(PipeTest, StatementsAreToldApartByNamesOfAnyLength) {
   Pipe pipe(connection_.get());
   const std::string common(100, 'f');

@@ -43,6 +43,7 @@ void ServerSession::Set(std::unique_ptr<postgres::Connection> connection) {
 void ServerSession::Close() {
   pipe_.reset();  // it leads to the connection
   in_transaction_ = false;
+  lost_ = false;
   Set(nullptr);
 }
 
@@ -209,6 +210,7 @@ absl::Status ServerSession::Commit(const CommittedAt& last, KeysInFlight::Regist
     if (!committed && !connection_->broken() && !absl::IsUnavailable(status)) return status;
     // Whether it was committed is not known: a new session reads it from bdr.progress.
     keys->Commit(Lsn{UINT64_MAX});
+    lost_ = true;
     return absl::UnavailableError(absl::StrCat("commit was not confirmed: ", status.message()));
   }
   in_transaction_ = false;
@@ -222,6 +224,7 @@ absl::Status ServerSession::Commit(const CommittedAt& last, KeysInFlight::Regist
   committed_ = last.end_lsn;
   options_.positions.applied->Finish(options_.origin, after);
   if (!options_.positions.progress->Committed(options_.origin, last.end_lsn, after, server_life_)) {
+    lost_ = true;
     return absl::UnavailableError("PostgreSQL may have been restarted, without the last commit");
   }
   return absl::OkStatus();
@@ -253,15 +256,17 @@ absl::Status ServerSession::SendCommit(const CommittedAt& last, bool* committed,
   return pipe_->Exec(kWalPositionSql, TakeLsn(after));
 }
 
+// A session that cannot leave its transaction is as good as lost.
 void ServerSession::Rollback() {
-  if (pipe_ == nullptr || (!std::exchange(in_transaction_, false) && pipe_->idle())) return;
-  pipe_->DropHandlers();
-  absl::Status status = pipe_->Exec("ROLLBACK");
-  if (status.ok()) status = pipe_->Finish();
-  if (!status.ok() && !connection_->broken()) {
-    LogWarning("apply", {{"origin", ToString(options_.origin)}},
-               absl::StrCat("rollback failed: ", status.message()));
-  }
+  if (pipe_ == nullptr || (!in_transaction_ && pipe_->idle())) return;
+  const absl::Status status = pipe_->Rollback();
+  in_transaction_ = false;
+  // Begin() may have set it within the transaction.
+  stable_xid_ = kFrozenXid;
+  if (status.ok() || connection_->broken()) return;
+  lost_ = true;
+  LogWarning("apply", {{"origin", ToString(options_.origin)}},
+             absl::StrCat("rollback failed: ", status.message()));
 }
 
 }  // namespace bdr::agent

@@ -67,7 +67,6 @@ class ServerSession : public ApplySession {
   absl::Status Ping();
 
   postgres::Connection* connection() { return connection_.get(); }
-  bool has_pipe() const { return pipe_ != nullptr; }
   Pipe* pipe() { return pipe_.get(); }
 
   absl::Status Begin(int64_t newest_us) override;
@@ -76,7 +75,7 @@ class ServerSession : public ApplySession {
   absl::Status Commit(const CommittedAt& last, KeysInFlight::Registration* keys) override;
   void Rollback() override;
   bool in_transaction() const override { return in_transaction_; }
-  bool broken() const override { return connection_ == nullptr || connection_->broken(); }
+  bool broken() const override { return connection_ == nullptr || lost_ || connection_->broken(); }
   absl::Time begun_at() const override { return begun_at_; }
   Lsn committed() const override { return committed_; }
 
@@ -97,6 +96,8 @@ class ServerSession : public ApplySession {
   uint64_t server_life_ = 0;  // see Progress::Committed()
   uint32_t stable_xid_ = 0;   // as the session was told
   bool in_transaction_ = false;
+  // Nobody knows whether the last transaction was committed, or it cannot be left.
+  bool lost_ = false;
   absl::Time begun_at_ = absl::InfinitePast();
   bool warned_timeout_ = false;
 };
