@@ -16,6 +16,7 @@
 #include "node-agent/tables/column_map.h"
 #include "node-agent/tables/published_table.h"
 #include "node-agent/tables/row_sql.h"
+#include "node-agent/tables/writer_session.h"
 #include "postgres/owners_code.h"
 #include "postgres/value_form.h"
 
@@ -35,9 +36,7 @@ constexpr int kMostRows = 1000;
 // The commit time of a row of which no version is known: older than anything that can still come.
 constexpr int64_t kLongAgoUs = 946'684'801'000'000;  // 2000-01-01 00:00:01
 
-constexpr char kSessionSql[] =
-    "SET session_replication_role = replica; SET row_security = off;"
-    "SET statement_timeout = '60s'; SET lock_timeout = '10s'";
+constexpr char kSessionSql[] = "SET statement_timeout = '60s'; SET lock_timeout = '10s'";
 
 absl::StatusOr<TableInfo> LoadKeyed(postgres::Connection& connection, const std::string& schema,
                                     const std::string& name) {
@@ -253,7 +252,7 @@ absl::Status RowRepair::Connect() {
   ASSIGN_OR_RETURN(auto connection,
                    postgres::Connection::Connect(
                        {.conninfo = parts_.conninfo, .application_name = "bdr repair"}));
-  RETURN_IF_ERROR(connection->Exec(kSessionSql).status());
+  RETURN_IF_ERROR(connection->Exec(absl::StrCat(kWritesForOthersSql, kSessionSql)).status());
   RETURN_IF_ERROR(CreateRepairOrigin(*connection, *parts_.positions.names));
   // Refused while another session holds it: a killed agent's backend may still commit.
   RETURN_IF_ERROR(

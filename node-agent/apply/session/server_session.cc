@@ -10,6 +10,7 @@
 #include "base/test_hooks.h"
 #include "node-agent/positions/applied_position.h"
 #include "node-agent/tables/row_sql.h"
+#include "node-agent/tables/writer_session.h"
 
 namespace bdr::agent {
 namespace {
@@ -19,8 +20,8 @@ using postgres::Result;
 // Plans are generic and use indexes: one made while a table was small would scan it when it has
 // grown.
 constexpr char kApplySessionSql[] =
-    "SET session_replication_role = replica; SET synchronous_commit = off; SET row_security = off;"
-    "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off;"
+    "SET synchronous_commit = off; SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = "
+    "off;"
     "SET enable_mergejoin = off; SET enable_seqscan = off;"
     "SET bdr.stable_xid = '2'";  // kFrozenXid: nothing, until it is known
 
@@ -65,7 +66,7 @@ absl::Status ServerSession::Open() {
 }
 
 absl::Status ServerSession::SetUp() {
-  RETURN_IF_ERROR(connection_->Exec(kApplySessionSql).status());
+  RETURN_IF_ERROR(connection_->Exec(absl::StrCat(kWritesForOthersSql, kApplySessionSql)).status());
   if (!options_.comes_again) {
     // Merged counts as done, so a crash of the server must not take it back.
     RETURN_IF_ERROR(connection_->Exec("SET synchronous_commit = local").status());
