@@ -3,6 +3,8 @@
 #include <tuple>
 #include <utility>
 
+#include "base/big_endian.h"
+
 namespace bdr::conflict {
 namespace {
 
@@ -28,23 +30,11 @@ void Add(const std::optional<Claim>& claim, Claimants* to) {
   }
 }
 
-void AppendInt(std::string* out, uint64_t value, int bytes) {
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) {
-    out->push_back(static_cast<char>(value >> shift));
-  }
-}
-
-uint64_t ReadInt(const char* data, int bytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < bytes; ++i) value = value << 8 | static_cast<uint8_t>(data[i]);
-  return value;
-}
-
 void Append(const std::optional<Claim>& claim, std::string* out) {
   if (!claim.has_value()) return;
-  AppendInt(out, static_cast<uint64_t>(claim->stamp.time_us), 8);
-  AppendInt(out, claim->stamp.node, 2);
-  AppendInt(out, claim->key.size(), 4);
+  AppendBigEndian(out, static_cast<uint64_t>(claim->stamp.time_us), 8);
+  AppendBigEndian(out, claim->stamp.node, 2);
+  AppendBigEndian(out, claim->key.size(), 4);
   out->append(claim->key);
 }
 
@@ -52,10 +42,10 @@ void Append(const std::optional<Claim>& claim, std::string* out) {
 std::optional<Claim> Take(absl::string_view* data) {
   if (data->size() < kHeadBytes) return std::nullopt;
   const char* p = data->data();
-  const uint64_t length = ReadInt(p + 10, 4);
+  const uint64_t length = ReadBigEndian({p + 10, 4});
   if (data->size() - kHeadBytes < length) return std::nullopt;
-  Claim claim{.stamp = {.time_us = static_cast<int64_t>(ReadInt(p, 8)),
-                        .node = static_cast<NodeId>(ReadInt(p + 8, 2))},
+  Claim claim{.stamp = {.time_us = static_cast<int64_t>(ReadBigEndian({p, 8})),
+                        .node = static_cast<NodeId>(ReadBigEndian({p + 8, 2}))},
               .key = std::string(data->substr(kHeadBytes, length))};
   data->remove_prefix(kHeadBytes + length);
   return claim;

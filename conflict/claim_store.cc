@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 #include "base/status_macros.h"
 #include "conflict/slice.h"
 
@@ -17,10 +18,6 @@ constexpr char kPrefix[4] = {0, 0, 0, 0};
 // Of a TimedClaimKey().
 constexpr size_t kTimeAt = sizeof(kPrefix) + 8 + kBucketBytes;
 constexpr size_t kTimeBytes = 8;
-
-void AppendBigEndian(std::string* key, uint64_t number) {
-  for (int shift = 56; shift >= 0; shift -= 8) key->push_back(static_cast<char>(number >> shift));
-}
 
 class UnionOfClaims : public rocksdb::AssociativeMergeOperator {
  public:
@@ -71,7 +68,7 @@ absl::Status Damaged(absl::string_view why) {
 std::string ClaimKey(uint64_t constraint, absl::string_view value) {
   std::string key(kPrefix, sizeof(kPrefix));
   key.reserve(sizeof(kPrefix) + 8 + value.size());
-  AppendBigEndian(&key, constraint);
+  AppendBigEndian(&key, constraint, 8);
   key.append(value.data(), value.size());
   return key;
 }
@@ -79,7 +76,7 @@ std::string ClaimKey(uint64_t constraint, absl::string_view value) {
 std::string TimedClaimKey(uint64_t constraint, absl::string_view value, int64_t time_us) {
   std::string key = ClaimKey(constraint, value.substr(0, kBucketBytes));
   // Stamps are not negative.
-  AppendBigEndian(&key, static_cast<uint64_t>(std::max<int64_t>(time_us, 0)));
+  AppendBigEndian(&key, static_cast<uint64_t>(std::max<int64_t>(time_us, 0)), 8);
   const absl::string_view rest = value.substr(kBucketBytes);
   key.append(rest.data(), rest.size());
   return key;

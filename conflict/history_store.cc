@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 #include "base/status_macros.h"
 #include "conflict/slice.h"
 
@@ -20,13 +21,9 @@ constexpr char kBaseTag = 'B';
 constexpr char kChangeTag = 'C';
 constexpr size_t kChangeNameBytes = 1 + 8 + 2 + 4;
 
-class Writer {
+class EntryWriter {
  public:
-  void Int(uint64_t value, int bytes) {
-    for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) {
-      out_.push_back(static_cast<char>(value >> shift));
-    }
-  }
+  void Int(uint64_t value, int bytes) { AppendBigEndian(&out_, value, bytes); }
   void Bytes(absl::string_view bytes) {
     Int(bytes.size(), 4);
     out_.append(bytes.data(), bytes.size());
@@ -64,8 +61,7 @@ class Reader {
 
   uint64_t Int(size_t bytes) {
     if (!ok_ || in_.size() < bytes) return Fail();
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; ++i) value = value << 8 | static_cast<uint8_t>(in_[i]);
+    const uint64_t value = ReadBigEndian(in_.substr(0, bytes));
     in_.remove_prefix(bytes);
     return value;
   }
@@ -109,7 +105,7 @@ class Reader {
 
 // What all records of a key begin with.
 std::string Prefix(absl::string_view version_key) {
-  Writer name;
+  EntryWriter name;
   name.Int(version_key.size() - kOidBytes, kLengthBytes);
   return absl::StrCat(version_key.substr(0, kOidBytes), name.Take(), version_key.substr(kOidBytes));
 }
@@ -119,14 +115,14 @@ std::string BaseName(absl::string_view version_key) {
 }
 
 std::string ChangeName(absl::string_view version_key, const FoldChange& change) {
-  Writer name;
+  EntryWriter name;
   name.Int(kChangeTag, 1);
   name.Time(change.stamp);
   name.Int(change.number, 4);
   return Prefix(version_key) + name.Take();
 }
 
-void WriteOrigin(Writer* out, OriginId origin, Lsn end_lsn) {
+void WriteOrigin(EntryWriter* out, OriginId origin, Lsn end_lsn) {
   out->Int(origin.node, 2);
   out->Int(origin.incarnation, 4);
   out->Int(end_lsn.value, 8);
@@ -138,7 +134,7 @@ void ReadOrigin(Reader* in, OriginId* origin, Lsn* end_lsn) {
 }
 
 std::string Encode(const FoldBase& base, const Attnums& attnums) {
-  Writer out;
+  EntryWriter out;
   out.Time(base.state.stamp);
   WriteOrigin(&out, base.state.origin, base.state.end_lsn);
   out.Time(base.through);
@@ -165,7 +161,7 @@ bool Decode(absl::string_view bytes, const Attnums& attnums, FoldBase* base) {
 
 std::string Encode(const HistoryEntry& entry, const Attnums& attnums) {
   const FoldChange& change = entry.change;
-  Writer out;
+  EntryWriter out;
   out.Int(static_cast<uint64_t>(change.kind), 1);
   WriteOrigin(&out, change.origin, change.end_lsn);
   out.Int(change.settings_version, 8);
@@ -279,7 +275,7 @@ absl::StatusOr<bool> HistoryStore::HasBase(absl::string_view version_key) const 
 absl::StatusOr<std::vector<std::string>> HistoryStore::Keys(absl::string_view after,
                                                             uint32_t table_oid, size_t most) const {
   std::vector<std::string> keys;
-  Writer table;
+  EntryWriter table;
   table.Int(table_oid, kOidBytes);
   const std::string table_prefix = table_oid == 0 ? "" : table.Take();
   const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(rocksdb::ReadOptions(), family_));

@@ -4,6 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 #include "base/test_hooks.h"
 #include "conflict/slice.h"
 
@@ -19,21 +20,9 @@ constexpr char kDisputedPrefix[4] = {0, 0, 0, 1};
 // A dispute must outlive own updates that were made in it and are captured after its end.
 constexpr int64_t kDisputedFor = 3'600'000'000;  // µs
 
-void AppendInt(std::string* out, uint64_t value, int bytes) {
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) {
-    out->push_back(static_cast<char>(value >> shift));
-  }
-}
-
-uint64_t ReadInt(const char* data, int bytes) {
-  uint64_t value = 0;
-  for (int i = 0; i < bytes; ++i) value = value << 8 | static_cast<uint8_t>(data[i]);
-  return value;
-}
-
 Stamp StampOf(const rocksdb::Slice& data) {
-  return {.time_us = static_cast<int64_t>(ReadInt(data.data(), 8)),
-          .node = static_cast<NodeId>(ReadInt(data.data() + 8, 2))};
+  return {.time_us = static_cast<int64_t>(ReadBigEndian({data.data(), 8})),
+          .node = static_cast<NodeId>(ReadBigEndian({data.data() + 8, 2}))};
 }
 
 // Keeps the later stamp; of equal stamps (one transaction) the one that came last.
@@ -73,7 +62,7 @@ class StableFilter : public rocksdb::CompactionFilter {
 
 std::string TruncateKey(uint32_t table_oid) {
   std::string key(kTruncatePrefix, sizeof(kTruncatePrefix));
-  AppendInt(&key, table_oid, 4);
+  AppendBigEndian(&key, table_oid, 4);
   return key;
 }
 
@@ -88,11 +77,11 @@ std::string DisputedKey(absl::string_view version_key) {
 std::string EncodeVersion(const Version& version) {
   std::string out;
   out.reserve(kEncodedBytes);
-  AppendInt(&out, static_cast<uint64_t>(version.stamp.time_us), 8);
-  AppendInt(&out, version.stamp.node, 2);
-  AppendInt(&out, version.origin.node, 2);
-  AppendInt(&out, version.origin.incarnation, 4);
-  AppendInt(&out, version.end_lsn.value, 8);
+  AppendBigEndian(&out, static_cast<uint64_t>(version.stamp.time_us), 8);
+  AppendBigEndian(&out, version.stamp.node, 2);
+  AppendBigEndian(&out, version.origin.node, 2);
+  AppendBigEndian(&out, version.origin.incarnation, 4);
+  AppendBigEndian(&out, version.end_lsn.value, 8);
   out.push_back(version.dead ? 1 : 0);
   return out;
 }
@@ -101,11 +90,11 @@ std::optional<Version> DecodeVersion(absl::string_view data) {
   if (data.size() != kEncodedBytes) return std::nullopt;
   const char* p = data.data();
   return Version{
-      .stamp = {.time_us = static_cast<int64_t>(ReadInt(p, 8)),
-                .node = static_cast<NodeId>(ReadInt(p + 8, 2))},
-      .origin = {.node = static_cast<NodeId>(ReadInt(p + 10, 2)),
-                 .incarnation = static_cast<uint32_t>(ReadInt(p + 12, 4))},
-      .end_lsn = Lsn{ReadInt(p + 16, 8)},
+      .stamp = {.time_us = static_cast<int64_t>(ReadBigEndian({p, 8})),
+                .node = static_cast<NodeId>(ReadBigEndian({p + 8, 2}))},
+      .origin = {.node = static_cast<NodeId>(ReadBigEndian({p + 10, 2})),
+                 .incarnation = static_cast<uint32_t>(ReadBigEndian({p + 12, 4}))},
+      .end_lsn = Lsn{ReadBigEndian({p + 16, 8})},
       .dead = p[24] != 0,
   };
 }
@@ -113,7 +102,7 @@ std::optional<Version> DecodeVersion(absl::string_view data) {
 std::string VersionKey(uint32_t table_oid, absl::string_view canonical_key) {
   std::string key;
   key.reserve(4 + canonical_key.size());
-  AppendInt(&key, table_oid, 4);
+  AppendBigEndian(&key, table_oid, 4);
   key.append(canonical_key.data(), canonical_key.size());
   return key;
 }

@@ -1,25 +1,10 @@
 #include "node-agent/changelog/state.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 #include "conflict/slice.h"
 
 namespace bdr::agent {
-namespace {
-
-void AppendBigEndian(std::string* out, uint64_t value, int bytes) {
-  for (int shift = (bytes - 1) * 8; shift >= 0; shift -= 8) {
-    out->push_back(static_cast<char>(value >> shift));
-  }
-}
-
-uint64_t ReadBigEndian(absl::string_view data) {
-  uint64_t value = 0;
-  for (const char c : data) value = value << 8 | static_cast<uint8_t>(c);
-  return value;
-}
-
-}  // namespace
-
 absl::StatusOr<std::optional<std::string>> State::Get(absl::string_view name) const {
   std::string value;
   const rocksdb::Status status = database_->db()->Get(rocksdb::ReadOptions(), database_->state(),

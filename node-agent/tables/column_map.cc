@@ -2,6 +2,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 #include "base/status_macros.h"
 #include "postgres/type_names.h"
 
@@ -9,8 +10,7 @@ namespace bdr::agent {
 
 // With its size in front: no two keys of several columns give the same bytes.
 void AppendKeyValue(std::string* key, absl::string_view canonical) {
-  const uint32_t size = static_cast<uint32_t>(canonical.size());
-  for (int shift = 24; shift >= 0; shift -= 8) key->push_back(static_cast<char>(size >> shift));
+  AppendBigEndian(key, canonical.size(), 4);
   key->append(canonical.data(), canonical.size());
 }
 
