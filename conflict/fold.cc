@@ -88,10 +88,7 @@ bool operator<(const FoldChange& a, const FoldChange& b) {
 bool Saw(const FoldChange& change, Stamp stamp) {
   if (stamp == kNever) return true;
   if (stamp.node == change.stamp.node) return stamp <= change.stamp;
-  for (const SeenTime& seen : change.seen) {
-    if (seen.node == stamp.node) return stamp.time_us <= seen.time_us;
-  }
-  return false;
+  return Seen{.origin = change.stamp.node, .others = change.seen}.Has(stamp);
 }
 
 absl::StatusOr<FoldState> FoldStep(const FoldPolicy& policy, FoldState state,

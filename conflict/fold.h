@@ -18,8 +18,9 @@
 #include "absl/types/span.h"
 #include "base/lsn.h"
 #include "base/origin.h"
-#include "conflict/merge_rule.h"
 #include "conflict/number_delta.h"
+#include "conflict/row_rule.h"
+#include "conflict/seen.h"
 #include "conflict/stamp.h"
 
 namespace bdr::conflict {
@@ -60,13 +61,6 @@ struct FoldPolicy {
   PolicyKind kind = PolicyKind::kLastUpdateWins;
   std::vector<NodeId> priority = {};  // the highest first; nodes not named rank below, all alike
   std::vector<DeltaColumn> delta = {};
-};
-
-// Every stamp of the node up to this time had been seen.
-struct SeenTime {
-  NodeId node = 0;
-  int64_t time_us = 0;
-  friend bool operator==(const SeenTime&, const SeenTime&) = default;
 };
 
 // One change of one row, as it was published: the same on every node.

@@ -24,6 +24,7 @@
 #include "absl/strings/string_view.h"
 #include "base/lsn.h"
 #include "base/origin.h"
+#include "conflict/seen.h"
 #include "conflict/stamp.h"
 
 namespace bdr::agent {
@@ -44,11 +45,7 @@ struct OriginLsn {
   friend bool operator==(const OriginLsn&, const OriginLsn&) = default;
 };
 
-struct SeenUntil {
-  NodeId node = 0;
-  int64_t time_us = 0;  // every stamp of this node up to here had been seen
-  friend bool operator==(const SeenUntil&, const SeenUntil&) = default;
-};
+using SeenUntil = conflict::SeenTime;
 
 // A reader gets both lists sorted, each origin or node at most once.
 struct TransactionHeader {

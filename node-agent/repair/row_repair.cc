@@ -333,15 +333,16 @@ absl::StatusOr<bool> RowRepair::KnowsNewer(uint32_t table_oid, const v1::RowImag
                                            const std::string& version_key) {
   ASSIGN_OR_RETURN(const auto versions, parts_.stores.versions->Get({version_key}));
   ASSIGN_OR_RETURN(const auto truncate, parts_.stores.versions->GetTruncate(table_oid));
-  const int64_t stable_us = parts_.positions.progress->StableTime();
-  const auto newer = [&](const std::optional<Version>& known) {
-    if (!known.has_value()) return false;
-    if (image.stamp_us() != 0) return known->stamp > VersionOf(image).stamp;
-    // Nobody keeps a version that is older than the stable time for certain; and a row that shows
-    // its commit time is no older than that.
-    return known->stamp.time_us >= stable_us && known->stamp.time_us > image.commit_us();
+  const auto known = [](const std::optional<Version>& version) {
+    return version.has_value()
+               ? conflict::KnownVersion{.stamp = version->stamp, .dead = version->dead}
+               : conflict::KnownVersion{};
   };
-  return newer(versions[0]) || (image.present() && newer(truncate));
+  return conflict::KnowsNewer(
+      {.stamp = image.stamp_us() != 0 ? VersionOf(image).stamp : conflict::kNever,
+       .commit_us = image.commit_us(),
+       .present = image.present()},
+      known(versions[0]), known(truncate), parts_.positions.progress->StableTime());
 }
 
 absl::StatusOr<bool> RowRepair::HasHistory(const std::string& version_key) const {

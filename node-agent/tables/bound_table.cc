@@ -6,9 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "base/big_endian.h"
 #include "base/status_macros.h"
-#include "base/test_hooks.h"
+#include "conflict/row_filter.h"
 #include "node-agent/clocks/stable_xid.h"
+#include "node-agent/tables/found_rows.h"
 #include "postgres/connection.h"
 #include "postgres/type_names.h"
 #include "postgres/value_form.h"
@@ -34,30 +36,15 @@ std::string AsJsonbSql(const std::string& name, absl::string_view value) {
   return absl::StrCat("bdr.column_as_jsonb(", postgres::QuoteLiteral(name), ", ", value, ")");
 }
 
-// What an update or delete must know of the row found: it was written by this transaction, or it
-// is older than the change and the change's origin had seen it: by its commit time, or where
-// PostgreSQL has forgotten that by its xid.
+// What an update or delete must know of the row found.
 std::string Check(absl::string_view older_than, absl::string_view seen) {
-  const absl::string_view own = BDR_RULE_BROKEN("own_xid")
-                                    ? "false"
-                                    : "t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid";
-  const absl::string_view no_time =
-      BDR_RULE_BROKEN("null_time") ? " OR pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NULL" : "";
-  return absl::StrCat(
-      "(", own, no_time, " OR (pg_catalog.pg_xact_commit_timestamp(t.xmin) < ", older_than,
-      " AND pg_catalog.pg_xact_commit_timestamp(t.xmin) <= (", seen,
-      ")[(pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.int8"
-      "::pg_catalog.int4 + 1]) OR (pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NULL AND ",
-      WrittenByStableXidSql(), "))");
+  return conflict::SqlFilter(
+      {.older_than = older_than, .seen = seen, .long_stable = WrittenByStableXidSql()});
 }
 
-void AppendInt32(std::string* out, uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift));
-}
+void AppendInt32(std::string* out, uint32_t value) { AppendBigEndian(out, value, 4); }
 
-void AppendInt64(std::string* out, uint64_t value) {
-  for (int shift = 56; shift >= 0; shift -= 8) out->push_back(static_cast<char>(value >> shift));
-}
+void AppendInt64(std::string* out, uint64_t value) { AppendBigEndian(out, value, 8); }
 
 // PostgreSQL's array_send: dimensions, whether there are nulls, element type, then the one
 // dimension's size and lower bound.
@@ -495,16 +482,8 @@ std::string BoundTable::FindSql(bool lock, bool with_rows) const {
 }
 
 std::string BoundTable::FindShowingSql(bool lock, absl::string_view shown) const {
-  return absl::StrCat(
-      "SELECT r.n, t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid, t.xmin,"
-      " CASE WHEN pg_catalog.pg_xact_commit_timestamp(t.xmin) IS NOT NULL THEN"
-      " (EXTRACT(epoch FROM pg_catalog.pg_xact_commit_timestamp(t.xmin)) * 1000000)"
-      "::pg_catalog.int8 WHEN ",
-      WrittenByStableXidSql(),
-      " THEN 0 END,"
-      " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident, ",
-      shown, " FROM ", KeysFrom(/*with_times=*/false), " JOIN ", Only(), " AS t ON ", KeyEquals(),
-      lock ? " FOR UPDATE OF t" : "");
+  return absl::StrCat("SELECT ", FoundSql(), ", ", shown, " FROM ", KeysFrom(/*with_times=*/false),
+                      " JOIN ", Only(), " AS t ON ", KeyEquals(), lock ? " FOR UPDATE OF t" : "");
 }
 
 std::vector<int> BoundTable::fold_columns() const {
@@ -531,13 +510,9 @@ std::string BoundTable::FetchColumnsSql(const std::vector<int>& columns) const {
     const postgres::ColumnInfo& info = table().columns[column];
     names.push_back(Shown(info));
   }
-  return absl::StrCat(
-      "SELECT (t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid)::pg_catalog.text,"
-      " (EXTRACT(epoch FROM pg_catalog.pg_xact_commit_timestamp(t.xmin)) * 1000000)"
-      "::pg_catalog.int8::pg_catalog.text,"
-      " (pg_catalog.pg_xact_commit_timestamp_origin(t.xmin)).roident::pg_catalog.text, ",
-      absl::StrJoin(names, ", "), " FROM ", KeysFrom(/*with_times=*/false), " JOIN ", Only(),
-      " AS t ON ", KeyEquals());
+  return absl::StrCat("SELECT ", FoundSql({.tells_long_stable = false}), ", ",
+                      absl::StrJoin(names, ", "), " FROM ", KeysFrom(/*with_times=*/false),
+                      " JOIN ", Only(), " AS t ON ", KeyEquals());
 }
 
 RowSources BoundTable::KeySources() const {

@@ -97,13 +97,11 @@ class BoundTable {
 
   // Parameters: $1.. one array for each key column, then as $2 and $3 above (if checked).
   std::string DeleteSql(bool checked) const;
-  // The rows with these keys: place, written by this transaction, xmin, commit time (µs since 1970
-  // or null; 0: forgotten, but stable), replication origin, and with `with_rows` the row as
+  // The rows with these keys, as FoundSql() tells of them, and with `with_rows` the row as
   // bdr.row_as_jsonb() gives it.
   std::string FindSql(bool lock, bool with_rows) const;
-  // As FindSql() with a lock, the result in binary: place, written by this transaction, xmin,
-  // commit time, replication origin, the row as jsonb in text, then fold_columns() of the row (as
-  // text where the type has no binary form).
+  // As FindSql() with a lock and the row, then fold_columns() of the row, to be had in binary (as
+  // text where the type has no such form).
   std::string FindWholeSql() const;
   // Every column that a change can carry.
   std::vector<int> fold_columns() const;
@@ -114,9 +112,9 @@ class BoundTable {
   // The columns of a row that did not come with it (unchanged TOAST values), as the text of a
   // text[]; "" if there is none.
   std::string AbsentColumns(const LocalRow& row) const;
-  // Of the row with one key ($1.. as arrays of one): as text "true" if this very transaction wrote
-  // it, its commit time (µs since 1970 or null), its replication origin; then the columns, to be
-  // had in binary (as text where their type has no such form).
+  // Of the row with one key ($1.. as arrays of one): as FoundSql() tells of it, but without its
+  // being long stable; then the columns, to be had in binary (as text where their type has no such
+  // form).
   std::string FetchColumnsSql(const std::vector<int>& columns) const;
 
   // Columns that are sent beside the rows: those that travel as text; all where the row type cannot
@@ -180,9 +178,6 @@ std::string EncodeTimestamptzArray(absl::Span<const int64_t> times_us);
 std::string EncodeTimestamptz(int64_t time_us);
 std::string EncodeInt4(int32_t value);
 std::string EncodeInt8(int64_t value);
-
-// Columns of FetchColumnsSql() before those asked for.
-inline constexpr int kFoundColumns = 3;
 
 inline constexpr uint32_t kTimestamptzOid = 1184;
 inline constexpr uint32_t kTimestamptzArrayOid = 1185;

@@ -59,9 +59,7 @@ absl::StatusOr<std::vector<KeyedChange>> FoldChangesOf(const postgres::Message& 
     added.change.settings_version = header.settings_version;
     added.change.origin = origin;
     added.change.end_lsn = header.end_lsn;
-    for (const SeenUntil& seen : header.seen) {
-      added.change.seen.push_back({.node = seen.node, .time_us = seen.time_us});
-    }
+    added.change.seen = header.seen;
     return &added.change;
   };
   if (const auto* insert = std::get_if<postgres::InsertMessage>(&message)) {

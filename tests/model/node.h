@@ -1,9 +1,10 @@
 // One node of the model: a database and the agent beside it.
 //
-// What decides is the agent's own code: merge, claim and found rules (conflict/), the stamp clock,
-// the applied history, the keys in flight, the own changes, and progress with its stable time. What
-// the model adds is the order in which an agent's threads call them (capture.cc, applier.cc,
-// watcher.cc), one step at a time, so that a schedule may put anything between two steps.
+// What decides is the agent's own code: the rules of rows, claims and truncates (conflict/), the
+// stamp clock, the applied history, the keys in flight, the own changes, and progress with its
+// stable time. What the model adds is the order in which an agent's threads call them (capture.cc,
+// applier.cc, watcher.cc), one step at a time, so that a schedule may put anything between two
+// steps.
 #pragma once
 
 #include <array>
@@ -15,7 +16,7 @@
 #include <vector>
 
 #include "base/invariant.h"
-#include "conflict/found_rule.h"
+#include "conflict/row_rule.h"
 #include "node-agent/apply/plan/group_phase.h"
 #include "node-agent/clocks/stamp_clock.h"
 #include "node-agent/inflight/keys_in_flight.h"

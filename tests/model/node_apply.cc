@@ -4,7 +4,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "conflict/found_rule.h"
+#include "conflict/row_filter.h"
+#include "conflict/row_rule.h"
 #include "conflict/truncate_rule.h"
 #include "tests/model/node.h"
 
@@ -13,6 +14,7 @@ namespace bdr::model {
 using conflict::ChangeKind;
 using conflict::FoundRow;
 using conflict::Verdict;
+using conflict::Writer;
 
 void Node::Apply(int slot) {
   if (agent_ == nullptr) return;
@@ -333,13 +335,14 @@ void Node::Record(int slot) {
 }
 
 FoundRow Node::FoundOf(const Row& row) const {
-  if (row.own && Broken(Rule::kNoOwnXid)) {
-    return {.own = false, .local_writer = true, .time_us = std::nullopt};
-  }
+  if (row.own && Broken(Rule::kNoOwnXid)) return {.writer = Writer::kLocal};
+  if (row.own) return {.writer = Writer::kThisTransaction};
   std::optional<int64_t> time_us;
-  if (row.timed && !row.own) time_us = row.time_us;
-  if (!row.timed && !row.own && Broken(Rule::kNullTimeOld)) time_us = 0;
-  return {.own = row.own, .local_writer = row.writer == 0, .time_us = time_us};
+  if (row.timed) time_us = row.time_us;
+  if (!row.timed && Broken(Rule::kNullTimeOld)) time_us = conflict::kLongStable;
+  return {.writer = row.writer == 0 ? Writer::kLocal : Writer::kNode,
+          .node = row.writer,
+          .time_us = time_us};
 }
 
 bool Node::CapturePassed(const Applier& applier, int key, const Row& row) const {
@@ -402,22 +405,17 @@ Node::Ran Node::RunTruncate(int slot, const Op& op) {
     if (database_.LockedByOther(slot, key)) return Ran::kBlocked;
     const Row& row = View(applier.open, key);
     if (!row.exists) continue;
-    const FoundRow found = FoundOf(row);
-    // What users left behind an own truncate is never surely older, whatever its time.
-    const bool behind_own = merges_own(slot) && found.local_writer;
-    if (!found.own && (behind_own || !conflict::SurelyOlder(found, op.stamp(), raise_us))) {
-      const VersionOf& known = store_.versions[key];
-      const conflict::RowMet met{.local_writer = found.local_writer,
-                                 .time_us = found.time_us,
-                                 .captured = CapturePassed(applier, key, row),
-                                 .waited = applier.waited,
-                                 .applied = !found.local_writer};
-      const conflict::TruncateVerdict verdict = conflict::JudgeTruncated(
-          op.stamp(), met, IdOf(index_),
-          known.stamp == conflict::kNever ? std::nullopt : std::optional<Stamp>(known.stamp));
-      if (verdict == conflict::TruncateVerdict::kWait) return MustWait(slot, key);
-      if (verdict == conflict::TruncateVerdict::kStays) continue;
-    }
+    const conflict::TruncateVerdict verdict =
+        conflict::JudgeTruncated({.stamp = op.stamp(),
+                                  .own_node = IdOf(index_),
+                                  .merged_again = merges_own(slot),
+                                  .largest_raise_us = raise_us},
+                                 FoundOf(row),
+                                 {.newest = store_.versions[key].stamp,
+                                  .captured = CapturePassed(applier, key, row),
+                                  .waited = applier.waited});
+    if (verdict == conflict::TruncateVerdict::kWait) return MustWait(slot, key);
+    if (verdict == conflict::TruncateVerdict::kStays) continue;
     if (const Ran ran = Write(slot, key, nullptr); ran != Ran::kDone) return ran;
   }
   return Ran::kDone;
@@ -441,7 +439,7 @@ Node::Ran Node::RunClaims(int slot, const Op& op, bool* dead) {
       const FoundRow found = FoundOf(row);
       // Also if it is surely older: nothing but its version in the store will keep away what is
       // older still.
-      if (!found.own && found.local_writer && !CapturePassed(applier, other, row)) {
+      if (found.writer == Writer::kLocal && !CapturePassed(applier, other, row)) {
         return MustWait(slot, other);
       }
       // Also what is dead itself unseats: what killed it may not overlap with this one.
@@ -449,7 +447,7 @@ Node::Ran Node::RunClaims(int slot, const Op& op, bool* dead) {
       const Stamp claimed = store_.HolderClaim(other, row.content, c);
       const bool of_same = merges_own(slot) && claimed == op.stamp() &&
                            (row.writer == 0 || row.writer == IdOf(index_));
-      if (!found.own && (claimed > op.stamp() || of_same)) continue;
+      if (found.writer != Writer::kThisTransaction && (claimed > op.stamp() || of_same)) continue;
       // Nobody else may decide about that key meanwhile: it would find nothing there.
       if (!applier.unseats[other] && !Broken(Rule::kNoKeysInFlight)) {
         applier.unseats[other] = true;
@@ -474,42 +472,42 @@ Node::Ran Node::RunChange(int slot, const Op& op) {
   if (change.writes() && constraints() != 0) {
     if (const Ran ran = RunClaims(slot, op, &dead); ran != Ran::kDone) return ran;
   }
-  // The store is asked first.
-  if (applier.before[key] > op.stamp()) return Ran::kDone;
-  if (database_.LockedByOther(slot, key)) return Ran::kBlocked;
-
   const Row& row = View(applier.open, key);
   const FoundRow found = FoundOf(row);
-  const int64_t raise_us = agent_->clock.LargestRaise(agent_->progress.StableTime());
   const bool removes = dead || !change.writes();
   const Content* content = removes ? nullptr : &change.row;
   const bool whole =
       !removes && (merges_own(slot) ? change.kind == Kind::kInsert
                                     : op.transaction->Whole(static_cast<size_t>(op.change)));
-  int64_t seen_us = row.writer == IdOf(slot) ? INT64_MAX : 0;
-  const NodeId writer = row.writer == 0 ? IdOf(index_) : row.writer;
-  for (const agent::SeenUntil& seen : op.transaction->header.seen) {
-    if (seen.node == writer) seen_us = std::max(seen_us, seen.time_us);
-  }
+  const conflict::RowChange incoming{
+      .kind = removes ? ChangeKind::kDelete : ChangeKind::kUpdate,
+      .stamp = op.stamp(),
+      .seen = {.origin = IdOf(slot), .others = op.transaction->header.seen},
+      .whole = whole,
+      .sent = true,
+      .merged_again = merges_own(slot) && !dead && !Broken(Rule::kRemergeUndone)};
+  const bool was_dead = applier.dead_before[key] != conflict::kNever;
+  conflict::Known known{
+      .before = {.stamp = applier.before[key], .dead = was_dead},
+      .largest_raise_us = agent_->clock.LargestRaise(agent_->progress.StableTime()),
+      .own_node = IdOf(index_)};
+  // The store is asked first.
+  if (conflict::IsKnownOlder(incoming, known)) return Ran::kDone;
+  if (database_.LockedByOther(slot, key)) return Ran::kBlocked;
+
+  // Then the statement is sent, with the filter.
   if (whole && !row.exists) return Write(slot, key, content);
-  if (row.exists && conflict::PassesFilter(found, op.stamp(), raise_us, seen_us)) {
+  const int64_t seen_us = incoming.seen.Until(row.writer == 0 ? IdOf(index_) : row.writer);
+  if (row.exists && conflict::PassesFilter(found, op.stamp(), known.largest_raise_us, seen_us)) {
     return Write(slot, key, content);
   }
-  const VersionOf& now = store_.versions[key];
-  const Verdict verdict =
-      conflict::Judge({.kind = removes ? ChangeKind::kDelete : ChangeKind::kUpdate,
-                       .whole = whole,
-                       .stamp = op.stamp(),
-                       .merged_again = merges_own(slot) && !dead && !Broken(Rule::kRemergeUndone)},
-                      row.exists ? &found : nullptr,
-                      {.newest = now.stamp,
-                       .newest_dead = now.dead,
-                       .dead_before = applier.dead_before[key],
-                       .capture_passed = CapturePassed(applier, key, row),
-                       .largest_raise_us = raise_us});
+  known.newest = {.stamp = store_.versions[key].stamp, .dead = store_.versions[key].dead};
+  known.capture_passed = CapturePassed(applier, key, row);
+  const Verdict verdict = conflict::Decide(incoming, row.exists ? &found : nullptr, known).verdict;
   switch (verdict) {
     case Verdict::kDrop:
     case Verdict::kNothing:
+    case Verdict::kStands:
       return Ran::kDone;
     case Verdict::kWait:
       return MustWait(slot, key);

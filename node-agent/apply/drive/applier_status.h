@@ -8,7 +8,7 @@
 
 #include "base/health.h"
 #include "base/origin.h"
-#include "conflict/merge_rule.h"
+#include "conflict/row_rule.h"
 #include "node-agent/apply/session/applier_state.h"
 
 namespace bdr::agent {

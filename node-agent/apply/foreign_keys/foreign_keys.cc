@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "node-agent/apply/write/conflict_log.h"
+#include "node-agent/tables/found_rows.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
 
@@ -255,7 +256,7 @@ absl::Status ForeignKeys::Before(GroupPlan& plan, Pipe* pipe) {
             absl::StrCat("fk", ops.table->id(), "b"),
             [&ops] { return ops.table->FindSql(/*lock=*/false, /*with_rows=*/true); }, {}, params,
             [&gone](const Result& result) {
-              for (int i = 0; i < result.rows(); ++i) gone.emplace_back(result.value(i, 5));
+              for (int i = 0; i < result.rows(); ++i) gone.emplace_back(result.value(i, kFoundColumns));
               return absl::OkStatus();
             });
       };

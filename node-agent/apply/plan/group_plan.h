@@ -17,7 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "conflict/merge_rule.h"
+#include "conflict/row_rule.h"
 #include "conflict/stamp.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/plan/transaction_reader.h"

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "conflict/claim_rule.h"
 #include "node-agent/apply/plan/missing_values.h"
+#include "node-agent/apply/write/row_change.h"
 #include "node-agent/tables/column_map.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/wire.h"
@@ -14,12 +15,24 @@
 namespace bdr::agent {
 namespace {
 
-using conflict::Rule;
 using conflict::Stamp;
 using conflict::Version;
+using conflict::Winner;
 using postgres::ColumnKind;
 using postgres::ConstraintInfo;
 using postgres::Result;
+
+bool IsOwn(const FoundRow* row) {
+  return row != nullptr && row->at.writer == conflict::Writer::kThisTransaction;
+}
+
+conflict::Decision ByClaim(Winner winner) {
+  return {.verdict = conflict::Verdict::kDrop,
+          .conflict = conflict::ConflictKind::kUniqueClaimed,
+          .met = conflict::Met::kNewest,
+          .winner = winner,
+          .rule = conflict::Rule::kClaimedLater};
+}
 
 }  // namespace
 
@@ -119,7 +132,7 @@ absl::Status ClaimedTable::Decide() {
   }
   for (const auto* holdings : {&holdings_, &kept_}) {
     for (const Holding& holding : *holdings) {
-      const StandingRow* standing = keys_[holding.key].standing;
+      const FoundRow* standing = keys_[holding.key].standing;
       // What it holds now is not known. That it is gone is no matter.
       if (standing != nullptr && standing->xmin != holding.xmin) {
         return absl::AbortedError("a row changed while it was being locked");
@@ -149,19 +162,18 @@ absl::Status ClaimedTable::FindVersions() {
     const bool stale =
         key.op != nullptr && key.newest.has_value() && key.newest->stamp > key.op->stamp;
     const auto waited = context_.found_before->find(names[i]);
-    if (key.standing != nullptr && key.standing->own) {
+    if (IsOwn(key.standing)) {
       const auto written = context_.written->find(names[i]);
       key.version.stamp = written == context_.written->end() ? context_.own_stamp : written->second;
     } else if (key.standing != nullptr) {
-      VersionQuery query{
+      conflict::RowVersionQuery query{
           .own_node = context_.own_node,
-          .node_of_roident = context_.node_of_roident,
           .largest_raise_us = context_.largest_raise_us,
-          .known = key.newest,
+          .known = key.newest.has_value() ? KnownOf(*key.newest) : conflict::KnownVersion{},
           .known_is_pending = key.newest.has_value() && context_.is_pending(*key.newest),
-          .xmin_before = {},
+          .capture_passed =
+              waited != context_.found_before->end() && waited->second == key.standing->xmin,
           .enough_if_older_than = conflict::kNever};
-      if (waited != context_.found_before->end()) query.xmin_before = waited->second;
       const auto claimed = oldest_claim.find(names[i]);
       if (key.op != nullptr && !stale) {
         query.enough_if_older_than = key.op->stamp;
@@ -170,7 +182,7 @@ absl::Status ClaimedTable::FindVersions() {
       }
       // A mere holder that dies leaves nothing at its key. What keeps away what is older still is
       // its version, so that has to be known, however old the row looks.
-      key.version = VersionOf(*key.standing, query);
+      key.version = conflict::VersionOfRow(key.standing->at, query);
       // A row that keeps its place, and that nobody claims anything from, need not be known.
       if (key.version.must_wait && stale && claimed == oldest_claim.end()) {
         key.version = {};
@@ -206,43 +218,43 @@ std::optional<Version> ClaimedTable::NewestOf(const std::string& name, const Row
   return before.has_value() && before->stamp > now->stamp ? before : now;
 }
 
-// Whether the group's change of a key replaces what stands there, claims aside.
+// Of the standing row; unset where it is not known, and everybody had seen it.
+std::optional<Version> ClaimedTable::VersionOf(const Key& key) const {
+  switch (key.version.source) {
+    case conflict::RowVersion::Source::kNone:
+      return std::nullopt;
+    case conflict::RowVersion::Source::kStore:
+      return key.newest;
+    case conflict::RowVersion::Source::kTime:
+      break;
+  }
+  return Version{.stamp = key.version.stamp,
+                 .origin = {.node = key.version.stamp.node, .incarnation = 0},
+                 .end_lsn = Lsn{0}};
+}
+
+// Whether the group's change of a key replaces what stands there, claims aside. Capture was waited
+// for where that was needed, so what is known now decides.
 void ClaimedTable::Judge(Key* key) {
   const RowOp& op = *key->op;
-  ClaimedLoss loss{.op = &op, .key = nullptr, .local = key->newest, .state = {}, .local_row = ""};
-  if (key->standing != nullptr) loss.local_row = key->standing->json;
-  if (key->newest.has_value() && key->newest->stamp > op.stamp) {
-    (key->newest->dead ? loss.state.dead : loss.state.row.emplace()) = key->newest->stamp;
-    loss.local_wins = true;
-    loss.rule = Rule::kNewerKnown;
-    losses_.push_back(std::move(loss));
-    return;
-  }
-  if (context_.merges_own && key->newest.has_value() && key->newest->stamp == op.stamp) {
-    // The row that its transaction left stands already, unless an applier decided without it.
-    key->settled = key->standing != nullptr && !key->standing->own && !key->version.by_time &&
-                   key->version.stamp == op.stamp;
-    // It deleted the row and made it again, or the other way round: what it did last counts.
-    key->fresh = !key->settled && key->newest->dead == op.is_delete();
-    return;
-  }
-  key->fresh = true;
-  if (key->standing != nullptr) {
-    if (key->standing->own) return;
-    loss.local = key->version.version;
-    if (loss.local.has_value() && loss.local->dead) loss.local.reset();
-    loss.rule = key->version.by_time     ? Rule::kOlderByTime
-                : loss.local.has_value() ? Rule::kOlderKnown
-                                         : Rule::kUnknownIsOlder;
-    // A row that the store does not know is older than anything that can still arrive.
-    loss.state.row = loss.local.has_value() ? loss.local->stamp : conflict::kNever;
-    losses_.push_back(std::move(loss));
-    return;
-  }
-  if (op.by_insert) return;
-  if (key->newest.has_value() && key->newest->dead) loss.state.dead = key->newest->stamp;
-  loss.rule = loss.state.dead == conflict::kNever ? Rule::kNothingStands : Rule::kOlderKnown;
-  losses_.push_back(std::move(loss));
+  conflict::Known known{.capture_passed = true,
+                        .largest_raise_us = context_.largest_raise_us,
+                        .own_node = context_.own_node};
+  if (key->newest.has_value()) known.before = known.newest = KnownOf(*key->newest);
+  if (key->standing != nullptr) known.row = key->version;
+  const conflict::Decision decision =
+      conflict::Decide(ChangeOf(op, context_.origin.node, /*sent=*/false, context_.merges_own),
+                       key->standing == nullptr ? nullptr : &key->standing->at, known);
+  key->settled = decision.verdict == conflict::Verdict::kStands;
+  key->fresh = decision.verdict == conflict::Verdict::kWrite ||
+               decision.verdict == conflict::Verdict::kInsert;
+  if (decision.conflict == conflict::ConflictKind::kNone) return;
+  losses_.push_back({.op = &op,
+                     .key = nullptr,
+                     .local = decision.met == conflict::Met::kRow ? VersionOf(*key) : key->newest,
+                     .local_row = key->standing == nullptr ? "" : key->standing->json,
+                     .by_claim = false,
+                     .decision = decision});
 }
 
 // Where not every node has the constraint, this one alone would take a row away. What of an own
@@ -295,13 +307,13 @@ absl::Status ClaimedTable::JudgeClaims() {
     const RowOp& op = *claims_->versions[holding.version];
     Key& holder = keys_[holding.key];
     if (holder.standing == nullptr || holder.fresh) continue;
-    if (holder.version.unknown || op.stamp > holder.version.stamp) {
+    if (holder.version.pending || op.stamp > holder.version.stamp) {
       // Of an unknown version: it has claimed what it holds. Unless that was the later claim, it is
       // the older row.
       const conflict::Claimants& claimants =
           claims_->claimants[holding.version][holding.constraint];
       const bool later =
-          holder.version.unknown && conflict::ClaimedLater(claimants, op.version_key, op.stamp);
+          holder.version.pending && conflict::ClaimedLater(claimants, op.version_key, op.stamp);
       if (later || holder.dies) continue;
       ASSIGN_OR_RETURN(const bool counts, Counts(holding.constraint, op.stamp));
       if (counts) Die(&holder, op);
@@ -321,14 +333,12 @@ void ClaimedTable::Die(Key* key, const RowOp& by) {
   key->dies = true;
   losses_.push_back({.op = &by,
                      .key = key->row,
-                     .local = key->version.version,
-                     .state = {},
+                     .local = VersionOf(*key),
                      .local_row = key->standing->json,
-                     .local_wins = false,
                      .by_claim = true,
-                     .rule = Rule::kClaimedLater});
-  if (key->version.version.has_value() && !key->version.by_time) {
-    Version dead = *key->version.version;
+                     .decision = ByClaim(Winner::kRemote)});
+  if (key->version.source == conflict::RowVersion::Source::kStore) {
+    Version dead = *key->newest;
     dead.dead = true;
     for (const auto& [name, other] : keys_) {
       if (&other == key) unseated_.emplace_back(name, dead);
@@ -346,11 +356,9 @@ void ClaimedTable::Lose(Key* key, const conflict::Claim& to) {
                      .local = Version{.stamp = to.stamp,
                                       .origin = {.node = to.stamp.node, .incarnation = 0},
                                       .end_lsn = Lsn{0}},
-                     .state = {},
                      .local_row = holder == standing_.end() ? "" : holder->second.json,
-                     .local_wins = true,
                      .by_claim = true,
-                     .rule = Rule::kClaimedLater});
+                     .decision = ByClaim(Winner::kLocal)});
   unseated_.emplace_back(
       op.version_key,
       Version{.stamp = op.stamp, .origin = context_.origin, .end_lsn = op.end_lsn, .dead = true});
@@ -381,7 +389,7 @@ absl::Status ClaimedTable::Targets() {
       } else if (key.op->values_lost) {
         lost_values_.push_back(key.op);
       }
-    } else if (!key.standing->own && !context_.may_keep(*key.op, *key.standing)) {
+    } else if (!IsOwn(key.standing) && !context_.may_keep(*key.op, *key.standing)) {
       wanted_.push_back(key.op);
     } else if (makes_way.contains(name)) {
       targets_.rewrite.push_back(row);

@@ -17,7 +17,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "conflict/merge_rule.h"
+#include "conflict/row_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/plan/group_claims.h"
 #include "node-agent/apply/plan/group_plan.h"
@@ -49,7 +49,7 @@ struct ClaimedContext {
   // Keys registered by this group; null: nobody else writes.
   const absl::flat_hash_set<std::string>* registered;
   // Whether values that the change does not carry may be kept as they stand in the row.
-  std::function<bool(const RowOp&, const StandingRow&)> may_keep;
+  std::function<bool(const RowOp&, const FoundRow&)> may_keep;
   const CountsClaim* counts_claim = nullptr;  // null, or holding none: every claim counts
 };
 
@@ -58,18 +58,19 @@ struct ClaimedLoss {
   const RowOp* op = nullptr;      // the incoming version
   const LocalRow* key = nullptr;  // the row concerned; null: op's own
   std::optional<conflict::Version> local;
-  conflict::KeyState state;  // of op's own key, if not `by_claim`
   std::string local_row;
-  bool local_wins = false;
   bool by_claim = false;
-  conflict::Rule rule = conflict::Rule::kNone;
+  conflict::Decision decision;
 };
 
 // Not thread-safe. Each step is followed by Pipe::Finish().
 class ClaimedTable {
  public:
   ClaimedTable(const ClaimedContext& context, const TableOps* ops, const TableClaims* claims)
-      : context_(context), ops_(ops), claims_(claims), writer_(ops->table.get(), context.pipe) {}
+      : context_(context),
+        ops_(ops),
+        claims_(claims),
+        writer_(ops->table.get(), context.pipe, context.node_of_roident) {}
 
   absl::Status QueueHolders();
   absl::Status QueueLock();
@@ -106,8 +107,8 @@ class ClaimedTable {
   struct Key {
     const RowOp* op = nullptr;      // the group's newest change of it; null: only a holder
     const LocalRow* row = nullptr;  // with the key's columns
-    const StandingRow* standing = nullptr;
-    StandingVersion version;                  // of the standing row
+    const FoundRow* standing = nullptr;
+    conflict::RowVersion version;             // of the standing row
     std::optional<conflict::Version> newest;  // in the store, if newer than `op` or without one
     bool fresh = false;                       // `op` replaces what stands there
     bool settled = false;  // an own change merged again, of which the row stands already
@@ -119,6 +120,7 @@ class ClaimedTable {
   absl::Status FindVersions();
   std::optional<conflict::Version> NewestOf(const std::string& name, const RowOp* op,
                                             const std::optional<conflict::Version>& now) const;
+  std::optional<conflict::Version> VersionOf(const Key& key) const;
   void Judge(Key* key);
   absl::Status JudgeClaims();
   absl::StatusOr<bool> Counts(size_t constraint, const conflict::Stamp& claim) const;

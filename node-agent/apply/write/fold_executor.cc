@@ -11,7 +11,7 @@
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "conflict/version_store.h"
-#include "node-agent/apply/plan/seen.h"
+#include "node-agent/apply/write/lock_order.h"
 #include "node-agent/apply/write/target_writer.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
@@ -24,14 +24,7 @@ using conflict::FoldRow;
 using conflict::FoldValue;
 using postgres::Result;
 
-constexpr int kColumnsBeforeRow = 6;  // of BoundTable::FindWholeSql()
-
-int64_t BinaryInt(absl::string_view data) {
-  int64_t value = 0;
-  for (const char byte : data)
-    value = static_cast<int64_t>(static_cast<uint64_t>(value) << 8 | static_cast<uint8_t>(byte));
-  return value;
-}
+constexpr int kColumnsBeforeRow = kFoundColumns + 1;  // of BoundTable::FindWholeSql()
 
 void FillUnchanged(FoldRow* row) {
   for (FoldValue& value : *row) {
@@ -53,9 +46,7 @@ absl::Status FoldExecutor::Lock(const TableOps& ops) {
   table.added = AddedColumns(ops.table->table());
   std::vector<const RowOp*> sorted;
   for (const RowOp& op : ops.rows) sorted.push_back(&op);
-  // Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
-  std::sort(sorted.begin(), sorted.end(),
-            [](const RowOp* a, const RowOp* b) { return a->version_key < b->version_key; });
+  SortByKey(&sorted);
   for (size_t from = 0; from < sorted.size(); from += kRowsPerStatement) {
     const std::vector<const RowOp*> rows(
         sorted.begin() + from, sorted.begin() + std::min(from + kRowsPerStatement, sorted.size()));
@@ -65,41 +56,35 @@ absl::Status FoldExecutor::Lock(const TableOps& ops) {
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(*ops.table, "h"), [&] { return ops.table->FindWholeSql(); }, kInferred,
         params,
-        [this, &table, rows](const Result& result) -> absl::Status {
-          for (int i = 0; i < result.rows(); ++i) {
-            const auto place = static_cast<size_t>(BinaryInt(result.value(i, 0)));
-            if (place == 0 || place > rows.size()) {
-              return absl::InternalError("a statement returned a place that it was not given");
-            }
-            ASSIGN_OR_RETURN(table.found[rows[place - 1]->version_key],
-                             ParseFound(*table.ops->table, result, i));
-          }
-          return absl::OkStatus();
+        [this, &table, rows](const Result& result) {
+          return found_rows_.Read(result, rows.size(), kFoundColumns,
+                                  [&](size_t place, FoundRow found, int row) {
+                                    table.found[rows[place]->version_key] =
+                                        ReadWhole(*table.ops->table, std::move(found), result, row);
+                                    return absl::OkStatus();
+                                  });
         },
         /*binary_result=*/true));
   }
   return QueueProgress(ops.table->table());
 }
 
-absl::StatusOr<FoldExecutor::Found> FoldExecutor::ParseFound(const BoundTable& table,
-                                                             const Result& result, int row) const {
+FoldExecutor::Found FoldExecutor::ReadWhole(const BoundTable& table, FoundRow at,
+                                            const Result& result, int row) {
   Found found;
-  found.row.own = !result.value(row, 1).empty() && result.value(row, 1)[0] != 0;
-  found.xmin = absl::StrCat(static_cast<uint32_t>(BinaryInt(result.value(row, 2))));
-  if (!result.is_null(row, 3)) found.row.time_us = BinaryInt(result.value(row, 3));
-  const auto roident =
-      static_cast<uint32_t>(result.is_null(row, 4) ? 0 : BinaryInt(result.value(row, 4)));
-  found.row.local = !options_.node_of_roident->contains(roident);
-  found.row.foreign_time = HasForeignTime(roident, *options_.node_of_roident);
-  found.json = std::string(result.value(row, 5));
+  found.row.own = at.at.writer == conflict::Writer::kThisTransaction;
+  found.row.local = at.at.writer != conflict::Writer::kNode;
+  found.row.time_us = at.at.time_us;
+  found.row.foreign_time = at.foreign_time;
+  found.at = std::move(at);
   found.row.row.resize(table.table().columns.size());
-  int at = kColumnsBeforeRow;
+  int column_at = kColumnsBeforeRow;
   for (const int column : table.fold_columns()) {
-    if (!result.is_null(row, at)) {
-      found.row.row[static_cast<size_t>(column)] = {.kind = FoldValue::Kind::kValue,
-                                                    .data = std::string(result.value(row, at))};
+    if (!result.is_null(row, column_at)) {
+      found.row.row[static_cast<size_t>(column)] = {
+          .kind = FoldValue::Kind::kValue, .data = std::string(result.value(row, column_at))};
     }
-    ++at;
+    ++column_at;
   }
   return found;
 }
@@ -178,7 +163,7 @@ absl::Status FoldExecutor::WriteTable(Table& table, rocksdb::WriteBatch* batch, 
     if (result.must_wait) {
       (*must_wait)[op.version_key] = found == table.found.end()
                                          ? std::nullopt
-                                         : std::optional<std::string>(found->second.xmin);
+                                         : std::optional<std::string>(found->second.at.xmin);
       continue;
     }
     if (result.base.has_value()) {
@@ -202,7 +187,7 @@ absl::Status FoldExecutor::WriteTable(Table& table, rocksdb::WriteBatch* batch, 
         .push_back({.version_key = op.version_key, .row = &locals.back()});
   }
   if (!must_wait->empty()) return absl::OkStatus();
-  return TargetWriter(&bound, pipe_).Write(std::move(targets));
+  return TargetWriter(&bound, pipe_, options_.node_of_roident).Write(std::move(targets));
 }
 
 absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) {
@@ -226,7 +211,7 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
   query.asked = before != found_before_->end();
   if (found != table.found.end()) {
     query.found = found->second.row;
-    query.waited = before != found_before_->end() && before->second == found->second.xmin;
+    query.waited = before != found_before_->end() && before->second == found->second.at.xmin;
   } else {
     query.waited = before != found_before_->end() && !before->second.has_value();
   }
@@ -376,10 +361,10 @@ absl::Status FoldExecutor::AddKnownKeys(TableOps* ops, std::deque<FoldRow>* kept
   return absl::OkStatus();
 }
 
-std::string FoldExecutor::FoundRow(const RowOp& op) const {
+std::string FoldExecutor::FoundJson(const RowOp& op) const {
   for (const Table& table : tables_) {
     const auto found = table.found.find(op.version_key);
-    if (found != table.found.end()) return found->second.json;
+    if (found != table.found.end()) return found->second.at.json;
   }
   return "";
 }

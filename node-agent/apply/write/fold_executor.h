@@ -26,6 +26,7 @@
 #include "node-agent/changelog/database.h"
 #include "node-agent/cluster/settings.h"
 #include "node-agent/inflight/capture_barrier.h"
+#include "node-agent/tables/found_rows.h"
 
 namespace bdr::agent {
 
@@ -66,7 +67,11 @@ class FoldExecutor {
   // All outlive it. `group_end`: where the group ends, in its origin's WAL.
   FoldExecutor(const FoldOptions& options, Lsn group_end, Pipe* pipe,
                const FoundBefore* found_before)
-      : options_(options), group_end_(group_end), pipe_(pipe), found_before_(found_before) {}
+      : options_(options),
+        group_end_(group_end),
+        pipe_(pipe),
+        found_before_(found_before),
+        found_rows_(options.node_of_roident) {}
 
   // Queues the locks of the rows at these keys; `ops` outlives it. Then Pipe::Finish().
   absl::Status Lock(const TableOps& ops);
@@ -83,14 +88,13 @@ class FoldExecutor {
   absl::Status AddKnownKeys(TableOps* ops, std::deque<conflict::FoldRow>* kept) const;
 
   // The row that stood at the key of an operation that was locked, as jsonb; "" for none.
-  std::string FoundRow(const RowOp& op) const;
+  std::string FoundJson(const RowOp& op) const;
   const std::vector<RefusedChange>& refused() const { return refused_; }
 
  private:
   struct Found {
     FoldFound row;
-    std::string xmin;
-    std::string json;
+    FoundRow at;
   };
   struct Table {
     const TableOps* ops = nullptr;
@@ -102,8 +106,8 @@ class FoldExecutor {
 
   absl::Status QueueProgress(const postgres::TableInfo& table);
   absl::Status ReadProgress(const postgres::Result& result, const postgres::TableInfo& table);
-  absl::StatusOr<Found> ParseFound(const BoundTable& table, const postgres::Result& result,
-                                   int row) const;
+  static Found ReadWhole(const BoundTable& table, FoundRow found, const postgres::Result& result,
+                         int row);
   bool IsApplied(const conflict::FoldChange& change) const;
   absl::StatusOr<std::vector<conflict::FoldChange>> Truncates(const BoundTable& table) const;
   absl::Status WriteTable(Table& table, rocksdb::WriteBatch* batch, bool* first_base,
@@ -119,6 +123,7 @@ class FoldExecutor {
   const Lsn group_end_;
   Pipe* const pipe_;
   const FoundBefore* const found_before_;
+  const FoundRows found_rows_;
   std::deque<Table> tables_;
   std::map<OriginId, Lsn> applied_;  // here, before this group
   Lsn local_now_;

@@ -4,14 +4,15 @@
 #include <map>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/test_hooks.h"
 #include "node-agent/apply/plan/seen.h"
 #include "node-agent/apply/session/left_out.h"
+#include "node-agent/apply/write/lock_order.h"
 #include "node-agent/apply/write/owners_guard.h"
 #include "node-agent/apply/write/refused_changes.h"
+#include "node-agent/apply/write/row_change.h"
 #include "node-agent/apply/write/truncate.h"
 #include "node-agent/tables/statements.h"
 
@@ -20,8 +21,10 @@ namespace {
 
 using conflict::ChangeKind;
 using conflict::ConflictKind;
-using conflict::KeyState;
+using conflict::Decision;
+using conflict::Known;
 using conflict::Rule;
+using conflict::Verdict;
 using conflict::Version;
 using conflict::Winner;
 using postgres::ColumnKind;
@@ -52,44 +55,31 @@ absl::Status TakesUpserts(const postgres::TableInfo& table) {
       ") or drop it, and run \"bdrctl apply retry\""));
 }
 
-// Locks are taken in the order of the rows: everyone's by key, so that groups do not deadlock.
-void SortByKey(std::vector<const RowOp*>* rows) {
-  std::sort(rows->begin(), rows->end(),
-            [](const RowOp* a, const RowOp* b) { return a->version_key < b->version_key; });
-}
-
 }  // namespace
 
 absl::Status GroupExecutor::Run(GroupPlan& plan,
                                 const absl::flat_hash_map<std::string, Version>& before) {
   before_ = &before;
   first_ = &plan.first();
-  claimed_context_ = {.pipe = pipe_,
-                      .locks = options_.locks,
-                      .versions = store_,
-                      .origin = options_.origin,
-                      .first_lsn = first_->end_lsn,
-                      .last_lsn = plan.last().end_lsn,
-                      .own_node = options_.own_node,
-                      .is_pending = options_.is_pending,
-                      .merges_own = options_.merges_own,
-                      .node_of_roident = &options_.node_of_roident,
-                      .largest_raise_us = options_.largest_raise_us,
-                      .own_stamp = first_->stamp,
-                      .written = &written_,
-                      .before = before_,
-                      .found_before = found_before_,
-                      .registered = registered_,
-                      .may_keep =
-                          [this](const RowOp& op, const StandingRow& row) {
-                            Found found;
-                            found.roident = row.roident;
-                            if (!HasForeignTime(row.roident, options_.node_of_roident)) {
-                              found.time_us = row.time_us;
-                            }
-                            return MayKeep(op, found);
-                          },
-                      .counts_claim = &options_.counts_claim};
+  claimed_context_ = {
+      .pipe = pipe_,
+      .locks = options_.locks,
+      .versions = store_,
+      .origin = options_.origin,
+      .first_lsn = first_->end_lsn,
+      .last_lsn = plan.last().end_lsn,
+      .own_node = options_.own_node,
+      .is_pending = options_.is_pending,
+      .merges_own = options_.merges_own,
+      .node_of_roident = &options_.node_of_roident,
+      .largest_raise_us = options_.largest_raise_us,
+      .own_stamp = first_->stamp,
+      .written = &written_,
+      .before = before_,
+      .found_before = found_before_,
+      .registered = registered_,
+      .may_keep = [this](const RowOp& op, const FoundRow& row) { return MayKeep(op, row.at); },
+      .counts_claim = &options_.counts_claim};
   RETURN_IF_ERROR(LockTables(plan));
   for (Segment& segment : plan.segments()) {
     RETURN_IF_ERROR(RunSegment(plan, segment));
@@ -177,14 +167,8 @@ absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   }
   for (TableRun& run : runs) {
     for (const RowOp* op : run.dropped) {
-      const std::optional<Version> newer = Before(*op);
-      KeyState state;
-      if (newer->dead) {
-        state.dead = newer->stamp;
-      } else {
-        state.row = newer->stamp;
-      }
-      Lose(run, *op, newer, state, run.found[op].row, /*local_wins=*/true, Rule::kNewerKnown);
+      const Decision dropped = conflict::Decide(ChangeOf(*op), nullptr, KnownBefore(*op));
+      Lose(run, *op, dropped, Before(*op), run.found[op].json);
     }
     RETURN_IF_ERROR(ConflictLog(pipe_, options_.origin).Add(*run.ops->table, run.lost));
   }
@@ -203,12 +187,11 @@ absl::Status GroupExecutor::DecideClaimed(TableRun& run) {
   unseated_.insert(unseated_.end(), table.unseated().begin(), table.unseated().end());
   for (const ClaimedLoss& loss : table.losses()) {
     if (!loss.by_claim) {
-      Lose(run, *loss.op, loss.local, loss.state, loss.local_row, loss.local_wins, loss.rule);
+      Lose(run, *loss.op, loss.decision, loss.local, loss.local_row);
       continue;
     }
     ++conflicts_.by_kind[ConflictKind::kUniqueClaimed];
-    RowConflict& conflict = Log(run, *loss.op, ConflictKind::kUniqueClaimed, loss.rule, loss.local,
-                                loss.local_row, loss.local_wins);
+    RowConflict& conflict = Log(run, *loss.op, loss.decision, loss.local, loss.local_row);
     if (loss.key != nullptr) conflict.key = loss.key;
   }
   return absl::OkStatus();
@@ -223,11 +206,8 @@ absl::Status GroupExecutor::Fold(FoldExecutor& fold, std::deque<TableRun>& runs)
   for (TableRun& run : runs) {
     if (!run.ops->table->fold().folds() || options_.merges_own) continue;
     for (const RowOp& op : run.ops->rows) {
-      const std::optional<Version> before = Before(op);
-      if (!before.has_value() || Seen(op, *before)) continue;
-      KeyState state;
-      (before->dead ? state.dead : state.row.emplace()) = before->stamp;
-      Lose(run, op, before, state, fold.FoundRow(op), /*local_wins=*/false, Rule::kFolded);
+      Lose(run, op, conflict::DecideFolded(ChangeOf(op), KnownBefore(op)), Before(op),
+           fold.FoundJson(op));
     }
   }
   return PutRefusedAside(fold);
@@ -269,7 +249,10 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
           kInferred, params,
           [&](const Result& result) {
             if (result.rows() != 1) return absl::OkStatus();
-            if (moved && !(before_seen && ShowsThatItWasSeen(op, result))) return absl::OkStatus();
+            const conflict::FoundRow found = found_rows_.At(result, 0).at;
+            const bool seen = found.writer == conflict::Writer::kThisTransaction ||
+                              (before_seen && SeenByTime(op, found));
+            if (moved && !seen) return absl::OkStatus();
             for (size_t i = 0; i < columns.size(); ++i) {
               const int place = static_cast<int>(i) + kFoundColumns;
               postgres::ColumnValue& value = op.row[columns[i]];
@@ -290,44 +273,30 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
   return absl::OkStatus();
 }
 
-// Of FetchColumnsSql(): written by this very transaction, or at a time and by an origin that the
-// first change of `op` had seen.
-bool GroupExecutor::ShowsThatItWasSeen(const RowOp& op, const Result& result) const {
-  if (result.value(0, 0) == "true") return true;
-  Found found;
-  int64_t time_us = 0;
-  if (!result.is_null(0, 1) && absl::SimpleAtoi(result.value(0, 1), &time_us)) {
-    found.time_us = time_us;
-  }
-  if (!result.is_null(0, 2)) (void)absl::SimpleAtoi(result.value(0, 2), &found.roident);
-  if (HasForeignTime(found.roident, options_.node_of_roident)) return false;
-  return SeenByTime(op, found);
-}
-
 bool GroupExecutor::SeenFromTheFirst(const RowOp& op, conflict::Stamp stamp) const {
-  return stamp.time_us <= SeenUntilTime(*op.first_header, stamp.node);
+  return SeenBy(*op.first_header, options_.origin.node).Has(stamp);
 }
 
-bool GroupExecutor::SeenByTime(const RowOp& op, const Found& found) const {
+// At a time and by an origin that the first change of `op` had seen.
+bool GroupExecutor::SeenByTime(const RowOp& op, const conflict::FoundRow& found) const {
   if (!found.time_us.has_value()) return false;
-  const auto remote = options_.node_of_roident.find(found.roident);
-  const bool local = remote == options_.node_of_roident.end();
+  const bool local = found.writer != conflict::Writer::kNode;
   const int64_t seen_us =
-      SeenUntilTime(*op.first_header, local ? options_.own_node : remote->second);
+      SeenUntilTime(*op.first_header, options_.origin.node, local ? options_.own_node : found.node);
   // An applied row's commit time is never below its stamp.
   return seen_us == INT64_MAX || *found.time_us + (local ? kSeenSlackUs : 0) <= seen_us;
 }
 
 // Whether the values that the change left alone may be taken from the row found: it is the one that
 // the change was made from.
-bool GroupExecutor::MayKeep(const RowOp& op, const Found& found) const {
+bool GroupExecutor::MayKeep(const RowOp& op, const conflict::FoundRow& found) const {
   if (op.keeps_found || !HasUnchanged(op.row)) return true;
   const std::optional<Version> before = Before(op);
   // Recorded in an attempt before, the change itself tells nothing.
   if (!before.has_value() || before->dead || before->stamp >= op.stamp) {
     return SeenByTime(op, found);
   }
-  const bool local = !options_.node_of_roident.contains(found.roident);
+  const bool local = found.writer != conflict::Writer::kNode;
   if (local && before->stamp.node != options_.own_node) return SeenByTime(op, found);
   if (local && found.time_us.has_value() && before->stamp.time_us < *found.time_us) return false;
   return SeenFromTheFirst(op, before->stamp);
@@ -338,7 +307,7 @@ void GroupExecutor::WantValues(const TableOps& ops) {
   for (const RowOp& op : ops.rows) {
     if (op.is_delete() || op.keeps_found || !HasUnchanged(op.row)) continue;
     const std::optional<Version> before = Before(op);
-    if (before.has_value() && before->stamp > op.stamp) continue;  // it will be dropped
+    if (conflict::IsKnownOlder(ChangeOf(op), KnownBefore(op))) continue;  // it will be dropped
     const bool unseen =
         before.has_value() && before->stamp < op.stamp && !SeenFromTheFirst(op, before->stamp);
     // The row of the old key was of no use; or none stands where the value cannot be left out.
@@ -366,14 +335,19 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
     if (op.version_key.empty()) {
       // The rows of such a table have no versions, but it has its newest truncate.
       const auto truncate = before_->find(conflict::VersionKey(ops.table->table().oid, ""));
-      if (truncate == before_->end() || truncate->second.stamp <= op.stamp) plain.push_back(&op);
+      if (truncate == before_->end() || !conflict::IsTruncated(op.stamp, truncate->second.stamp)) {
+        plain.push_back(&op);
+      }
       continue;
     }
     // What is older than the newest known version of its key never reaches the table.
-    const std::optional<Version> newer = Before(op);
-    if (newer.has_value() && newer->stamp > op.stamp &&
-        (newer->dead || !BDR_RULE_BROKEN("null_time"))) {
-      if (!Seen(op, *newer)) run.dropped.push_back(&op);
+    const conflict::RowChange change = ChangeOf(op);
+    const Known known = KnownBefore(op);
+    if (conflict::IsKnownOlder(change, known) &&
+        (known.before.dead || !BDR_RULE_BROKEN("null_time"))) {
+      if (conflict::Decide(change, nullptr, known).conflict != ConflictKind::kNone) {
+        run.dropped.push_back(&op);
+      }
       continue;
     }
     if (op.keeps_found && ops.table->RefusesNulls(op.row)) {
@@ -410,11 +384,8 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
     const auto by_place = [&run, rows](const Result& result) -> absl::Status {
       std::vector<bool> written(rows.size(), false);
       for (int i = 0; i < result.rows(); ++i) {
-        size_t place = 0;
-        if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 || place > rows.size()) {
-          return absl::InternalError("a statement returned a place that it was not given");
-        }
-        written[place - 1] = true;
+        ASSIGN_OR_RETURN(const size_t place, PlaceOf(result.value(i, 0), rows.size()));
+        written[place] = true;
       }
       for (size_t i = 0; i < rows.size(); ++i) {
         if (!written[i]) run.unresolved.push_back(rows[i]);
@@ -437,10 +408,10 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
         int64_t oldest_us = rows.front()->stamp.time_us;
         for (const RowOp* op : rows) oldest_us = std::min(oldest_us, op->stamp.time_us);
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
-        ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                         RowParams(table, RowsOf(rows),
-                                   {EncodeTimestamptz(oldest_us - options_.largest_raise_us),
-                                    SeenParam(*first_)}));
+        ASSIGN_OR_RETURN(
+            const std::vector<std::string> params,
+            RowParams(table, RowsOf(rows),
+                      {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam()}));
         RETURN_IF_ERROR(pipe_->Run(
             StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
             params,
@@ -457,9 +428,8 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
         const std::vector<bool> shape = table.Settable(rows.front()->row);
         const int64_t slack_us = HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0;
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
-        ASSIGN_OR_RETURN(
-            const std::vector<std::string> params,
-            RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_, slack_us)}));
+        ASSIGN_OR_RETURN(const std::vector<std::string> params,
+                         RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(slack_us)}));
         RETURN_IF_ERROR(pipe_->Run(
             StatementName(table, "u", shape),
             [&] { return table.UpdateSql(shape, /*checked=*/true); }, kInferred, params, by_place));
@@ -468,7 +438,7 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
       case Batch::kDelete: {
         ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
         params.push_back(TimesParam(rows));
-        params.push_back(SeenParam(*first_));
+        params.push_back(SeenParam());
         RETURN_IF_ERROR(pipe_->Run(
             StatementName(table, "d"), [&] { return table.DeleteSql(/*checked=*/true); }, kInferred,
             params, by_place));
@@ -488,8 +458,7 @@ absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
   ASSIGN_OR_RETURN(
       const std::vector<std::string> params,
       RowParams(table, RowsOf(rows),
-                {TimesParam(rows),
-                 SeenParam(*first_, HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
+                {TimesParam(rows), SeenParam(HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
   return pipe_->Run(
       StatementName(table, checked ? "r" : "R", shape),
       [&] { return table.ReplaceSql(shape, checked); }, kInferred, params,
@@ -503,30 +472,24 @@ std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) con
   return EncodeTimestamptzArray(times);
 }
 
-int64_t GroupExecutor::SeenUntilTime(const TransactionHeader& header, NodeId node) const {
-  if (node == options_.origin.node) return INT64_MAX;
-  for (const SeenUntil& seen : header.seen) {
-    if (seen.node == node) return seen.time_us;
-  }
-  return 0;
-}
-
 // The group's first transaction had seen the least of all: what it had seen, all had.
-std::string GroupExecutor::SeenParam(const TransactionHeader& header,
-                                     int64_t local_slack_us) const {
-  uint32_t largest = 0;
-  for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
-  std::vector<int64_t> times(largest + 1, INT64_MIN);
-  times[0] = SeenUntilTime(header, options_.own_node);
-  if (times[0] != INT64_MAX) times[0] -= local_slack_us;
-  for (const auto& [roident, node] : options_.node_of_roident) {
-    times[roident] = SeenUntilTime(header, node);
-  }
-  return EncodeTimestamptzArray(times);
+std::string GroupExecutor::SeenParam(int64_t local_slack_us) const {
+  const conflict::Seen seen = SeenBy(*first_, options_.origin.node);
+  const int64_t local_us = seen.Until(options_.own_node);
+  return EncodeTimestamptzArray(ByRoident<int64_t>(
+      options_.node_of_roident, local_us == INT64_MAX ? local_us : local_us - local_slack_us,
+      /*unknown=*/INT64_MIN, [&seen](NodeId node) { return seen.Until(node); }));
 }
 
-bool GroupExecutor::Seen(const RowOp& op, const Version& version) const {
-  return version.stamp.time_us <= SeenUntilTime(*op.header, version.stamp.node);
+conflict::RowChange GroupExecutor::ChangeOf(const RowOp& op, bool sent) const {
+  return bdr::agent::ChangeOf(op, options_.origin.node, sent, options_.merges_own);
+}
+
+Known GroupExecutor::KnownBefore(const RowOp& op) const {
+  Known known{.largest_raise_us = options_.largest_raise_us, .own_node = options_.own_node};
+  const auto before = before_->find(op.version_key);
+  if (before != before_->end()) known.before = KnownOf(before->second);
+  return known;
 }
 
 absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const RowOp*>& all_rows,
@@ -541,26 +504,12 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, lock ? "l" : "f"),
         [&] { return table.FindSql(lock, /*with_rows=*/true); }, kInferred, params,
-        [this, &run, rows](const Result& result) -> absl::Status {
-          for (int i = 0; i < result.rows(); ++i) {
-            size_t place = 0;
-            if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
-                place > rows.size()) {
-              return absl::InternalError("a statement returned a place that it was not given");
-            }
-            Found found;
-            found.own = result.value(i, 1) == "t";
-            found.xmin = std::string(result.value(i, 2));
-            int64_t time_us = 0;
-            if (!result.is_null(i, 3) && absl::SimpleAtoi(result.value(i, 3), &time_us)) {
-              found.time_us = time_us;
-            }
-            if (!result.is_null(i, 4)) (void)absl::SimpleAtoi(result.value(i, 4), &found.roident);
-            if (HasForeignTime(found.roident, options_.node_of_roident)) found.time_us.reset();
-            found.row = std::string(result.value(i, 5));
-            run.found[rows[place - 1]] = std::move(found);
-          }
-          return absl::OkStatus();
+        [this, &run, rows](const Result& result) {
+          return found_rows_.Read(result, rows.size(), kFoundColumns,
+                                  [&run, &rows](size_t place, FoundRow found, int) {
+                                    run.found[rows[place]] = std::move(found);
+                                    return absl::OkStatus();
+                                  });
         }));
   }
   return absl::OkStatus();
@@ -573,7 +522,7 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
                    versions_->Get(keys, claimed_context_.last_lsn));
   for (size_t i = 0; i < run.unresolved.size(); ++i) {
     const RowOp& op = *run.unresolved[i];
-    if (Decide(run, op, now[i]) == conflict::Verdict::kVanished) {
+    if (Decide(run, op, now[i]) == Verdict::kVanished) {
       // Deleted while it was being written, or never let in.
       return LeftOut(run.ops->table->table(), kInsertsRows);
     }
@@ -581,139 +530,111 @@ absl::Status GroupExecutor::DecideUnresolved(TableRun& run) {
   return absl::OkStatus();
 }
 
-conflict::Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op,
-                                        const std::optional<Version>& now) {
-  using conflict::Verdict;
+// What becomes of a change whose statement did not write it. First what is known is put together,
+// of the row that was found and locked since and of its key; then the rule is asked; then its
+// verdict is carried out, which is where values come in that did not travel with the change: what
+// cannot be written without them is asked for and not logged, since it will be decided once more.
+Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optional<Version>& now) {
   const auto found_at = run.found.find(&op);
-  const Found* found = found_at == run.found.end() ? nullptr : &found_at->second;
-  const std::optional<Version> before = Before(op);
-  const bool dead_before = before.has_value() && before->dead;
+  const FoundRow* found = found_at == run.found.end() ? nullptr : &found_at->second;
   const std::optional<std::string> looks =
       found == nullptr ? std::nullopt : std::optional<std::string>(found->xmin);
   if (BDR_RULE_BROKEN("xid_is_no_version") && found != nullptr &&
-      found->time_us.value_or(0) > op.stamp.time_us) {
+      found->at.time_us.value_or(0) > op.stamp.time_us) {
     return Verdict::kDrop;
   }
   const auto waited = found_before_->find(op.version_key);
-
-  conflict::Known known{.capture_passed = waited != found_before_->end() && waited->second == looks,
-                        .largest_raise_us = options_.largest_raise_us};
-  if (now.has_value()) {
-    known.newest = now->stamp;
-    known.newest_dead = now->dead;
-  }
-  if (dead_before) known.dead_before = before->stamp;
-  conflict::FoundRow row;
-  if (found != nullptr) {
-    row = {.own = found->own,
-           .local_writer = !options_.node_of_roident.contains(found->roident),
-           .time_us = found->time_us};
-  }
-  const Verdict verdict = conflict::Judge({.kind = op.kind,
-                                           .whole = op.by_insert,
-                                           .stamp = op.stamp,
-                                           .merged_again = options_.merges_own},
-                                          found == nullptr ? nullptr : &row, known);
-  KeyState state;
-  switch (verdict) {
-    case Verdict::kDrop:  // captured since this group was planned
-      (now->dead ? state.dead : state.row.emplace()) = now->stamp;
-      Lose(run, op, now, state, found == nullptr ? "" : found->row, /*local_wins=*/true,
-           Rule::kNewerCaptured);
-      break;
+  Known known = KnownBefore(op);
+  if (now.has_value()) known.newest = KnownOf(*now);
+  known.capture_passed = waited != found_before_->end() && waited->second == looks;
+  const Decision decision =
+      conflict::Decide(ChangeOf(op, /*sent=*/true), found == nullptr ? nullptr : &found->at, known);
+  switch (decision.verdict) {
+    case Verdict::kDrop:
     case Verdict::kNothing:
-      if (found != nullptr || op.by_insert) break;
-      if (dead_before) state.dead = before->stamp;
-      Lose(run, op, before, state, "", /*local_wins=*/false, Rule::kNothingStands);
+    case Verdict::kStands:
       break;
     case Verdict::kWait:
       must_wait_[op.version_key] = looks;
-      break;
+      return decision.verdict;
     case Verdict::kVanished:
-      break;
+      return decision.verdict;
     case Verdict::kInsert:
-      if (HasUnchanged(op.row)) {
-        // Its death is on its way: there is nothing to be written.
-        if (op.keeps_found && !op.values_lost) break;
-        if (!op.keeps_found) {
-          values_->Want(run.ops->table, op);
-          break;
-        }
-        LoseValues(run, op, "");
-        if (!NullsWillDo(*run.ops->table, op)) break;
-      }
-      if (dead_before) state.dead = before->stamp;
-      Lose(run, op, before, state, "", /*local_wins=*/false,
-           dead_before ? Rule::kOlderKnown : Rule::kNothingStands);
+      if (!MayInsert(run, op)) return decision.verdict;
       run.insert_now.push_back(&op);
       break;
-    case Verdict::kWrite: {
-      if (!op.is_delete() && !MayKeep(op, *found)) {
+    case Verdict::kWrite:
+      if (!op.is_delete() && !MayKeep(op, found->at)) {
         values_->Want(run.ops->table, op);
-        break;
+        return decision.verdict;
       }
-      if (op.values_lost) LoseValues(run, op, found->row);
-      std::optional<Version> local = before;
-      if (dead_before) local.reset();
-      Rule rule = local.has_value() ? Rule::kOlderKnown : Rule::kUnknownIsOlder;
-      const bool is_known = local.has_value() && local->stamp.node == options_.own_node &&
-                            local->stamp.time_us >= found->time_us.value_or(0);
-      if (row.local_writer && !is_known &&
-          conflict::SurelyOlder(row, op.stamp, options_.largest_raise_us)) {
-        rule = Rule::kOlderByTime;
-        local = Version{.stamp = {.time_us = *found->time_us, .node = options_.own_node},
-                        .origin = {.node = options_.own_node, .incarnation = 0},
-                        .end_lsn = Lsn{0}};
-      }
-      // A row that the store does not know is older than anything that can still arrive.
-      state.row = local.has_value() ? local->stamp : conflict::kNever;
-      Lose(run, op, local, state, found->row, /*local_wins=*/false, rule);
+      if (op.values_lost) LoseValues(run, op, found->json);
       (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
       break;
-    }
   }
-  return verdict;
+  const std::optional<Version> met = decision.met == conflict::Met::kNewest ? now
+                                     : decision.met == conflict::Met::kCommitTime
+                                         ? LocalByTime(*found->at.time_us)
+                                         : Before(op);
+  Lose(run, op, decision, met, found == nullptr ? "" : found->json);
+  return decision.verdict;
 }
 
-void GroupExecutor::Lose(TableRun& run, const RowOp& op, const std::optional<Version>& local,
-                         const KeyState& state, const std::string& local_row, bool local_wins,
-                         Rule rule) {
-  const ConflictKind kind = conflict::Decide(op.kind, op.stamp, state).conflict_if_unseen;
-  if (kind == ConflictKind::kNone) return;
-  // A row of unknown version is an old one, which everybody had seen.
-  const bool against_nothing = !local.has_value() && !state.row.has_value();
-  // Nor is it one that an own change, merged again, finds nothing to do: it has done it.
-  if (local.has_value() ? Seen(op, *local) : !against_nothing || options_.merges_own) return;
-  ++conflicts_.by_kind[kind];
-  ++conflicts_
-        .by_table[{run.ops->table->table().DisplayName(), std::string(conflict::ToString(kind))}];
-  Log(run, op, kind, rule, local, local_row, local_wins);
+// Of a row that is to be written where none stands.
+bool GroupExecutor::MayInsert(TableRun& run, const RowOp& op) {
+  if (!HasUnchanged(op.row)) return true;
+  // Its death is on its way: there is nothing to be written.
+  if (op.keeps_found && !op.values_lost) return false;
+  if (!op.keeps_found) {
+    values_->Want(run.ops->table, op);
+    return false;
+  }
+  LoseValues(run, op, "");
+  return NullsWillDo(*run.ops->table, op);
 }
 
-RowConflict& GroupExecutor::Log(TableRun& run, const RowOp& op, ConflictKind kind, Rule rule,
-                                const std::optional<Version>& local, const std::string& local_row,
-                                bool local_wins) {
+Version GroupExecutor::LocalByTime(int64_t time_us) const {
+  return {.stamp = {.time_us = time_us, .node = options_.own_node},
+          .origin = {.node = options_.own_node, .incarnation = 0},
+          .end_lsn = Lsn{0}};
+}
+
+// `local`: the version that the decision says the change met.
+void GroupExecutor::Lose(TableRun& run, const RowOp& op, const Decision& decision,
+                         const std::optional<Version>& local, const std::string& local_row) {
+  if (decision.conflict == ConflictKind::kNone) return;
+  ++conflicts_.by_kind[decision.conflict];
+  ++conflicts_.by_table[{run.ops->table->table().DisplayName(),
+                         std::string(conflict::ToString(decision.conflict))}];
+  Log(run, op, decision, decision.met == conflict::Met::kNothing ? std::nullopt : local, local_row);
+}
+
+RowConflict& GroupExecutor::Log(TableRun& run, const RowOp& op, const Decision& decision,
+                                const std::optional<Version>& local, const std::string& local_row) {
   RowConflict& conflict = run.lost.emplace_back();
-  conflict = {.kind = kind,
-              .winner = rule == Rule::kFolded ? Winner::kMerged
-                        : local_wins          ? Winner::kLocal
-                                              : Winner::kRemote,
-              .rule = rule,
+  conflict = {.kind = decision.conflict,
+              .winner = decision.winner,
+              .rule = decision.rule,
               .key = &op.row,
               .local = local,
               .local_row = local_row,
               .row = op.is_delete() ? nullptr : &op.row,
               .stamp_us = op.stamp.time_us,
               .end_lsn = op.end_lsn};
-  if (local.has_value()) conflict.seen_us = SeenUntilTime(*op.header, local->stamp.node);
+  if (local.has_value()) {
+    conflict.seen_us = SeenUntilTime(*op.header, options_.origin.node, local->stamp.node);
+  }
   return conflict;
 }
 
 // Nobody has what the change left alone: what stands here stays.
 void GroupExecutor::LoseValues(TableRun& run, const RowOp& op, const std::string& local_row) {
   ++conflicts_.by_kind[ConflictKind::kLargeValueUnavailable];
-  Log(run, op, ConflictKind::kLargeValueUnavailable, Rule::kNobodyHasValues, Before(op), local_row,
-      /*local_wins=*/true);
+  Log(run, op,
+      {.conflict = ConflictKind::kLargeValueUnavailable,
+       .winner = Winner::kLocal,
+       .rule = Rule::kNobodyHasValues},
+      Before(op), local_row);
 }
 
 bool GroupExecutor::NullsWillDo(const BoundTable& table, const RowOp& op) {
@@ -743,7 +664,7 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
     const std::vector<bool>& set = shape;
     RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/false));
     ASSIGN_OR_RETURN(const std::vector<std::string> params,
-                     RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(*first_)}));
+                     RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam()}));
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
         kInferred, params, AllWritten(table.table(), kUpdatesRows, rows.size())));
@@ -756,7 +677,7 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
     ASSIGN_OR_RETURN(
         const std::vector<std::string> params,
         RowParams(table, RowsOf(run.insert_now),
-                  {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam(*first_)}));
+                  {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam()}));
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
         params, AllWritten(table.table(), kInsertsRows | kUpdatesRows, run.insert_now.size())));

@@ -21,8 +21,7 @@
 #include "absl/status/statusor.h"
 #include "base/lsn.h"
 #include "base/origin.h"
-#include "conflict/found_rule.h"
-#include "conflict/merge_rule.h"
+#include "conflict/row_rule.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/letters/dead_letters.h"
 #include "node-agent/apply/plan/group_claims.h"
@@ -34,6 +33,7 @@
 #include "node-agent/apply/write/claimed_table.h"
 #include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/apply/write/fold_executor.h"
+#include "node-agent/tables/found_rows.h"
 
 namespace bdr::agent {
 
@@ -78,7 +78,8 @@ class GroupExecutor {
         versions_(versions),
         store_(store),
         found_before_(found_before),
-        values_(values) {}
+        values_(values),
+        found_rows_(&options.node_of_roident) {}
 
   // For tables with further unique constraints; `registered` holds the keys that this group has
   // registered, and is null if nobody else writes. To be called before Run().
@@ -108,13 +109,6 @@ class GroupExecutor {
 
  private:
   enum class Batch { kDelete, kUpdate, kInsert, kPlainInsert };
-  struct Found {
-    bool own = false;
-    std::string xmin;
-    std::optional<int64_t> time_us;
-    uint32_t roident = 0;
-    std::string row;  // jsonb
-  };
   struct TableRun {
     const TableOps* ops = nullptr;
     std::optional<ClaimedTable> claimed;  // then all but `lost` is its affair
@@ -123,7 +117,7 @@ class GroupExecutor {
     std::vector<const RowOp*> update_now;
     std::vector<const RowOp*> delete_now;
     std::vector<const RowOp*> insert_now;
-    std::map<const RowOp*, Found> found;
+    std::map<const RowOp*, FoundRow> found;
     std::vector<RowConflict> lost;  // for the conflict log
   };
 
@@ -145,20 +139,19 @@ class GroupExecutor {
   absl::Status Truncate(const TruncateOp& truncate);
   absl::Status TruncateFolded(const TruncateOp& truncate);
 
-  void Lose(TableRun& run, const RowOp& op, const std::optional<conflict::Version>& local,
-            const conflict::KeyState& state, const std::string& local_row, bool local_wins,
-            conflict::Rule rule);
-  RowConflict& Log(TableRun& run, const RowOp& op, conflict::ConflictKind kind, conflict::Rule rule,
-                   const std::optional<conflict::Version>& local, const std::string& local_row,
-                   bool local_wins);
-  bool Seen(const RowOp& op, const conflict::Version& version) const;
-  int64_t SeenUntilTime(const TransactionHeader& header, NodeId node) const;
+  void Lose(TableRun& run, const RowOp& op, const conflict::Decision& decision,
+            const std::optional<conflict::Version>& local, const std::string& local_row);
+  RowConflict& Log(TableRun& run, const RowOp& op, const conflict::Decision& decision,
+                   const std::optional<conflict::Version>& local, const std::string& local_row);
+  bool MayInsert(TableRun& run, const RowOp& op);
+  conflict::Version LocalByTime(int64_t time_us) const;
+  conflict::RowChange ChangeOf(const RowOp& op, bool sent = false) const;
+  conflict::Known KnownBefore(const RowOp& op) const;
   std::optional<conflict::Version> Before(const RowOp& op) const;
-  std::string SeenParam(const TransactionHeader& header, int64_t local_slack_us = 0) const;
-  bool ShowsThatItWasSeen(const RowOp& op, const postgres::Result& result) const;
+  std::string SeenParam(int64_t local_slack_us = 0) const;
   bool SeenFromTheFirst(const RowOp& op, conflict::Stamp stamp) const;
-  bool SeenByTime(const RowOp& op, const Found& found) const;
-  bool MayKeep(const RowOp& op, const Found& found) const;
+  bool SeenByTime(const RowOp& op, const conflict::FoundRow& found) const;
+  bool MayKeep(const RowOp& op, const conflict::FoundRow& found) const;
   void WantValues(const TableOps& ops);
   void LoseValues(TableRun& run, const RowOp& op, const std::string& local_row);
   static bool NullsWillDo(const BoundTable& table, const RowOp& op);
@@ -170,6 +163,7 @@ class GroupExecutor {
   const conflict::VersionStore* const store_;
   const FoundBefore* const found_before_;
   MissingValues* const values_;
+  const FoundRows found_rows_;
   const absl::flat_hash_map<std::string, conflict::Version>* before_ = nullptr;
   const TransactionHeader* first_ = nullptr;
   const GroupClaims* claims_ = nullptr;

@@ -4,24 +4,16 @@
 #include <map>
 #include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "node-agent/apply/plan/seen.h"
 #include "node-agent/apply/session/left_out.h"
+#include "node-agent/apply/write/lock_order.h"
 #include "node-agent/tables/statements.h"
 
 namespace bdr::agent {
 namespace {
 
-using conflict::Version;
 using postgres::ColumnKind;
 using postgres::Result;
-
-void SortByKey(std::vector<KeyedRow>* rows) {
-  std::sort(rows->begin(), rows->end(),
-            [](const KeyedRow& a, const KeyedRow& b) { return a.version_key < b.version_key; });
-}
 
 // Rows that one statement can write: of the same shape. Each in the order of the keys.
 std::map<std::vector<bool>, std::vector<KeyedRow>> ByShape(
@@ -48,49 +40,6 @@ std::vector<std::string> Unchecked(size_t rows) {
 
 }  // namespace
 
-StandingVersion VersionOf(const StandingRow& row, const VersionQuery& query) {
-  const auto by_time = [&row](NodeId node) {
-    StandingVersion found;
-    found.stamp = {.time_us = *row.time_us, .node = node};
-    found.version = Version{.stamp = found.stamp,
-                            .origin = {.node = node, .incarnation = 0},
-                            .end_lsn = Lsn{0},
-                            .dead = false};
-    found.by_time = true;
-    return found;
-  };
-  const auto from_store = [&query] {
-    StandingVersion found;
-    if (!query.known.has_value()) return found;
-    found.stamp = query.known->stamp;
-    found.version = query.known;
-    return found;
-  };
-  StandingVersion unknown;
-  unknown.unknown = true;
-  const auto remote = query.node_of_roident->find(row.roident);
-  if (remote != query.node_of_roident->end()) {
-    // Of an applied row the commit time is its stamp or a little above, never below. A later
-    // version that is known belongs to a transaction that is still to be applied.
-    const bool pending = query.known.has_value() && row.time_us.has_value() &&
-                         query.known->stamp.time_us > *row.time_us;
-    return pending || query.known_is_pending ? unknown : from_store();
-  }
-  const std::optional<int64_t> time_us =
-      HasForeignTime(row.roident, *query.node_of_roident) ? std::nullopt : row.time_us;
-  const bool captured = query.xmin_before.has_value() && *query.xmin_before == row.xmin;
-  const bool known = query.known.has_value() && query.known->stamp.node == query.own_node &&
-                     time_us.has_value() && query.known->stamp.time_us >= *time_us;
-  if (captured && query.known_is_pending) return unknown;
-  if (captured || known) return from_store();
-  const bool surely_older =
-      time_us.has_value() && *time_us + query.largest_raise_us < query.enough_if_older_than.time_us;
-  if (surely_older) return by_time(query.own_node);
-  StandingVersion found;
-  found.must_wait = true;
-  return found;
-}
-
 absl::Status TargetWriter::Lock(std::vector<KeyedRow> keys, StandingRows* standing) {
   SortByKey(&keys);
   const BoundTable& table = *table_;
@@ -103,25 +52,12 @@ absl::Status TargetWriter::Lock(std::vector<KeyedRow> keys, StandingRows* standi
     RETURN_IF_ERROR(pipe_->Run(
         StatementName(table, "l"), [&] { return table.FindSql(/*lock=*/true, /*with_rows=*/true); },
         kInferred, params,
-        [standing, names](const Result& result) -> absl::Status {
-          for (int i = 0; i < result.rows(); ++i) {
-            size_t place = 0;
-            if (!absl::SimpleAtoi(result.value(i, 0), &place) || place == 0 ||
-                place > names.size()) {
-              return absl::InternalError("a statement returned a place that it was not given");
-            }
-            StandingRow row;
-            row.own = result.value(i, 1) == "t";
-            row.xmin = std::string(result.value(i, 2));
-            int64_t time_us = 0;
-            if (!result.is_null(i, 3) && absl::SimpleAtoi(result.value(i, 3), &time_us)) {
-              row.time_us = time_us;
-            }
-            if (!result.is_null(i, 4)) (void)absl::SimpleAtoi(result.value(i, 4), &row.roident);
-            row.json = std::string(result.value(i, 5));
-            (*standing)[names[place - 1]] = std::move(row);
-          }
-          return absl::OkStatus();
+        [this, standing, names](const Result& result) {
+          return found_rows_.Read(result, names.size(), kFoundColumns,
+                                  [standing, &names](size_t place, FoundRow found, int) {
+                                    (*standing)[names[place]] = std::move(found);
+                                    return absl::OkStatus();
+                                  });
         }));
   }
   return absl::OkStatus();

@@ -18,7 +18,6 @@
 namespace bdr::agent {
 namespace {
 
-using conflict::Stamp;
 using conflict::TruncateVerdict;
 using conflict::Version;
 using postgres::ColumnKind;
@@ -236,10 +235,9 @@ std::string Truncater::MaybeNewer(const TruncateOp& truncate, const BoundTable& 
   }
   // Without versions the commit time decides, and of a row that has lost it, its age: it is old.
   // But not where that would take what was written behind an own TRUNCATE.
-  uint32_t largest = 0;
-  for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
-  std::vector<NodeId> nodes(largest + 1, options_.own_node);
-  for (const auto& [roident, node] : options_.node_of_roident) nodes[roident] = node;
+  const std::vector<NodeId> nodes =
+      ByRoident<NodeId>(options_.node_of_roident, options_.own_node, options_.own_node,
+                        [](NodeId node) { return node; });
   const auto newer = newer_made_up_.find(table.table().oid);
   const std::string by_stamp =
       newer == newer_made_up_.end()
@@ -257,12 +255,10 @@ std::string Truncater::SeenArray(const TruncateOp& truncate) const {
   const auto seen = [&](NodeId node) {
     return TimeSql(SeenUntilTime(*truncate.header, options_.origin.node, node));
   };
-  uint32_t largest = 0;
-  for (const auto& [roident, node] : options_.node_of_roident) largest = std::max(largest, roident);
   // Who wrote a row under an origin that is no member's is not known.
-  std::vector<std::string> times(largest + 1, "'-infinity'::pg_catalog.timestamptz");
-  times[0] = seen(options_.own_node);
-  for (const auto& [roident, node] : options_.node_of_roident) times[roident] = seen(node);
+  const std::vector<std::string> times =
+      ByRoident<std::string>(options_.node_of_roident, seen(options_.own_node),
+                             "'-infinity'::pg_catalog.timestamptz", seen);
   return absl::StrCat("(ARRAY[", absl::StrJoin(times, ", "), "])");
 }
 
@@ -336,9 +332,9 @@ absl::Status Truncater::JudgeRest(const TruncateOp& truncate, const BoundTable& 
   const std::string cursor = absl::StrCat("bdr_rest_", table.id());
   RETURN_IF_ERROR(pipe_->Exec(absl::StrCat(
       "DECLARE ", cursor, " NO SCROLL CURSOR FOR SELECT ", columns,
-      "t.xmin::pg_catalog.text, (EXTRACT(epoch FROM c.time) * 1000000)::pg_catalog.int8"
-      "::pg_catalog.text, c.roident::pg_catalog.text, (",
-      Captured(), ")::pg_catalog.text FROM ", table.Only(), kWithCommit, " WHERE ",
+      FoundSql(
+          {.place = "0", .time = "c.time", .roident = "c.roident", .tells_long_stable = false}),
+      ", (", Captured(), ")::pg_catalog.text FROM ", table.Only(), kWithCommit, " WHERE ",
       MaybeNewer(truncate, table))));
   *kept = 0;
   int rows = 0;
@@ -378,32 +374,20 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
   ASSIGN_OR_RETURN(const std::vector<std::optional<Version>> newest,
                    versions_->Get(version_keys, group_end_));
 
+  const conflict::TruncateChange change{.stamp = truncate.stamp,
+                                        .own_node = options_.own_node,
+                                        .merged_again = options_.merges_own,
+                                        .largest_raise_us = options_.largest_raise_us};
   std::vector<const LocalRow*> dies;
   for (int i = 0; i < rows.rows(); ++i) {
-    const std::string xmin(rows.value(i, after_key));
-    conflict::RowMet met{.local_writer = true, .waited = !options_.captured_xid.empty()};
-    int64_t time_us = 0;
-    if (!rows.is_null(i, after_key + 1) &&
-        absl::SimpleAtoi(rows.value(i, after_key + 1), &time_us)) {
-      met.time_us = time_us;
-    }
-    uint32_t roident = 0;
-    if (!rows.is_null(i, after_key + 2) &&
-        absl::SimpleAtoi(rows.value(i, after_key + 2), &roident)) {
-      const auto writer = options_.node_of_roident.find(roident);
-      met.local_writer = writer == options_.node_of_roident.end();
-      if (options_.forwards_foreign_origins && HasForeignTime(roident, options_.node_of_roident)) {
-        met.time_us.reset();
-      }
-      // Of one that was repaired the store tells what it is.
-      met.applied = !met.local_writer && writer->second != 0;
-    }
+    const FoundRow row = found_rows_.At(rows, i, after_key);
     const auto waited = found_before_->find(version_keys[i]);
-    met.captured = rows.value(i, after_key + 3) == "true" ||
-                   (waited != found_before_->end() && waited->second == xmin);
-    const std::optional<Stamp> version =
-        newest[i].has_value() ? std::optional<Stamp>(newest[i]->stamp) : std::nullopt;
-    switch (conflict::JudgeTruncated(truncate.stamp, met, options_.own_node, version)) {
+    const conflict::TruncateKnown known{
+        .newest = newest[i].has_value() ? newest[i]->stamp : conflict::kNever,
+        .captured = rows.value(i, after_key + kFoundColumns) == "true" ||
+                    (waited != found_before_->end() && waited->second == row.xmin),
+        .waited = !options_.captured_xid.empty()};
+    switch (conflict::JudgeTruncated(change, row.at, known)) {
       case TruncateVerdict::kDies:
         dies.push_back(&found[i]);
         break;
@@ -414,7 +398,7 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
         }
         break;
       case TruncateVerdict::kWait:
-        must_wait_[version_keys[i]] = xmin;
+        must_wait_[version_keys[i]] = row.xmin;
         break;
     }
   }

@@ -18,6 +18,7 @@
 #include "node-agent/apply/plan/group_plan.h"
 #include "node-agent/apply/session/pipe.h"
 #include "node-agent/apply/write/group_executor.h"
+#include "node-agent/tables/found_rows.h"
 
 namespace bdr::agent {
 
@@ -31,7 +32,10 @@ class Truncater {
         pipe_(pipe),
         versions_(versions),
         group_end_(group_end),
-        found_before_(found_before) {}
+        found_before_(found_before),
+        // Where nobody else has such rows, their times are all that is known of them.
+        found_rows_(&options.node_of_roident,
+                    /*takes_foreign_times=*/!options.forwards_foreign_origins) {}
 
   // Errors as PostgreSQL's. After OK see must_wait().
   absl::Status Run(const TruncateOp& truncate);
@@ -68,6 +72,7 @@ class Truncater {
   const GroupVersions* const versions_;
   const Lsn group_end_;
   const FoundBefore* const found_before_;
+  const FoundRows found_rows_;
   FoundBefore must_wait_;
   // By table: commit times (µs) of local rows without a key whose stamps are later than the
   // truncate's.
