@@ -21,6 +21,7 @@
 #include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/capture/wire_forms.h"
 #include "node-agent/tables/found_rows.h"
+#include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
 #include "postgres/migrations.h"
 #include "tests/harness/postgres_test.h"
@@ -1008,6 +1009,51 @@ TEST_F(BoundTableCheckTest, ColumnsThatDidNotComeAreNamed) {
   EXPECT_EQ(table_->AbsentColumns(row), "");
   row[1].kind = postgres::ColumnKind::kUnchangedToast;
   EXPECT_EQ(table_->AbsentColumns(row), "{\"v\"}");
+}
+
+// Whatever a session has prepared under a name is run for everything of that name.
+TEST_F(BoundTableCheckTest, NoTwoTextsOfStatementsHaveOneName) {
+  // The same relation bound twice is two tables: what they are here may have changed in between.
+  const std::shared_ptr<const BoundTable> again = MustBind(*captured_.changes.at(0).relation);
+  std::map<std::string, std::string> text_of;
+  int statements = 0;
+  const auto add = [&](const Statement& statement) {
+    ++statements;
+    const auto [at, is_new] = text_of.try_emplace(statement.name, statement.sql());
+    EXPECT_TRUE(is_new) << "\"" << statement.name << "\" is " << at->second << " and "
+                        << statement.sql();
+  };
+  for (const BoundTable* table : {table_.get(), again.get()}) {
+    for (int bits = 0; bits < 8; ++bits) {
+      const std::vector<bool> shape = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+      for (const bool checked : {false, true}) {
+        add(UpdateStatement(*table, shape, checked));
+        add(ReplaceStatement(*table, shape, checked));
+      }
+      add(PlainInsertStatement(*table, shape));
+      add(RewriteStatement(*table, shape));
+      if (bits != 0) add(FetchColumnsStatement(*table, shape));
+    }
+    for (const bool flag : {false, true}) {
+      add(DeleteStatement(*table, flag));
+      add(FindStatement(*table, flag));
+    }
+    add(InsertStatement(*table));
+    add(FindWholeStatement(*table));
+    add(LockTableStatement(*table));
+    for (const OtherStatement other :
+         {OtherStatement::kHolders, OtherStatement::kLogConflicts, OtherStatement::kMergeFunction,
+          OtherStatement::kShowRows, OtherStatement::kFetchRest}) {
+      for (const uint64_t number : {0, 1, 11}) {
+        add(MakeStatement(
+            *table, other, [] { return std::string("another"); }, number));
+      }
+    }
+  }
+  EXPECT_EQ(text_of.size(), static_cast<size_t>(statements));
+  const uint32_t types[] = {23};
+  EXPECT_EQ(MakeStatement("SELECT 1").name, MakeStatement("SELECT 1").name);
+  EXPECT_NE(MakeStatement("SELECT $1").name, MakeStatement("SELECT $1", types).name);
 }
 
 TEST_F(BoundTableCheckTest, NoRowsAtAllAreAnEmptyArray) {

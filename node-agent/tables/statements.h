@@ -4,11 +4,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "node-agent/tables/bound_table.h"
 
@@ -21,9 +21,41 @@ inline constexpr size_t kRowsPerStatement = 1000;
 // Types of parameters that PostgreSQL need not infer: the SQL casts each one.
 inline const std::vector<uint32_t> kInferred;
 
-// Of a prepared statement. `shape` as BoundTable::Settable() gives it, where the SQL depends on it.
-std::string StatementName(const BoundTable& table, absl::string_view kind,
-                          const std::vector<bool>& shape = {});
+// A statement, and the name under which a session prepares it once: never the same for two texts,
+// or one would run in place of the other. So a name holds the table's id, what the statement is
+// for, and whatever else its text depends on; bound_table_test.cc compares them all.
+struct Statement {
+  std::string name;
+  std::function<std::string()> sql;  // made only where it is not prepared yet; refers to its table
+};
+
+// As BoundTable makes them.
+Statement UpdateStatement(const BoundTable& table, const std::vector<bool>& set, bool checked);
+Statement ReplaceStatement(const BoundTable& table, const std::vector<bool>& set, bool checked);
+Statement InsertStatement(const BoundTable& table);  // checked
+Statement PlainInsertStatement(const BoundTable& table, const std::vector<bool>& given);
+Statement RewriteStatement(const BoundTable& table, const std::vector<bool>& kept);
+Statement DeleteStatement(const BoundTable& table, bool checked);
+Statement FindStatement(const BoundTable& table, bool lock);  // with rows
+Statement FindWholeStatement(const BoundTable& table);
+// Those whose values the row leaves alone.
+Statement FetchColumnsStatement(const BoundTable& table, const std::vector<bool>& columns);
+Statement LockTableStatement(const BoundTable& table);
+
+// Statements about a table whose text others make; each value has one maker. `number`: whatever the
+// text depends on beside the table.
+enum class OtherStatement {
+  kHolders,        // ClaimedTable; by constraint
+  kLogConflicts,   // ConflictLog
+  kMergeFunction,  // FoldExecutor; by version of the settings
+  kShowRows,       // FoldExecutor
+  kFetchRest,      // Truncater
+};
+Statement MakeStatement(const BoundTable& table, OtherStatement what,
+                        std::function<std::string()> sql, uint64_t number = 0);
+
+// A statement that is its own name; `types`: of its parameters.
+Statement MakeStatement(std::string sql, absl::Span<const uint32_t> types = {});
 
 // An array for each column of the key.
 absl::StatusOr<std::vector<std::string>> KeyParams(const BoundTable& table,

@@ -4,13 +4,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "absl/hash/hash.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "base/steady_clock.h"
 #include "node-agent/apply/write/conflict_log.h"
+#include "node-agent/apply/write/run_statement.h"
 #include "node-agent/tables/found_rows.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
@@ -252,13 +252,12 @@ absl::Status ForeignKeys::Before(GroupPlan& plan, Pipe* pipe) {
         ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, rows));
         rows.clear();
         std::vector<std::string>& gone = gone_[oid];
-        return pipe->Run(
-            absl::StrCat("fk", ops.table->id(), "b"),
-            [&ops] { return ops.table->FindSql(/*lock=*/false, /*with_rows=*/true); }, {}, params,
-            [&gone](const Result& result) {
-              for (int i = 0; i < result.rows(); ++i) gone.emplace_back(result.value(i, kFoundColumns));
-              return absl::OkStatus();
-            });
+        return Run(pipe, FindStatement(*ops.table, /*lock=*/false), params,
+                   [&gone](const Result& result) {
+                     for (int i = 0; i < result.rows(); ++i)
+                       gone.emplace_back(result.value(i, kFoundColumns));
+                     return absl::OkStatus();
+                   });
       };
       for (const RowOp& op : ops.rows) {
         if (op.version_key.empty() || (!op.is_delete() && !updates)) continue;
@@ -272,7 +271,8 @@ absl::Status ForeignKeys::Before(GroupPlan& plan, Pipe* pipe) {
 }
 
 // `from`: SQL that gives columns `child` and `parent`, jsonb, of the orphans. Its parameters come
-// first, then the stamp and the origin of what is applied.
+// first, then the stamp and the origin of what is applied. One statement finds the orphans, logs
+// each, and leaves what the policy is to do about it: all of that or nothing is committed.
 absl::Status ForeignKeys::QueueChecks(const ForeignKey& key, const std::string& from,
                                       std::vector<std::string> params, const GroupPlan& plan,
                                       Pipe* pipe) {
@@ -310,17 +310,16 @@ absl::Status ForeignKeys::QueueChecks(const ForeignKey& key, const std::string& 
                     "::pg_catalog.jsonb, o.child, o.parent FROM orphan AS o)");
   }
   absl::StrAppend(&sql, " SELECT pg_catalog.count(*) FROM orphan");
-  return pipe->Run(
-      absl::StrCat("fk", absl::HashOf(sql)), [&sql] { return sql; }, {}, params,
-      [this, acts](const Result& result) -> absl::Status {
-        uint64_t found = 0;
-        if (!absl::SimpleAtoi(result.value(0, 0), &found)) {
-          return absl::InternalError("a count is no number");
-        }
-        orphans_ += found;
-        queued_ |= acts && found > 0;
-        return absl::OkStatus();
-      });
+  return Run(pipe, MakeStatement(std::move(sql)), params,
+             [this, acts](const Result& result) -> absl::Status {
+               uint64_t found = 0;
+               if (!absl::SimpleAtoi(result.value(0, 0), &found)) {
+                 return absl::InternalError("a count is no number");
+               }
+               orphans_ += found;
+               queued_ |= acts && found > 0;
+               return absl::OkStatus();
+             });
 }
 
 // Three looks, queued one after the other and answered together. At children of rows that the group

@@ -8,6 +8,7 @@
 #include "conflict/claim_rule.h"
 #include "node-agent/apply/plan/missing_values.h"
 #include "node-agent/apply/write/row_change.h"
+#include "node-agent/apply/write/run_statement.h"
 #include "node-agent/tables/column_map.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/wire.h"
@@ -65,9 +66,12 @@ absl::Status ClaimedTable::QueueHolders() {
         ASSIGN_OR_RETURN(std::string beside, table.EncodeColumn(column, rows));
         params.push_back(std::move(beside));
       }
-      RETURN_IF_ERROR(context_.pipe->Run(
-          absl::StrCat("b", table.id(), "h", c), [&] { return HoldersSql(table, constraints[c]); },
-          kInferred, params,
+      RETURN_IF_ERROR(Run(
+          context_.pipe,
+          MakeStatement(
+              table, OtherStatement::kHolders,
+              [&table, &info = constraints[c]] { return HoldersSql(table, info); }, c),
+          params,
           [this, c, versions](const Result& result) { return TakeHolders(result, c, versions); },
           /*binary_result=*/true));
     }
@@ -145,6 +149,10 @@ absl::Status ClaimedTable::Decide() {
   return Targets();
 }
 
+// For each key concerned: what the store knows of it beside what this group has recorded, then of
+// which version the row is that stands there, as exactly as anyone will ask. Whoever must be waited
+// for is noted, all of them, so that one wait does for the group; without any, the change is
+// judged.
 absl::Status ClaimedTable::FindVersions() {
   std::vector<std::string> names;
   for (const auto& [name, key] : keys_) names.push_back(name);
@@ -276,6 +284,9 @@ absl::StatusOr<bool> ClaimedTable::Counts(size_t constraint, const Stamp& claim)
                    "node"));
 }
 
+// Once every key is judged by itself. The group's versions come first, then rows that stand: what a
+// version has lost to a claim counts for nothing where rows are taken from their places, and must
+// be known by then.
 absl::Status ClaimedTable::JudgeClaims() {
   const auto judge = [this](size_t version, size_t constraint, Key* key) -> absl::Status {
     const RowOp& op = *claims_->versions[version];

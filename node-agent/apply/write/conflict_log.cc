@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "node-agent/apply/write/run_statement.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
 
@@ -167,9 +168,10 @@ absl::Status ConflictLog::AddSome(const BoundTable& table,
                                   absl::Span<const RowConflict> conflicts) {
   ASSIGN_OR_RETURN(const std::vector<std::string> params,
                    RowConflictsParams(table, origin_, conflicts));
-  return pipe_->Run(
-      StatementName(table, "c"), [&] { return RowConflictsSql(table); }, kInferred, params,
-      nullptr);
+  return Run(pipe_,
+             MakeStatement(table, OtherStatement::kLogConflicts,
+                           [&table] { return RowConflictsSql(table); }),
+             params, nullptr);
 }
 
 absl::Status ConflictLog::AddTruncate(const BoundTable& table, conflict::Stamp stamp, Lsn end_lsn,

@@ -12,6 +12,7 @@
 #include "base/test_hooks.h"
 #include "conflict/version_store.h"
 #include "node-agent/apply/write/lock_order.h"
+#include "node-agent/apply/write/run_statement.h"
 #include "node-agent/apply/write/target_writer.h"
 #include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
@@ -53,9 +54,8 @@ absl::Status FoldExecutor::Lock(const TableOps& ops) {
     std::vector<const LocalRow*> locals;
     for (const RowOp* op : rows) locals.push_back(&op->row);
     ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(*ops.table, locals));
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(*ops.table, "h"), [&] { return ops.table->FindWholeSql(); }, kInferred,
-        params,
+    RETURN_IF_ERROR(Run(
+        pipe_, FindWholeStatement(*ops.table), params,
         [this, &table, rows](const Result& result) {
           return found_rows_.Read(result, rows.size(), kFoundColumns,
                                   [&](size_t place, FoundRow found, int row) {
@@ -232,8 +232,10 @@ absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) 
   return FoldKey(std::move(query));
 }
 
-// The user's function, in this session. What it raises does not end the transaction: the change is
-// left out then, here as everywhere.
+// The user's function, in this session: both rows are sent as they are, it answers with the merged
+// one or with what it raised, and in that case both are asked for once more as jsonb, for people to
+// read. What it raises does not end the transaction: the change is left out then, here as
+// everywhere.
 absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
                                                   const std::string& version_key,
                                                   const conflict::FoldState& older,
@@ -266,15 +268,18 @@ absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
     const std::string type = table.table().QualifiedName();
     const std::string function = table.fold().FunctionAt(change.settings_version);
     bool answered = false;
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, absl::StrCat("x", change.settings_version)),
-        [&] {
-          return absl::StrCat("SELECT m.error, ", absl::StrJoin(names, ", "),
-                              " FROM bdr.call_merge_function(", postgres::QuoteLiteral(function),
-                              ", ($1::", type, "[])[1], ($2::", type,
-                              "[])[1], $3::pg_catalog.text::pg_catalog.jsonb) AS m");
-        },
-        kInferred, params,
+    RETURN_IF_ERROR(Run(
+        pipe_,
+        MakeStatement(
+            table, OtherStatement::kMergeFunction,
+            [&] {
+              return absl::StrCat(
+                  "SELECT m.error, ", absl::StrJoin(names, ", "), " FROM bdr.call_merge_function(",
+                  postgres::QuoteLiteral(function), ", ($1::", type, "[])[1], ($2::", type,
+                  "[])[1], $3::pg_catalog.text::pg_catalog.jsonb) AS m");
+            },
+            change.settings_version),
+        params,
         [&](const Result& result) {
           answered = result.rows() == 1;
           if (!answered) return absl::OkStatus();
@@ -313,19 +318,19 @@ absl::StatusOr<FoldRow> FoldExecutor::CallHandler(const BoundTable& table,
   if (!table.columns_beside().empty()) return older_row;
   params.resize(2);
   const std::string type = table.table().QualifiedName();
-  RETURN_IF_ERROR(pipe_->Run(
-      StatementName(table, "y"),
-      [&] {
-        return absl::StrCat("SELECT bdr.row_as_jsonb(($1::", type,
-                            "[])[1])::pg_catalog.text, bdr.row_as_jsonb(($2::", type,
-                            "[])[1])::pg_catalog.text");
-      },
-      kInferred, params,
-      [&refused](const Result& result) {
-        refused.older = std::string(result.value(0, 0));
-        refused.newer = std::string(result.value(0, 1));
-        return absl::OkStatus();
-      }));
+  RETURN_IF_ERROR(Run(pipe_,
+                      MakeStatement(table, OtherStatement::kShowRows,
+                                    [&] {
+                                      return absl::StrCat(
+                                          "SELECT bdr.row_as_jsonb(($1::", type,
+                                          "[])[1])::pg_catalog.text, bdr.row_as_jsonb(($2::", type,
+                                          "[])[1])::pg_catalog.text");
+                                    }),
+                      params, [&refused](const Result& result) {
+                        refused.older = std::string(result.value(0, 0));
+                        refused.newer = std::string(result.value(0, 1));
+                        return absl::OkStatus();
+                      }));
   RETURN_IF_ERROR(pipe_->Finish());
   return older_row;
 }

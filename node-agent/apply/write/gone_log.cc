@@ -6,7 +6,6 @@
 #include <variant>
 #include <vector>
 
-#include "absl/hash/hash.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -14,6 +13,7 @@
 #include "conflict/conflict_kind.h"
 #include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/tables/row_sql.h"
+#include "node-agent/tables/statements.h"
 #include "postgres/connection.h"
 
 namespace bdr::agent {
@@ -41,7 +41,7 @@ bool IsShown(uint32_t oid) {
 }
 
 // The parts of one statement.
-struct Statement {
+struct Parameters {
   std::vector<uint32_t> type_oids;
   std::vector<std::string> params;
 
@@ -53,7 +53,7 @@ struct Statement {
 };
 
 std::string ValueSql(const postgres::RelationColumn& column, const ColumnValue& value,
-                     size_t* bytes_left, Statement* statement) {
+                     size_t* bytes_left, Parameters* statement) {
   if (value.kind == ColumnKind::kNull) return "NULL";
   if (value.kind == ColumnKind::kUnchangedToast) {
     return statement->Add(kText, "(left alone by the change)");
@@ -69,7 +69,7 @@ std::string ValueSql(const postgres::RelationColumn& column, const ColumnValue& 
 
 // An object of these columns of a tuple; NULL if there is none.
 std::string ObjectSql(const postgres::RelationMessage& relation, const postgres::Tuple& tuple,
-                      const std::vector<int>& columns, size_t* bytes_left, Statement* statement) {
+                      const std::vector<int>& columns, size_t* bytes_left, Parameters* statement) {
   std::vector<std::string> calls;
   std::vector<std::string> pairs;
   const auto close = [&] {
@@ -93,7 +93,7 @@ std::string ObjectSql(const postgres::RelationMessage& relation, const postgres:
 absl::Status QueueOne(const GroupPlan::NotWritten& left, const postgres::Tuple& key,
                       const postgres::Tuple* row, OriginId origin, Pipe* pipe) {
   const postgres::RelationMessage& relation = left.change->relation->message;
-  Statement statement;
+  Parameters statement;
   size_t bytes_left = kMostBytesKept;
   std::vector<int> key_columns;
   for (size_t i = 0; i < relation.columns.size(); ++i) {
@@ -120,11 +120,8 @@ absl::Status QueueOne(const GroupPlan::NotWritten& left, const postgres::Tuple& 
        .rule = rule_sql,  // Rule::kSaidToBeGone
        .remote_lsn = absl::StrCat("(", lsn_sql, ")::pg_catalog.pg_lsn"),
        .remote_incarnation = absl::StrCat(origin.incarnation)});
-  std::string shape = sql;
-  for (const uint32_t oid : statement.type_oids) absl::StrAppend(&shape, " ", oid);
-  return pipe->Run(
-      absl::StrCat("gone_", absl::Hex(absl::HashOf(shape))), [&sql] { return sql; },
-      statement.type_oids, statement.params, nullptr);
+  const Statement prepared = MakeStatement(sql, statement.type_oids);
+  return pipe->Run(prepared.name, prepared.sql, statement.type_oids, statement.params, nullptr);
 }
 
 // Something of the row is lost by leaving these columns out.

@@ -13,6 +13,7 @@
 #include "node-agent/apply/write/owners_guard.h"
 #include "node-agent/apply/write/refused_changes.h"
 #include "node-agent/apply/write/row_change.h"
+#include "node-agent/apply/write/run_statement.h"
 #include "node-agent/apply/write/truncate.h"
 #include "node-agent/tables/statements.h"
 
@@ -104,16 +105,18 @@ absl::Status GroupExecutor::LockTables(GroupPlan& plan) {
   std::vector<const BoundTable*> locked;
   for (const auto& [oid, table] : tables) {
     locked.push_back(table);
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(*table, "k"),
-        [table = table] {
-          return absl::StrCat("LOCK TABLE ", table->Only(), " IN ROW EXCLUSIVE MODE");
-        },
-        {}, {}, nullptr));
+    RETURN_IF_ERROR(agent::Run(pipe_, LockTableStatement(*table), {}, nullptr));
   }
   return GuardOwnersCode(pipe_, locked);
 }
 
+// First what has to be asked for before anything is locked: values that did not come along, and
+// rows that hold what the segment claims. Then each table sends what it can, or locks its rows, in
+// the order of the tables; what folds is decided, and what the statements left is found, locked,
+// and decided about. Only once every table has decided, and none has to wait or wants anything, is
+// that written: what must be given up is given up before it costs anything. The conflict log comes
+// last, since by then it is known what has become of each change; and the truncate, which ends a
+// segment.
 absl::Status GroupExecutor::RunSegment(GroupPlan& plan, Segment& segment) {
   RETURN_IF_ERROR(FetchMoved(plan, segment));
   for (const TableOps& ops : segment.tables) {
@@ -244,9 +247,8 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
       const auto before = before_->find(op.moved_from_key);
       const bool before_seen =
           before == before_->end() || SeenFromTheFirst(op, before->second.stamp);
-      RETURN_IF_ERROR(pipe_->Run(
-          StatementName(table, "t", shape), [&] { return table.FetchColumnsSql(columns); },
-          kInferred, params,
+      RETURN_IF_ERROR(agent::Run(
+          pipe_, FetchColumnsStatement(table, shape), params,
           [&](const Result& result) {
             if (result.rows() != 1) return absl::OkStatus();
             const conflict::FoundRow found = found_rows_.At(result, 0).at;
@@ -329,7 +331,6 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
   std::vector<const RowOp*> deletes;
   std::vector<const RowOp*> inserts;
   std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
-  std::vector<const RowOp*> log;
 
   for (const RowOp& op : ops.rows) {
     if (op.version_key.empty()) {
@@ -373,6 +374,10 @@ absl::Status GroupExecutor::QueueFirst(TableRun& run) {
   return run.dropped.empty() ? absl::OkStatus() : QueueFind(run, run.dropped, /*lock=*/false);
 }
 
+// Rows of one shape, in statements of bounded size. Each kind of statement tells by itself which
+// rows it has written: an update or delete returns their places, an upsert only says how many. What
+// it left is unresolved. Identities that an UPDATE cannot set are replaced before it, in the same
+// order of keys, so that what follows finds rows of this transaction.
 absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
                                        std::vector<const RowOp*> all_rows) {
   const BoundTable& table = *run.ops->table;
@@ -395,12 +400,10 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
     switch (batch) {
       case Batch::kPlainInsert: {
         ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, RowsOf(rows), {}));
-        RETURN_IF_ERROR(pipe_->Run(
-            StatementName(table, "p"),
-            [&] {
-              return table.PlainInsertSql(std::vector<bool>(table.table().columns.size(), true));
-            },
-            kInferred, params, AllWritten(table.table(), kInsertsRows, rows.size())));
+        RETURN_IF_ERROR(agent::Run(
+            pipe_,
+            PlainInsertStatement(table, std::vector<bool>(table.table().columns.size(), true)),
+            params, AllWritten(table.table(), kInsertsRows, rows.size())));
         break;
       }
       case Batch::kInsert: {
@@ -412,10 +415,8 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
             const std::vector<std::string> params,
             RowParams(table, RowsOf(rows),
                       {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam()}));
-        RETURN_IF_ERROR(pipe_->Run(
-            StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
-            params,
-            [&run, rows](const Result& result) {
+        RETURN_IF_ERROR(
+            agent::Run(pipe_, InsertStatement(table), params, [&run, rows](const Result& result) {
               // Which rows were left is not said; those with this transaction's xid were written.
               if (result.affected() != static_cast<int64_t>(rows.size())) {
                 run.unresolved.insert(run.unresolved.end(), rows.begin(), rows.end());
@@ -430,18 +431,16 @@ absl::Status GroupExecutor::QueueBatch(TableRun& run, Batch batch,
         RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/true));
         ASSIGN_OR_RETURN(const std::vector<std::string> params,
                          RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam(slack_us)}));
-        RETURN_IF_ERROR(pipe_->Run(
-            StatementName(table, "u", shape),
-            [&] { return table.UpdateSql(shape, /*checked=*/true); }, kInferred, params, by_place));
+        RETURN_IF_ERROR(
+            agent::Run(pipe_, UpdateStatement(table, shape, /*checked=*/true), params, by_place));
         break;
       }
       case Batch::kDelete: {
         ASSIGN_OR_RETURN(std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
         params.push_back(TimesParam(rows));
         params.push_back(SeenParam());
-        RETURN_IF_ERROR(pipe_->Run(
-            StatementName(table, "d"), [&] { return table.DeleteSql(/*checked=*/true); }, kInferred,
-            params, by_place));
+        RETURN_IF_ERROR(
+            agent::Run(pipe_, DeleteStatement(table, /*checked=*/true), params, by_place));
         break;
       }
     }
@@ -459,10 +458,8 @@ absl::Status GroupExecutor::QueueReplace(const BoundTable& table,
       const std::vector<std::string> params,
       RowParams(table, RowsOf(rows),
                 {TimesParam(rows), SeenParam(HasUnchanged(rows.front()->row) ? kSeenSlackUs : 0)}));
-  return pipe_->Run(
-      StatementName(table, checked ? "r" : "R", shape),
-      [&] { return table.ReplaceSql(shape, checked); }, kInferred, params,
-      AllReplaced(table.table()));
+  return agent::Run(pipe_, ReplaceStatement(table, shape, checked), params,
+                    AllReplaced(table.table()));
 }
 
 std::string GroupExecutor::TimesParam(const std::vector<const RowOp*>& rows) const {
@@ -501,10 +498,8 @@ absl::Status GroupExecutor::QueueFind(TableRun& run, const std::vector<const Row
     const std::vector<const RowOp*> rows(
         sorted.begin() + from, sorted.begin() + std::min(from + kRowsPerStatement, sorted.size()));
     ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, lock ? "l" : "f"),
-        [&] { return table.FindSql(lock, /*with_rows=*/true); }, kInferred, params,
-        [this, &run, rows](const Result& result) {
+    RETURN_IF_ERROR(agent::Run(
+        pipe_, FindStatement(table, lock), params, [this, &run, rows](const Result& result) {
           return found_rows_.Read(result, rows.size(), kFoundColumns,
                                   [&run, &rows](size_t place, FoundRow found, int) {
                                     run.found[rows[place]] = std::move(found);
@@ -653,9 +648,8 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
     SortByKey(&run.delete_now);
     ASSIGN_OR_RETURN(const std::vector<std::string> params,
                      KeyParams(table, RowsOf(run.delete_now)));
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
-        params, AllWritten(table.table(), kDeletesRows, run.delete_now.size())));
+    RETURN_IF_ERROR(agent::Run(pipe_, DeleteStatement(table, /*checked=*/false), params,
+                               AllWritten(table.table(), kDeletesRows, run.delete_now.size())));
   }
   std::map<std::vector<bool>, std::vector<const RowOp*>> updates;
   for (const RowOp* op : run.update_now) updates[table.Settable(op->row)].push_back(op);
@@ -665,9 +659,8 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
     RETURN_IF_ERROR(QueueReplace(table, rows, /*checked=*/false));
     ASSIGN_OR_RETURN(const std::vector<std::string> params,
                      RowParams(table, RowsOf(rows), {TimesParam(rows), SeenParam()}));
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
-        kInferred, params, AllWritten(table.table(), kUpdatesRows, rows.size())));
+    RETURN_IF_ERROR(agent::Run(pipe_, UpdateStatement(table, set, /*checked=*/false), params,
+                               AllWritten(table.table(), kUpdatesRows, rows.size())));
   }
   if (!run.insert_now.empty()) {
     RETURN_IF_ERROR(TakesUpserts(table.table()));
@@ -678,9 +671,9 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
         const std::vector<std::string> params,
         RowParams(table, RowsOf(run.insert_now),
                   {EncodeTimestamptz(oldest_us - options_.largest_raise_us), SeenParam()}));
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, "i"), [&] { return table.InsertSql(/*checked=*/true); }, kInferred,
-        params, AllWritten(table.table(), kInsertsRows | kUpdatesRows, run.insert_now.size())));
+    RETURN_IF_ERROR(
+        agent::Run(pipe_, InsertStatement(table), params,
+                   AllWritten(table.table(), kInsertsRows | kUpdatesRows, run.insert_now.size())));
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "node-agent/apply/session/left_out.h"
 #include "node-agent/apply/write/lock_order.h"
+#include "node-agent/apply/write/run_statement.h"
 #include "node-agent/tables/statements.h"
 
 namespace bdr::agent {
@@ -49,16 +50,15 @@ absl::Status TargetWriter::Lock(std::vector<KeyedRow> keys, StandingRows* standi
     ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(rows)));
     std::vector<std::string> names;
     for (const KeyedRow& row : rows) names.push_back(row.version_key);
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, "l"), [&] { return table.FindSql(/*lock=*/true, /*with_rows=*/true); },
-        kInferred, params,
-        [this, standing, names](const Result& result) {
-          return found_rows_.Read(result, names.size(), kFoundColumns,
-                                  [standing, &names](size_t place, FoundRow found, int) {
-                                    (*standing)[names[place]] = std::move(found);
-                                    return absl::OkStatus();
-                                  });
-        }));
+    RETURN_IF_ERROR(Run(pipe_, FindStatement(table, /*lock=*/true), params,
+                        [this, standing, names](const Result& result) {
+                          return found_rows_.Read(
+                              result, names.size(), kFoundColumns,
+                              [standing, &names](size_t place, FoundRow found, int) {
+                                (*standing)[names[place]] = std::move(found);
+                                return absl::OkStatus();
+                              });
+                        }));
   }
   return absl::OkStatus();
 }
@@ -77,9 +77,8 @@ absl::Status TargetWriter::Remove(std::vector<KeyedRow> rows) {
   for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
     const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
     ASSIGN_OR_RETURN(const std::vector<std::string> params, KeyParams(table, RowsOf(part)));
-    RETURN_IF_ERROR(pipe_->Run(
-        StatementName(table, "D"), [&] { return table.DeleteSql(/*checked=*/false); }, kInferred,
-        params, AllWritten(table.table(), kDeletesRows, part.size())));
+    RETURN_IF_ERROR(Run(pipe_, DeleteStatement(table, /*checked=*/false), params,
+                        AllWritten(table.table(), kDeletesRows, part.size())));
   }
   return absl::OkStatus();
 }
@@ -93,14 +92,11 @@ absl::Status TargetWriter::Update(std::vector<KeyedRow> all_rows) {
       ASSIGN_OR_RETURN(const std::vector<std::string> params,
                        RowParams(table, RowsOf(part), Unchecked(part.size())));
       if (table.has_identities()) {
-        RETURN_IF_ERROR(pipe_->Run(
-            StatementName(table, "R", set),
-            [&] { return table.ReplaceSql(set, /*checked=*/false); }, kInferred, params,
-            AllReplaced(table.table())));
+        RETURN_IF_ERROR(Run(pipe_, ReplaceStatement(table, set, /*checked=*/false), params,
+                            AllReplaced(table.table())));
       }
-      RETURN_IF_ERROR(pipe_->Run(
-          StatementName(table, "U", set), [&] { return table.UpdateSql(set, /*checked=*/false); },
-          kInferred, params, AllWritten(table.table(), kUpdatesRows, part.size())));
+      RETURN_IF_ERROR(Run(pipe_, UpdateStatement(table, set, /*checked=*/false), params,
+                          AllWritten(table.table(), kUpdatesRows, part.size())));
     }
   }
   return absl::OkStatus();
@@ -126,9 +122,8 @@ absl::Status TargetWriter::Rewrite(std::vector<KeyedRow> rows) {
     }
     params.push_back(EncodeInt4Array(of_row));
   }
-  return pipe_->Run(
-      StatementName(table, "W", kept), [&] { return table.RewriteSql(kept); }, kInferred, params,
-      AllWritten(table.table(), kDeletesRows | kInsertsRows, rows.size()));
+  return Run(pipe_, RewriteStatement(table, kept), params,
+             AllWritten(table.table(), kDeletesRows | kInsertsRows, rows.size()));
 }
 
 absl::Status TargetWriter::Insert(std::vector<KeyedRow> all_rows) {
@@ -138,9 +133,8 @@ absl::Status TargetWriter::Insert(std::vector<KeyedRow> all_rows) {
     for (size_t from = 0; from < rows.size(); from += kRowsPerStatement) {
       const auto part = absl::MakeConstSpan(rows).subspan(from, kRowsPerStatement);
       ASSIGN_OR_RETURN(const std::vector<std::string> params, RowParams(table, RowsOf(part), {}));
-      RETURN_IF_ERROR(pipe_->Run(
-          StatementName(table, "p", given), [&] { return table.PlainInsertSql(given); }, kInferred,
-          params, AllWritten(table.table(), kInsertsRows, part.size())));
+      RETURN_IF_ERROR(Run(pipe_, PlainInsertStatement(table, given), params,
+                          AllWritten(table.table(), kInsertsRows, part.size())));
     }
   }
   return absl::OkStatus();

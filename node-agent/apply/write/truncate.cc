@@ -14,6 +14,7 @@
 #include "node-agent/apply/session/left_out.h"
 #include "node-agent/apply/write/conflict_log.h"
 #include "node-agent/apply/write/owners_guard.h"
+#include "node-agent/apply/write/run_statement.h"
 
 namespace bdr::agent {
 namespace {
@@ -75,6 +76,10 @@ absl::StatusOr<int64_t> Count(const Result& result, int column) {
 
 }  // namespace
 
+// Once the tables are locked, nothing can come to stand in them. Then in the order of what it
+// costs: commit times of rows that are told apart by them alone; a count of what may be newer;
+// where that is nothing, a real TRUNCATE; else one DELETE of all that is surely older, and a look
+// at each of the others. What cannot be told yet ends it before anything is logged or restarted.
 absl::Status Truncater::Run(const TruncateOp& truncate) {
   RETURN_IF_ERROR(Lock(truncate));
   for (const std::shared_ptr<const BoundTable>& table : truncate.tables) {
@@ -340,9 +345,11 @@ absl::Status Truncater::JudgeRest(const TruncateOp& truncate, const BoundTable& 
   int rows = 0;
   do {
     // Named by the table: a prepared FETCH keeps the shape of its first result.
-    RETURN_IF_ERROR(pipe_->Run(
-        absl::StrCat("fetch", cursor),
-        [&] { return absl::StrCat("FETCH ", kRowsAtOnce, " FROM ", cursor); }, {}, {},
+    RETURN_IF_ERROR(agent::Run(
+        pipe_,
+        MakeStatement(table, OtherStatement::kFetchRest,
+                      [&] { return absl::StrCat("FETCH ", kRowsAtOnce, " FROM ", cursor); }),
+        {},
         [&](const Result& result) -> absl::Status {
           rows = result.rows();
           return JudgeSome(truncate, table, result, kept);
@@ -354,6 +361,8 @@ absl::Status Truncater::JudgeRest(const TruncateOp& truncate, const BoundTable& 
   return pipe_->Finish();
 }
 
+// First the rows' names, so that the store is asked once for all of them; then each is judged; what
+// dies is deleted together.
 absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& table,
                                   const Result& rows, int64_t* kept) {
   const std::vector<int>& key = table.table().key;
@@ -408,9 +417,8 @@ absl::Status Truncater::JudgeSome(const TruncateOp& truncate, const BoundTable& 
     ASSIGN_OR_RETURN(std::string param, table.EncodeKeyColumn(k, dies));
     params.push_back(std::move(param));
   }
-  return pipe_->Run(
-      absl::StrCat("b", table.id(), "D"), [&] { return table.DeleteSql(/*checked=*/false); }, {},
-      params, AllWritten(table.table(), kDeletesRows, dies.size()));
+  return agent::Run(pipe_, DeleteStatement(table, /*checked=*/false), params,
+                    AllWritten(table.table(), kDeletesRows, dies.size()));
 }
 
 absl::Status Truncater::RestartIdentity(const TruncateOp& truncate) {
