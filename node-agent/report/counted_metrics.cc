@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "conflict/conflict_kind.h"
+
 namespace bdr::agent {
 namespace {
 
@@ -44,7 +46,8 @@ void ShowCounted(const Counted& counted, Metrics* metrics) {
     total("bdr_fetch_waits_total", origin, peer.apply.fetch_waits);
   }
   const Sums sums = SumUp(counted.peers);
-  total("bdr_conflicts_by_kind_total", {{"kind", "foreign_key_orphaned"}}, sums.orphans);
+  total("bdr_conflicts_by_kind_total",
+        {{"kind", ToString(conflict::ConflictKind::kForeignKeyOrphaned)}}, sums.orphans);
   total("bdr_errors_total", {{"part", "apply"}}, sums.apply_errors);
   total("bdr_errors_total", {{"part", "stream"}}, sums.link_failures);
   total("bdr_errors_total", {{"part", "capture"}}, counted.capture_errors);
