@@ -47,7 +47,8 @@ void ShowCounted(const Counted& counted, Metrics* metrics) {
   }
   const Sums sums = SumUp(counted.peers);
   total("bdr_conflicts_by_kind_total",
-        {{"kind", ToString(conflict::ConflictKind::kForeignKeyOrphaned)}}, sums.orphans);
+        {{"kind", std::string(ToString(conflict::ConflictKind::kForeignKeyOrphaned))}},
+        sums.orphans);
   total("bdr_errors_total", {{"part", "apply"}}, sums.apply_errors);
   total("bdr_errors_total", {{"part", "stream"}}, sums.link_failures);
   total("bdr_errors_total", {{"part", "capture"}}, counted.capture_errors);
