@@ -28,6 +28,52 @@ namespace {
 
 constexpr absl::Duration kLongestShutdown = absl::Seconds(10);
 
+// Waits for the signals in a thread of its own, since the agent runs in the caller's, and has the
+// agent stop. A server that does not answer any more (stopped, or unplugged) must not keep us: the
+// process ends after kLongestShutdown. Whatever was not finished by then is done again at the next
+// start, as after a kill.
+class SignalWaiter {
+ public:
+  // Both outlive it. SIGUSR1 is its own.
+  SignalWaiter(const sigset_t& signals, Agent* agent)
+      : signals_(signals), agent_(agent), thread_([this] { Wait(); }) {}
+
+  // The agent has ended.
+  ~SignalWaiter() {
+    {
+      MutexLock lock(&mu_);
+      ended_ = true;
+      ended_cv_.NotifyAll();
+    }
+    pthread_kill(thread_.native_handle(), SIGUSR1);
+    thread_.join();
+  }
+
+ private:
+  void Wait() {
+    int signal = 0;
+    while (sigwait(&signals_, &signal) != 0) {
+    }
+    if (signal != SIGUSR1) {
+      LogInfo("agent", {{"state", "running->stopping"}, {"signal", strsignal(signal)}});
+    }
+    agent_->Stop();
+    MutexLock lock(&mu_);
+    const absl::Time deadline = SteadyNow() + kLongestShutdown;
+    while (!ended_ && SteadyNow() < deadline) ended_cv_.WaitFor(&mu_, deadline - SteadyNow());
+    if (ended_) return;
+    LogError("agent", {{"state", "stopping->killed"}}, "parts did not end in time");
+    _exit(1);
+  }
+
+  const sigset_t& signals_;
+  Agent* const agent_;
+  Mutex mu_;
+  CondVar ended_cv_;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;  // last: uses all of the above
+};
+
 absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   ASSIGN_OR_RETURN(const AgentConfig config, LoadAgentConfig(config_path));
   RETURN_IF_ERROR(SetLogLevel(absl::string_view(config.log_level)));
@@ -39,36 +85,11 @@ absl::Status Run(const std::string& config_path, const sigset_t& signals) {
   LogInfo("agent", {{"state", "starting"}, {"version", BDR_VERSION}, {"node", config.node}});
 
   Agent agent(config);
-  Mutex mu;
-  CondVar ended_cv;
-  bool ended = false;
-  // Waits for the signal apart, since the agent runs in this thread; ended by a signal of our own
-  // if the agent ends by itself.
-  std::thread waiter([&] {
-    int signal = 0;
-    while (sigwait(&signals, &signal) != 0) {
-    }
-    if (signal != SIGUSR1) {
-      LogInfo("agent", {{"state", "running->stopping"}, {"signal", strsignal(signal)}});
-    }
-    agent.Stop();
-    // A server that does not answer any more (stopped, or unplugged) must not keep us: whatever was
-    // not finished by then is done again at the next start, as after a kill.
-    MutexLock lock(&mu);
-    const absl::Time deadline = SteadyNow() + kLongestShutdown;
-    while (!ended && SteadyNow() < deadline) ended_cv.WaitFor(&mu, deadline - SteadyNow());
-    if (ended) return;
-    LogError("agent", {{"state", "stopping->killed"}}, "parts did not end in time");
-    _exit(1);
-  });
-  const absl::Status status = agent.Run();
+  absl::Status status;
   {
-    MutexLock lock(&mu);
-    ended = true;
-    ended_cv.NotifyAll();
+    SignalWaiter waiter(signals, &agent);
+    status = agent.Run();
   }
-  pthread_kill(waiter.native_handle(), SIGUSR1);
-  waiter.join();
   LogInfo("agent", {{"state", "stopped"}});
   return status;
 }

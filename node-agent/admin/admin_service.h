@@ -20,6 +20,9 @@ struct AdminOptions {
   int workers = 2;       // so many requests run at a time, the others queue
 };
 
+// Owns `workers` threads with a connection each. Calls of the service come on gRPC's threads, as
+// many at a time as clients make; what they ask the backend comes on these, or on the service's own
+// threads where agent_backend.h says so.
 class AdminService {
  public:
   // `backend` must outlive the service.

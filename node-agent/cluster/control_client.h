@@ -44,6 +44,8 @@ struct ControlOptions {
   std::function<void(v1::Membership*)> fill_known = nullptr;
 };
 
+// Owns one thread, which makes every call and on which every callback comes; so callbacks never
+// come two at a time. Kick() and LastReport() are for any thread, also from within a callback.
 class ControlClient {
  public:
   // Sets status, captures, cluster_id and incarnation of a report; the name is set already. Called

@@ -385,7 +385,7 @@ void Node::KillAgent(bool machine) {
   for (int origin = 0; origin < world_->nodes; ++origin) log_[origin].resize(synced_log_[origin]);
 }
 
-// As Agent::Fence() and Agent::StartDataPath().
+// As Fence() (sync/fence.h) and DataPath::Start() of an agent.
 void Node::StartAgent() {
   if (agent_ != nullptr) return;
   for (Orphan& orphan : orphans_) {
