@@ -44,38 +44,13 @@ Agent::Agent(AgentConfig config)
 
 Agent::~Agent() { ShutDown(); }
 
-void Agent::Stop() {
-  MutexLock lock(&mu_);
-  stopping_ = true;
-  woken_.NotifyAll();
-}
-
-void Agent::Wait(absl::Duration duration) {
-  const absl::Time until = SteadyNow() + duration;
-  MutexLock lock(&mu_);
-  while (!stopping_ && !membership_changed_ && SteadyNow() < until) {
-    woken_.WaitFor(&mu_, until - SteadyNow());
-  }
-}
-
-void Agent::TakeMembership(const Membership& told) {
-  if (!known_.Take(told)) return;
-  MutexLock lock(&mu_);
-  membership_changed_ = true;
-  woken_.NotifyAll();
-}
-
 absl::Status Agent::Repeat(AgentState state, absl::Status (Agent::*step)()) {
   const absl::Time begun = SteadyNow();
   while (true) {
     const absl::Status status = (this->*step)();
     if (status.ok()) return status;
     if (absl::IsDataLoss(status) || absl::IsInvalidArgument(status)) return status;
-    {
-      MutexLock lock(&mu_);
-      if (stopping_) return absl::CancelledError("stopped");
-      membership_changed_ = false;
-    }
+    if (!waker_.GoOn()) return absl::CancelledError("stopped");
     // Nobody has to do anything about what a start waits for as a rule, unless it takes long.
     const bool alarm = !absl::IsNotFound(status) &&
                        (!absl::IsUnavailable(status) || SteadyNow() - begun >= kStartPatience);
@@ -84,7 +59,7 @@ absl::Status Agent::Repeat(AgentState state, absl::Status (Agent::*step)()) {
       (alarm ? LogWarning : LogInfo)("agent", {{"state", ToString(state)}, {"node", config_.node}},
                                      status.message());
     }
-    Wait(kRepeat);
+    waker_.Wait(kRepeat);
   }
 }
 
@@ -157,7 +132,9 @@ absl::Status Agent::StartControl() {
            .fill_known =
                [this](v1::Membership* known) { known->ParseFromString(Serialize(known_.Get())); }},
           [this](v1::ReportRequest* report) { report_.FillReport(report); },
-          [this](const Membership& told) { TakeMembership(told); }));
+          [this](const Membership& told) {
+            if (known_.Take(told)) waker_.Changed();
+          }));
   return absl::OkStatus();
 }
 
@@ -260,10 +237,8 @@ absl::Status Agent::Follow() {
     }
     data_path_->parts().peers->Relay();
     following_->LookAtClocks();
-    Wait(kRepeat);
-    MutexLock lock(&mu_);
-    if (stopping_) return absl::OkStatus();
-    membership_changed_ = false;
+    waker_.Wait(kRepeat);
+    if (!waker_.GoOn()) return absl::OkStatus();
   }
 }
 

@@ -9,10 +9,8 @@
 #include <memory>
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "base/http_server.h"
 #include "base/metrics.h"
-#include "base/mutex.h"
 #include "node-agent/admin/admin_service.h"
 #include "node-agent/admin_answers.h"
 #include "node-agent/agent_state.h"
@@ -26,6 +24,7 @@
 #include "node-agent/sync/data_folder.h"
 #include "node-agent/sync/fence.h"
 #include "node-agent/sync/identity.h"
+#include "node-agent/waker.h"
 
 namespace bdr::agent {
 
@@ -42,7 +41,7 @@ class Agent {
   // Runs until Stop(). The error that ends it is one that no repetition can heal.
   absl::Status Run();
   // From any thread; returns at once.
-  void Stop();
+  void Stop() { waker_.Stop(); }
 
  private:
   // --- the steps of a start, in order ---
@@ -65,13 +64,12 @@ class Agent {
 
   // Repeats `step` until it succeeds (OK), cannot (the error), or the agent stops (kCancelled).
   absl::Status Repeat(AgentState state, absl::Status (Agent::*step)());
-  void Wait(absl::Duration duration);
-  void TakeMembership(const Membership& told);
 
   const AgentConfig config_;
   AgentHealth health_;
   Metrics metrics_;
   KnownMembership known_;
+  Waker waker_;  // known_ has changed
   // The data path while other threads may use its parts.
   std::atomic<DataPath*> running_{nullptr};
   SelfReport report_;
@@ -90,11 +88,6 @@ class Agent {
   std::unique_ptr<DataPath> data_path_;
   std::unique_ptr<Following> following_;
   std::unique_ptr<Listener> listener_;  // last: serves the above
-
-  Mutex mu_;
-  CondVar woken_;
-  bool membership_changed_ ABSL_GUARDED_BY(mu_) = false;
-  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace bdr::agent

@@ -252,20 +252,14 @@ void DataPath::MakeRepair() {
 
 void DataPath::Serve() {
   const std::string cluster_id = known_.Get().cluster_id;
-  const auto name_of = [this](NodeId node) { return NameOf(node); };
+  const auto name_of = [this](NodeId node) { return known_.NameOf(node); };
   parts_.publisher = std::make_unique<Publisher>(
-      PublisherOptions{
-          .self = own().node,
-          .cluster_id = cluster_id,
-          .heartbeat_interval = config_.heartbeat_interval,
-          .is_member = [this](NodeId node) { return known_.Get().Find(node) != nullptr; },
-          .name_of = name_of,
-          .data_dir_of =
-              [this](NodeId node) {
-                const Membership known = known_.Get();
-                const Member* member = known.Find(node);
-                return member == nullptr ? std::string() : member->data_dir_id;
-              }},
+      PublisherOptions{.self = own().node,
+                       .cluster_id = cluster_id,
+                       .heartbeat_interval = config_.heartbeat_interval,
+                       .is_member = [this](NodeId node) { return known_.Has(node); },
+                       .name_of = name_of,
+                       .data_dir_of = [this](NodeId node) { return known_.DataDirOf(node); }},
       stores_.log, positions_.progress);
   parts_.row_service = std::make_unique<RowService>(
       RowService::Options{
@@ -306,12 +300,6 @@ void DataPath::KeepMerged() {
 uint64_t DataPath::log_cap_bytes() const {
   return BDR_HAS_HABIT("small_cap") ? uint64_t{2} << 20
                                     : static_cast<uint64_t>(config_.log_retention_bytes);
-}
-
-std::string DataPath::NameOf(NodeId node) const {
-  const Membership known = known_.Get();
-  const Member* member = known.Find(node);
-  return member == nullptr ? std::string() : member->name;
 }
 
 StatusParts DataPath::status_parts() const {

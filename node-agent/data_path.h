@@ -151,8 +151,6 @@ class DataPath {
   void MakeRepair();
   void KeepMerged();
   uint64_t log_cap_bytes() const;
-  // Empty if there is no such member.
-  std::string NameOf(NodeId node) const;
 
   const AgentConfig& config_;
   const DataFolder& folder_;

@@ -33,4 +33,21 @@ Membership KnownMembership::Get() const {
   return membership_;
 }
 
+bool KnownMembership::Has(NodeId node) const {
+  MutexLock lock(&mu_);
+  return membership_.Find(node) != nullptr;
+}
+
+std::string KnownMembership::NameOf(NodeId node) const {
+  MutexLock lock(&mu_);
+  const Member* member = membership_.Find(node);
+  return member == nullptr ? "" : member->name;
+}
+
+std::string KnownMembership::DataDirOf(NodeId node) const {
+  MutexLock lock(&mu_);
+  const Member* member = membership_.Find(node);
+  return member == nullptr ? "" : member->data_dir_id;
+}
+
 }  // namespace bdr::agent

@@ -4,7 +4,10 @@
 // not make an agent forget members: what they still need would be dropped.
 #pragma once
 
+#include <string>
+
 #include "base/mutex.h"
+#include "base/origin.h"
 #include "node-agent/cluster/membership.h"
 
 namespace bdr::agent {
@@ -20,6 +23,10 @@ class KnownMembership {
   bool Take(const Membership& told);
 
   Membership Get() const;
+  bool Has(NodeId node) const;
+  // Of a member; empty if there is none, or if it is not known.
+  std::string NameOf(NodeId node) const;
+  std::string DataDirOf(NodeId node) const;
 
  private:
   mutable Mutex mu_;

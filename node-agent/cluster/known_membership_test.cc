@@ -38,5 +38,18 @@ TEST(KnownMembershipTest, AnotherClusterIsIgnoredHoweverNew) {
   EXPECT_EQ(known.Get(), At("red", 3));
 }
 
+TEST(KnownMembershipTest, AMemberIsFoundByItsIdAndNobodyElse) {
+  Membership told = At("red", 3);
+  told.members = {{.id = 2, .name = "eu1", .data_dir_id = "abc"}};
+  KnownMembership known;
+  EXPECT_TRUE(known.Take(told));
+  EXPECT_TRUE(known.Has(2));
+  EXPECT_EQ(known.NameOf(2), "eu1");
+  EXPECT_EQ(known.DataDirOf(2), "abc");
+  EXPECT_FALSE(known.Has(1));
+  EXPECT_EQ(known.NameOf(1), "");
+  EXPECT_EQ(known.DataDirOf(1), "");
+}
+
 }  // namespace
 }  // namespace bdr::agent
