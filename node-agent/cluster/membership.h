@@ -37,7 +37,7 @@ struct Setting {
   friend bool operator==(const Setting&, const Setting&) = default;
 };
 
-// A step of a node's clock that an administrator has accepted, see apply/clock_gate.h.
+// A step of a node's clock that an administrator has accepted, see clocks/clock_gate.h.
 struct AcceptedClock {
   uint64_t id = 0;         // grows with each; 0: there is none
   int64_t ceiling_us = 0;  // the newest stamp that was known of that node, since 1970
