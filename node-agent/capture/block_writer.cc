@@ -30,7 +30,6 @@ BlockWriter::BlockWriter(const Options& options, const Stores& stores, const InF
     : options_(options),
       stores_(stores),
       relations_(relations),
-      own_changes_(in_flight.own_changes),
       explicit_values_({.conninfo = options.conninfo, .application_name = "bdr capture values"},
                        stores.versions),
       touched_(options.touched_through, in_flight, stores.fold_history, settings),
@@ -184,7 +183,7 @@ absl::Status BlockWriter::Flush(Lsn through) {
   batch_.Clear();
   unpublished_ = false;
   touched_.Look(relations_->types());
-  own_changes_->Looked(through);
+  touched_.LookedThrough(through);
   return absl::OkStatus();
 }
 

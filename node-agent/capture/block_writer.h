@@ -79,7 +79,6 @@ class BlockWriter {
   const Options options_;
   const Stores stores_;
   const OwnRelations* const relations_;
-  OwnChanges* const own_changes_;
   ExplicitValues explicit_values_;
   TouchedChanges touched_;
   OwnVersions versions_;

@@ -1,5 +1,5 @@
+// How far capture has come, as it is written down with every block.
 #pragma once
-
 #include <cstdint>
 #include <optional>
 #include <string>

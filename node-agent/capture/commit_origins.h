@@ -21,10 +21,10 @@ class CommitOrigins {
   enum class Writer { kUser, kForeign, kRemote };
   struct Options {
     std::string conninfo;
-    bool forward_foreign = false;              // what other tools' origins write is sent on
-    ForeignOrigins* foreign_origins;           // told of what is not; outlives it
-    std::function<bool()> stopping;            // asked between attempts
-    std::function<void(absl::Duration)> wait;  // between attempts; may return early
+    bool forward_foreign = false;               // what other tools' origins write is sent on
+    ForeignOrigins* foreign_origins = nullptr;  // told of what is not; outlives it
+    std::function<bool()> stopping;             // asked between attempts
+    std::function<void(absl::Duration)> wait;   // between attempts; may return early
   };
   explicit CommitOrigins(Options options) : options_(std::move(options)) {}
 

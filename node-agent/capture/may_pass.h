@@ -1,5 +1,5 @@
+// Which errors of the server or of a disk are to be met by trying again.
 #pragma once
-
 #include "absl/status/status.h"
 
 namespace bdr::agent {

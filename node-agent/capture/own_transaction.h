@@ -1,5 +1,5 @@
+// What the parts of capture that write a transaction down know of it in common.
 #pragma once
-
 #include <cstdint>
 
 #include "base/origin.h"

@@ -1,5 +1,5 @@
+// What the watcher reads of the local server, for all who go by its clock and its WAL.
 #pragma once
-
 #include <cstdint>
 
 #include "base/lsn.h"

@@ -69,6 +69,8 @@ class TouchedChanges {
   // Hands to the own changes what must be merged once more, and forgets the rest. To be called once
   // versions and claims can be read from the store, and not before.
   void Look(const OwnRelations::Types& types);
+  // All was looked at that ends at or before `through`, and nothing of it is left.
+  void LookedThrough(Lsn through) { own_changes_->Looked(through); }
 
  private:
   struct Suspect {

@@ -86,6 +86,9 @@ absl::Status WireForms::Connect() {
   return connection_->Exec("SET lock_timeout = '1s'").status();
 }
 
+// The server is asked once for all types that are not known for good; one by one only where it says
+// that one of them is gone, to tell which. Of these the form stays unknown. The others' form
+// depends on each other: whether rows go column by column.
 absl::StatusOr<ColumnForms> WireForms::Describe(const postgres::RelationMessage& relation) {
   ColumnForms forms;
   postgres::TypeMap found;
@@ -132,6 +135,11 @@ absl::StatusOr<ColumnForms> WireForms::Describe(const postgres::RelationMessage&
   return forms;
 }
 
+// All changes are decoded first, and each value either takes its form at once, or becomes a job, or
+// is one of XML; then the server is asked for all jobs together, to text before to binary, and for
+// each type apart, as a statement's columns have one type. XML comes last, as it is read in the row
+// itself, which may wait. Only when every value has its form are changes written anew: an error
+// leaves no change half converted that anybody could use.
 absl::Status WireForms::Convert(uint32_t xid, absl::Span<Change> changes) {
   std::vector<postgres::Message> messages;
   messages.reserve(changes.size());  // jobs point into them

@@ -189,7 +189,7 @@ void Node::Append() {
   world_->Trace("n", index_ + 1, " logs up to T", agent.appended.back()->number);
 }
 
-// As BlockWriter::LookForTouched(), then Capture::PublishThrough().
+// As TouchedChanges::Look(), then CaptureWaits::Reached().
 void Node::LookForTouched() {
   Agent& agent = *agent_;
   for (const Transaction* transaction : agent.appended) {
