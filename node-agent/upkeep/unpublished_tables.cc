@@ -59,6 +59,9 @@ absl::Status UnpublishedTables::Look(postgres::Connection* connection, uint64_t 
   return absl::OkStatus();
 }
 
+// Rights are looked at only where all tables are in their places, as putting them there gives the
+// rights as well. The time of the next look is set before anything is published: what fails then
+// sets an earlier one.
 absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
   ASSIGN_OR_RETURN(
       const std::string gone,
@@ -80,29 +83,16 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
                        " SELECT oid, format('%I.%I', nspname, relname), false FROM"
                        " (SELECT * FROM present EXCEPT SELECT * FROM wanted) AS gone ORDER BY 2")));
   std::vector<Table> missing;
-  std::vector<std::string> missing_names;
   std::vector<std::string> misplaced;
   for (int i = 0; i < found.rows(); ++i) {
     const std::string name(found.value(i, 1));
-    if (found.value(i, 2) != "t") {
+    if (found.value(i, 2) == "t") {
+      missing.push_back({.oid = std::string(found.value(i, 0)), .name = name});
+    } else {
       misplaced.push_back(name);
-      continue;
     }
-    missing.push_back({.oid = std::string(found.value(i, 0)), .name = name});
-    missing_names.push_back(name);
   }
-  if (missing.empty() && misplaced.empty()) {
-    // A partition was attached, or somebody took rights away.
-    ASSIGN_OR_RETURN(
-        const std::string lacking,
-        connection->QueryValue(absl::StrCat(
-            "WITH ", pg_setup::PublishedTablesCtes(),
-            " SELECT EXISTS (SELECT FROM wanted w JOIN tree t ON t.root = w.oid, unnest('{SELECT,"
-            "INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p WHERE NOT has_table_privilege(t.oid,"
-            " p)) OR EXISTS (SELECT FROM relatives f WHERE NOT has_table_privilege(f.oid,"
-            " 'SELECT'))")));
-    if (lacking == "t") RETURN_IF_ERROR(GiveRights(connection));
-  }
+  if (missing.empty() && misplaced.empty()) RETURN_IF_ERROR(GiveMissingRights(connection));
   const absl::Time end = SteadyNow();
   next_ = end + std::clamp(kIdleShare * (end - start), kInterval, kLongestInterval);
   std::vector<std::string> reasons;
@@ -112,26 +102,46 @@ absl::Status UnpublishedTables::LookNow(postgres::Connection* connection) {
         kRemedy));
   }
   if (!missing.empty()) {
-    std::string text =
-        absl::StrCat("not published, so nothing of them travels: ", Some(missing_names));
-    if (!publish_) {
-      reasons.push_back(
-          absl::StrCat(text, ": ", kRemedy, ", or set publish_new_tables in agent.yaml to true"));
-    } else if (!misplaced.empty()) {
-      reasons.push_back(std::move(text));
-    } else {
-      const absl::Status published = Publish(connection, missing);
-      if (connection->broken()) return published;
-      if (!published.ok()) {
-        RETURN_IF_ERROR(connection->Exec("ROLLBACK").status());
-        next_ = SteadyNow() + kInterval;
-        reasons.push_back(absl::StrCat(text, ": ", published.message(), ": ", kRemedy));
-      }
-    }
+    ASSIGN_OR_RETURN(std::string reason,
+                     PublishOrTell(connection, missing, /*alone=*/misplaced.empty()));
+    if (!reason.empty()) reasons.push_back(std::move(reason));
+  } else {
+    lock_attempts_ = 0;
   }
-  if (missing.empty()) lock_attempts_ = 0;
   Tell(absl::StrJoin(reasons, "; "));
   return absl::OkStatus();
+}
+
+// Why they are still not published; empty if they are.
+absl::StatusOr<std::string> UnpublishedTables::PublishOrTell(postgres::Connection* connection,
+                                                             const std::vector<Table>& missing,
+                                                             bool alone) {
+  std::vector<std::string> names;
+  for (const Table& table : missing) names.push_back(table.name);
+  const std::string text = absl::StrCat("not published, so nothing of them travels: ", Some(names));
+  if (!publish_) {
+    return absl::StrCat(text, ": ", kRemedy, ", or set publish_new_tables in agent.yaml to true");
+  }
+  if (!alone) return text;
+  const absl::Status published = Publish(connection, missing);
+  if (published.ok()) return std::string();
+  if (connection->broken()) return published;
+  RETURN_IF_ERROR(connection->Exec("ROLLBACK").status());
+  next_ = SteadyNow() + kInterval;
+  return absl::StrCat(text, ": ", published.message(), ": ", kRemedy);
+}
+
+// A partition was attached, or somebody took rights away.
+absl::Status UnpublishedTables::GiveMissingRights(postgres::Connection* connection) {
+  ASSIGN_OR_RETURN(
+      const std::string lacking,
+      connection->QueryValue(absl::StrCat(
+          "WITH ", pg_setup::PublishedTablesCtes(),
+          " SELECT EXISTS (SELECT FROM wanted w JOIN tree t ON t.root = w.oid, unnest('{SELECT,"
+          "INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) AS p WHERE NOT has_table_privilege(t.oid,"
+          " p)) OR EXISTS (SELECT FROM relatives f WHERE NOT has_table_privilege(f.oid,"
+          " 'SELECT'))")));
+  return lacking == "t" ? GiveRights(connection) : absl::OkStatus();
 }
 
 // Fails where more would be published than was looked at, or less: rows that such a table holds

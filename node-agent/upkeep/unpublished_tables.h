@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/health.h"
 #include "base/mutex.h"
@@ -48,6 +49,10 @@ class UnpublishedTables {
 
   absl::Status LookNow(postgres::Connection* connection);
   absl::Status Publish(postgres::Connection* connection, const std::vector<Table>& tables);
+  // `alone`: no table is in the wrong publication.
+  absl::StatusOr<std::string> PublishOrTell(postgres::Connection* connection,
+                                            const std::vector<Table>& missing, bool alone);
+  absl::Status GiveMissingRights(postgres::Connection* connection);
   absl::Status GiveRights(postgres::Connection* connection);
   absl::Status Sync(postgres::Connection* connection, size_t most_added);
   void Tell(const std::string& reason);

@@ -22,8 +22,10 @@
 #include "node-agent/inflight/in_flight.h"
 #include "node-agent/positions/positions.h"
 #include "node-agent/upkeep/conflict_log_bound.h"
+#include "node-agent/upkeep/durability.h"
 #include "node-agent/upkeep/fitness.h"
-#include "node-agent/upkeep/history_sweeper.h"
+#include "node-agent/upkeep/forgetting.h"
+#include "node-agent/upkeep/server_pulse.h"
 #include "node-agent/upkeep/unpublished_tables.h"
 #include "postgres/connection.h"
 
@@ -69,12 +71,9 @@ class Watcher {
  private:
   void Run();
   absl::Status Look();
-  absl::Status FlushIfStuck(const Pulse& pulse);
   absl::Status LookAtSlot();
   absl::Status LookAtTables();
   absl::Status Connect();
-  absl::Status RestartFlushing(postgres::Connection* connection);
-  absl::Status Forget();
 
   const Options options_;
   const Parts parts_;
@@ -85,13 +84,12 @@ class Watcher {
   absl::Time last_tables_;
   absl::Time last_origins_;
   Lsn origins_looked_at_;  // where the WAL stood then
-  Lsn unflushed_;          // what had been written at `unflushed_since_` and is not flushed yet
-  absl::Time unflushed_since_;
+  ServerPulse pulse_;
+  Durability durability_;
+  Forgetting forgetting_;
   UnpublishedTables unpublished_;
   Fitness fitness_;
   ConflictLogBound conflict_log_;
-  HistorySweeper sweeper_;
-  Lsn merged_;  // own changes merged again, as written down
 
   mutable Mutex mu_;
   CondVar woken_;
