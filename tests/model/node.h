@@ -2,10 +2,9 @@
 //
 // What decides is the agent's own code: the rules of rows, claims and truncates (conflict/), the
 // stamp clock, the applied history, the keys in flight, the own changes, and progress with its
-// stable time. What the model adds is the order in which an agent's threads call them
-// (capture_session.cc,
-// applier.cc, watcher.cc), one step at a time, so that a schedule may put anything between two
-// steps.
+// stable time; and a group makes the moves of the agent's. What the model adds is the order in
+// which an agent's threads call them (capture_session.cc, whole_group.cc, watcher.cc), one step at
+// a time, so that a schedule may put anything between two steps.
 #pragma once
 
 #include <array>
