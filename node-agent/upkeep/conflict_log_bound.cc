@@ -9,7 +9,7 @@
 namespace bdr::agent {
 namespace {
 
-constexpr absl::Duration kLookInterval = absl::Minutes(1);
+constexpr absl::Duration kBoundInterval = absl::Minutes(1);
 constexpr absl::string_view kLockNotAvailable = "55P03";
 
 std::string DeleteSql(absl::string_view of, absl::string_view order) {
@@ -21,7 +21,7 @@ std::string DeleteSql(absl::string_view of, absl::string_view order) {
 }  // namespace
 
 absl::Status ConflictLogBound::Look(postgres::Connection* connection, int64_t stable_us) {
-  if (SteadyNow() - looked_ < kLookInterval) return absl::OkStatus();
+  if (SteadyNow() - looked_ < kBoundInterval) return absl::OkStatus();
   looked_ = SteadyNow();
   const std::string too_old =
       absl::StrCat("detected_at < least(clock_timestamp(), 'epoch'::timestamptz + ", stable_us,
