@@ -35,7 +35,7 @@ struct Cursor {
   uint32_t part = 0;  // within a large transaction
   uint64_t chain = 0;
 
-  // From the origin's beginning.
+  // Whether the cursor stands before all that the origin has ever written.
   bool at_beginning() const { return !end_lsn.valid(); }
 };
 
@@ -51,9 +51,9 @@ using SeenUntil = conflict::SeenTime;
 struct TransactionHeader {
   Lsn end_lsn;
   conflict::Stamp stamp;
-  // What the origin may have applied when it committed, rounded up: a subscriber waits for it.
+  // Transactions that the origin may have applied by then, rounded up: a subscriber waits for them.
   std::vector<OriginLsn> waits_for = {};
-  // What it had surely seen, rounded down: tells a conflict from a successor.
+  // Stamps that the origin had surely seen then, rounded down: tells a conflict from a successor.
   std::vector<SeenUntil> seen = {};
   // Which settings of the cluster were in force at the origin (settings_active): what the change is
   // merged by, on every node alike.

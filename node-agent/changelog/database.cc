@@ -68,6 +68,10 @@ absl::Status FromRocksDb(const rocksdb::Status& status, absl::string_view what) 
   return absl::InternalError(message);
 }
 
+// The folder and the disk's reserve come first, then what holds for the whole database, then each
+// family, and RocksDB last, which takes all of it at once. The filters of the families point into
+// `database`, so it is made before them and outlives them. The handles come in the order in which
+// `families` names them.
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const DatabaseOptions& options) {
   std::error_code error;
   std::filesystem::create_directories(options.directory, error);

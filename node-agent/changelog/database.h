@@ -37,8 +37,8 @@ class Database {
   // kResourceExhausted on a disk that is full but for a small reserve: nothing of the batch was
   // written.
   absl::Status Write(rocksdb::WriteBatch* batch, bool sync);
-  // As Write(), for what is small and makes room: may use the reserve. kResourceExhausted only if
-  // others have filled the disk to its end.
+  // A write as Write(), for what is small and makes room: may use the reserve. kResourceExhausted
+  // only if others have filled the disk to its end.
   absl::Status WriteFromReserve(rocksdb::WriteBatch* batch, bool sync);
 
   // Everything written before the call survives a machine crash once it returns. Costs nothing
@@ -49,11 +49,11 @@ class Database {
   void SetStableTime(int64_t stable_us) { stable_us_ = stable_us; }
   int64_t stable_time() const { return stable_us_; }
 
-  // Of the folder, with RocksDB's own write-ahead log. Asks the file system; 0 if it does not tell.
+  // The folder's size, with RocksDB's write-ahead log. Asks the file system; 0 if it does not tell.
   uint64_t SizeOnDisk() const;
-  // Of the family `log` alone, spool not included: what trimming gives back.
+  // The size of the family `log` alone, without the spool: what trimming gives back.
   uint64_t LogBytes() const;
-  // Of the spool alone.
+  // The size of the spool alone.
   uint64_t SpoolBytes() const;
   // Gives back the room of what was deleted from the spool between the two keys: RocksDB itself
   // does so only as more is written. Files that hold nothing else go at once.

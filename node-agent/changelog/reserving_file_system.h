@@ -14,7 +14,8 @@
 
 namespace bdr::agent {
 
-// What is left free of the disk of `space` for what makes room; below it nothing else is written.
+// The room that is left free on the disk of `space` for what makes room; below it nothing else is
+// written.
 uint64_t DiskReserve(const std::filesystem::space_info& space);
 
 // Table files (*.sst) are written only while `reserve_bytes` of the disk stay available, as the

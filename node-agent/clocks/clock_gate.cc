@@ -40,6 +40,10 @@ int64_t ClockGate::MustHavePassed(int64_t stamp_us) const {
   return std::max(stamp_us, Newest()) - advance_us();
 }
 
+// The cheap answer comes first: both the transaction and all that is applied here lie behind the
+// clock. Else the larger cause is named before the smaller: a clock that lies far behind what it
+// already holds is wrong itself, whatever the transaction's stamp is, so "paused" is asked before
+// "held". What is left is a wait of milliseconds, for the later of the two.
 ClockGate::Verdict ClockGate::Look(int64_t stamp_us, absl::string_view origin) const {
   const int64_t server_us = progress_->ServerClock();
   if (server_us == 0) {

@@ -55,12 +55,12 @@ class ClockGate {
   // of the server's clock. The server itself is asked again, by MustHavePassed().
   Verdict Look(int64_t stamp_us, absl::string_view origin) const;
 
-  // What the server's clock must have passed when something stamped `stamp_us` is applied.
+  // The time that the server's clock must have passed when something stamped `stamp_us` is applied.
   int64_t MustHavePassed(int64_t stamp_us) const;
 
   // Takes up the step that the cluster accepted last; repeating it is harmless.
   void Accept(const AcceptedClock& accepted);
-  // Once the clock has passed all stamps the advance ends: gives the id of the step that is over,
+  // The advance ends once the clock has passed all stamps: gives the id of the step that is over,
   // to be written down, else 0.
   uint64_t Retire();
 
@@ -68,7 +68,7 @@ class ClockGate {
   int64_t Newest() const;
   // Every own stamp yet to come is later than this.
   int64_t Floor() const { return stamps_->Floor(); }
-  // What the rules add to the clock now.
+  // The advance of the clock: what the rules add to it now.
   int64_t advance_us() const;
 
  private:

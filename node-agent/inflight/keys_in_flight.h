@@ -45,8 +45,8 @@ class KeysInFlight {
 
     // Nothing was written.
     void Release();
-    // What was registered was written, and local WAL had reached `local_after` once it was
-    // committed. Lsn{UINT64_MAX} if it is not known whether it was, until Settle().
+    // The keys were written, and local WAL had reached `local_after` once that was committed.
+    // Lsn{UINT64_MAX} if it is not known whether it was, until Settle().
     void Commit(Lsn local_after);
 
    private:
@@ -76,7 +76,7 @@ class KeysInFlight {
   std::pair<bool, Registration> RegisterAll(uint64_t holder, StampRange stamps,
                                             absl::Duration timeout);
 
-  // What `holder` committed, perhaps, was visible before local WAL reached `local_after`, or never.
+  // What `holder` committed, if anything, was visible before local WAL reached `local_after`.
   void Settle(uint64_t holder, Lsn local_after);
 
   // A local change of this key, committed at `commit_us` by the server's clock and stamped
@@ -92,8 +92,8 @@ class KeysInFlight {
   // as well. Whichever of the two is later, neither has reckoned with the other, and the applier's
   // claim may not show in any row.
   bool TouchesClaim(absl::string_view key) const;
-  // What groups take here, by estimate, that are remembered because capture has not passed them.
-  // More than the constructor was given is not kept key by key: what was written then counts as
+  // Memory of groups, by estimate, that are remembered because capture has not passed them. More
+  // than the constructor was given is not kept key by key: what was written then counts as
   // every key, so more is merged again than need be.
   size_t recent_bytes() const;
   static constexpr size_t kMostRecentBytes = size_t{64} << 20;
@@ -148,8 +148,8 @@ class KeysInFlight {
   Recents recent_all_ ABSL_GUARDED_BY(mu_);  // that stand for every key
   // In both. What their keys take is counted as often as they are there.
   size_t recent_bytes_ ABSL_GUARDED_BY(mu_) = 0;
-  // What recent_all_ covers, and perhaps some more: joined where it is many, so that a look at it
-  // does not take the longer the further capture is behind.
+  // Stamps that recent_all_ covers, and perhaps some more: ranges are joined where they are many,
+  // so that a look at them does not take the longer the further capture is behind.
   std::vector<StampRange> all_ranges_ ABSL_GUARDED_BY(mu_);
   size_t stale_ranges_ ABSL_GUARDED_BY(mu_) = 0;  // of groups that are forgotten
 };

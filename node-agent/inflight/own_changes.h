@@ -66,8 +66,8 @@ class OwnChanges {
     Lsn after;
     Lsn through;
   };
-  // What was dropped because too much waited, once nothing waits any more: to be read from the log
-  // (which may not have all of it yet) and merged again. As BeginReplay(after).
+  // Changes that were dropped because too much waited, once nothing waits any more: to be read from
+  // the log (which may not have all of it yet) and merged again. As BeginReplay(after).
   std::optional<Range> TakeDropped() {
     MutexLock lock(&mu_);
     if (!dropped_ || !waiting_.empty() || oldest_taken_.valid()) return std::nullopt;
@@ -116,7 +116,8 @@ class OwnChanges {
     oldest_taken_ = Lsn{};
   }
 
-  // From a start until what lies behind `own_lsn` was read from the log and merged again.
+  // A replay lasts from a start until what lies behind `own_lsn` was read from the log and merged
+  // again.
   void BeginReplay(Lsn own_lsn) {
     MutexLock lock(&mu_);
     replaying_ = true;

@@ -52,7 +52,7 @@ class Progress : public StreamBackend {
   // False, and nothing is taken over, if the server may have been restarted since `server_life` was
   // asked for: the commit may be lost, whatever became of the session. Read the progress again.
   bool Committed(OriginId origin, Lsn committed, Lsn local_after, uint64_t server_life);
-  // To be asked for before the session is opened whose commits are told.
+  // The server's life, to be asked for before the session is opened whose commits are told.
   uint64_t ServerLife() const;
   std::optional<Lsn> CommittedLsn(OriginId origin) const;
   // Which of `waits_for` is not yet committed here; nullopt if all is.
@@ -85,7 +85,7 @@ class Progress : public StreamBackend {
   // been heard of for some seconds, or has joined only in part; else the one whose own promise is
   // the oldest. Unset before the first SetPeers().
   std::optional<NodeId> StableHeldBy() const;
-  // From now on the stable time stays before `from_us`: what is stamped then or later may still be
+  // The stable time stays before `from_us` from now on: what is stamped then or later may still be
   // needed here. INT64_MAX: no longer.
   void HoldStable(int64_t from_us);
 

@@ -22,8 +22,8 @@ class ServerNames {
  public:
   // `cluster_id` as bdr-server gave it out; `node` is named `node_name`.
   static ServerNames Of(absl::string_view cluster_id, NodeId node, absl::string_view node_name);
-  // As they were before they told nodes apart: bdr_eu1, bdr_<node>_<incarnation>, bdr_repair. For
-  // data folders from then, whose slot and origins are there already.
+  // Names as they were before they told nodes apart: bdr_eu1, bdr_<node>_<incarnation>, bdr_repair.
+  // For data folders from then, whose slot and origins are there already.
   static ServerNames Older(absl::string_view node_name);
 
   const std::string& slot() const { return slot_; }

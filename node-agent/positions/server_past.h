@@ -36,7 +36,7 @@ struct CapturedCommit {
   // By another tool's replication origin, which gave it any commit time it liked: nothing can be
   // told of its rows by that.
   bool foreign = false;
-  // What the commit time tells of the rows.
+  // The time by which rows of this commit are judged.
   int64_t shown_us() const { return foreign ? std::numeric_limits<int64_t>::min() : commit_us; }
 };
 
@@ -47,8 +47,8 @@ class ServerPast {
   // `database` outlives it.
   static absl::StatusOr<std::unique_ptr<ServerPast>> Load(Database* database);
 
-  // What is known to be flushed of each origin, and what the server says is applied, read after
-  // that: others go on meanwhile, and are not taken for what was lost.
+  // Two answers: what is known to be flushed of each origin, and what the server says is applied,
+  // read after that. Others go on meanwhile, and are not taken for what was lost.
   using Positions = std::map<OriginId, Lsn>;
   struct Told {
     Positions flushed;
@@ -66,7 +66,7 @@ class ServerPast {
   // Before anything is applied in a new session.
   absl::Status CheckApplied(const Told& told);
 
-  // What was found so far, by whichever check.
+  // The finding so far, by whichever check.
   absl::Status Found() const;
 
   // These positions are flushed on the server. Survives a crash of the machine once the database

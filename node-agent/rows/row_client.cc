@@ -78,6 +78,76 @@ struct Call {
   std::optional<absl::Status> status ABSL_GUARDED_BY(mu);
 };
 
+// A channel that is connected. kUnavailable if the member cannot be reached; kCancelled once `stop`
+// says so, which is asked several times a second.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectTo(const Member& member,
+                                                         const SecurityOptions& security,
+                                                         const std::function<bool()>& stop) {
+  ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(security, member.address));
+  grpc::ChannelArguments settings;
+  settings.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  settings.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
+  settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  settings.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  const auto channel = grpc::CreateCustomChannel(member.address, credentials, settings);
+  const absl::Time connect_until = absl::Now() + kConnectTimeout;
+  while (!channel->WaitForConnected(absl::ToChronoTime(absl::Now() + kLook))) {
+    if (stop()) return absl::CancelledError("the agent is shutting down");
+    const bool failed = channel->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
+    if (failed || absl::Now() > connect_until) {
+      return absl::UnavailableError(
+          absl::StrCat("node \"", member.name, "\" cannot be reached at ", member.address));
+    }
+  }
+  return channel;
+}
+
+void AskFor(const RowsWanted& wanted, v1::FetchRowsRequest* request) {
+  request->set_schema(wanted.schema);
+  request->set_table(wanted.table);
+  request->mutable_key_columns()->Assign(wanted.key_columns.begin(), wanted.key_columns.end());
+  for (const ColumnType& type : wanted.key_types) {
+    v1::ColumnType* out = request->add_key_types();
+    out->set_oid(type.oid);
+    out->set_modifier(type.modifier);
+    out->set_schema(type.schema);
+    out->set_name(type.name);
+  }
+  request->mutable_columns()->Assign(wanted.columns.begin(), wanted.columns.end());
+  request->set_exact_only(wanted.exact_only);
+  for (const RowsWanted::Row& row : wanted.rows) {
+    v1::FetchRowsRequest::Row* out = request->add_rows();
+    for (const OwnedValue& value : row.key) ToWire(value, out->add_key());
+    out->set_stamp_us(row.stamp.time_us);
+    out->set_stamp_node(row.stamp.node);
+  }
+}
+
+// The answers to the first of the rows wanted, at least one. kInternal if it is none or too many.
+absl::StatusOr<std::vector<RowAnswer>> AnswersOf(const std::string& node, const RowsWanted& wanted,
+                                                 v1::FetchRowsResponse* response) {
+  const int answered = response->rows_size();
+  if (answered == 0 || static_cast<size_t>(answered) > wanted.rows.size()) {
+    return absl::InternalError(absl::StrCat("node \"", node, "\" answered for ", answered, " of ",
+                                            wanted.rows.size(), " rows"));
+  }
+  std::vector<ColumnType> types;
+  for (const v1::ColumnType& type : response->types()) {
+    types.push_back({.oid = type.oid(),
+                     .modifier = type.modifier(),
+                     .schema = type.schema(),
+                     .name = type.name()});
+  }
+  std::vector<RowAnswer> answers;
+  for (v1::FetchedRow& row : *response->mutable_rows()) {
+    ASSIGN_OR_RETURN(RowAnswer answer, FromWire(row, wanted.columns.size()));
+    answer.types = types;
+    answers.push_back(std::move(answer));
+  }
+  return answers;
+}
+
 }  // namespace
 
 std::vector<NodeId> RowClient::Members() {
@@ -118,48 +188,13 @@ absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsW
   if (member == nullptr || member->address.empty()) {
     return absl::UnavailableError(absl::StrCat("node ", node, " is no member with an address"));
   }
-  ASSIGN_OR_RETURN(const auto credentials,
-                   MakeChannelCredentials(options_.security, member->address));
-  grpc::ChannelArguments settings;
-  settings.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  settings.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  settings.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 5000);
-  settings.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
-  settings.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  const auto channel = grpc::CreateCustomChannel(member->address, credentials, settings);
-  const absl::Time connect_until = absl::Now() + kConnectTimeout;
-  while (!channel->WaitForConnected(absl::ToChronoTime(absl::Now() + kLook))) {
-    if (stop()) return absl::CancelledError("the agent is shutting down");
-    const bool failed = channel->GetState(false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
-    if (failed || absl::Now() > connect_until) {
-      return absl::UnavailableError(
-          absl::StrCat("node \"", member->name, "\" cannot be reached at ", member->address));
-    }
-  }
-
+  ASSIGN_OR_RETURN(const auto channel, ConnectTo(*member, options_.security, stop));
   const auto stub = v1::Rows::NewStub(channel);
   Call call;
   call.context.set_deadline(absl::ToChronoTime(absl::Now() + TimeoutFor(node)));
   call.request.set_cluster_id(options_.cluster_id);
   call.request.set_asking_node(options_.self);
-  call.request.set_schema(wanted.schema);
-  call.request.set_table(wanted.table);
-  call.request.mutable_key_columns()->Assign(wanted.key_columns.begin(), wanted.key_columns.end());
-  for (const ColumnType& type : wanted.key_types) {
-    v1::ColumnType* out = call.request.add_key_types();
-    out->set_oid(type.oid);
-    out->set_modifier(type.modifier);
-    out->set_schema(type.schema);
-    out->set_name(type.name);
-  }
-  call.request.mutable_columns()->Assign(wanted.columns.begin(), wanted.columns.end());
-  call.request.set_exact_only(wanted.exact_only);
-  for (const RowsWanted::Row& row : wanted.rows) {
-    v1::FetchRowsRequest::Row* out = call.request.add_rows();
-    for (const OwnedValue& value : row.key) ToWire(value, out->add_key());
-    out->set_stamp_us(row.stamp.time_us);
-    out->set_stamp_node(row.stamp.node);
-  }
+  AskFor(wanted, &call.request);
   HandToGrpc(&call);
   stub->async()->FetchRows(&call.context, &call.request, &call.response,
                            [&call](const grpc::Status& status) {
@@ -177,25 +212,7 @@ absl::StatusOr<std::vector<RowAnswer>> RowClient::Fetch(NodeId node, const RowsW
     TookTooLong(node, absl::IsDeadlineExceeded(*call.status));
     RETURN_IF_ERROR(*call.status);
   }
-  const int answered = call.response.rows_size();
-  if (answered == 0 || static_cast<size_t>(answered) > wanted.rows.size()) {
-    return absl::InternalError(absl::StrCat("node \"", member->name, "\" answered for ", answered,
-                                            " of ", wanted.rows.size(), " rows"));
-  }
-  std::vector<ColumnType> types;
-  for (const v1::ColumnType& type : call.response.types()) {
-    types.push_back({.oid = type.oid(),
-                     .modifier = type.modifier(),
-                     .schema = type.schema(),
-                     .name = type.name()});
-  }
-  std::vector<RowAnswer> answers;
-  for (v1::FetchedRow& row : *call.response.mutable_rows()) {
-    ASSIGN_OR_RETURN(RowAnswer answer, FromWire(row, wanted.columns.size()));
-    answer.types = types;
-    answers.push_back(std::move(answer));
-  }
-  return answers;
+  return AnswersOf(member->name, wanted, &call.response);
 }
 
 }  // namespace bdr::agent

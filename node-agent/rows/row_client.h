@@ -24,8 +24,8 @@ class RowClient : public RowSource {
     std::string cluster_id;
     SecurityOptions security;
     std::function<Membership()> membership;
-    // Of a call. One that was too slow makes the next to that node wait twice as long: a large row
-    // on a slow line arrives in the end.
+    // The timeout of a call. One that was too slow makes the next to that node wait twice as long:
+    // a large row on a slow line arrives in the end.
     absl::Duration timeout = absl::Minutes(2);
   };
   explicit RowClient(Options options) : options_(std::move(options)) {}

@@ -28,7 +28,7 @@ class RowService {
   struct Options {
     std::string database;  // libpq connection string
     std::string cluster_id;
-    // Of a member; empty: there is none. Who asks has to show that node's certificate, or come
+    // A member's name; empty: there is none. Who asks has to show that node's certificate, or come
     // without TLS.
     std::function<std::string(NodeId)> name_of;
   };
@@ -42,7 +42,7 @@ class RowService {
   // The grpc::Server which serves it must have been shut down.
   ~RowService();
 
-  // To be registered with a grpc::ServerBuilder. Owned by this object.
+  // The service, to be registered with a grpc::ServerBuilder. Owned by this object.
   grpc::Service* service();
 
   // Cancels what runs and refuses what comes. Thread-safe; harmless if repeated.

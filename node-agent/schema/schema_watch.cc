@@ -106,6 +106,11 @@ void SchemaWatch::Run() {
   }
 }
 
+// The cheap questions come first: whether any transaction has ended since the last look, then
+// whether the catalog's fingerprint has changed, and only then are all shapes read. The snapshot is
+// taken before what it stands for is read, and kept after, so a change in between is seen by the
+// next look. The clock is read after the shapes: what was written before they were so is stamped
+// earlier than that.
 absl::Status SchemaWatch::Look() {
   if (connection_ == nullptr) {
     ASSIGN_OR_RETURN(connection_,
@@ -201,6 +206,10 @@ void SchemaWatch::Take(const v1::NodeSchema& schema) {
   woken_.NotifyAll();
 }
 
+// The decision (Settle()) is made on a copy, without the lock. What it says counts at once, before
+// it is written down: appliers that went on by the old answer could unseat rows. The agent's own
+// log of it (kept_, settled_) follows only once both are durable, so that a failed write is tried
+// again.
 absl::Status SchemaWatch::SettleConstraints() {
   Known own;
   std::map<std::string, Known> others;

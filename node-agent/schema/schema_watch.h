@@ -58,14 +58,14 @@ class SchemaWatch {
   SchemaWatch(const SchemaWatch&) = delete;
   SchemaWatch& operator=(const SchemaWatch&) = delete;
 
-  // For a report: nothing before the tables were read.
+  // The tables' hash and shapes for a report: nothing before they were read.
   void FillReport(v1::NodeSchema* report) const;
-  // Of the answer to a report: the nodes whose shapes are not known as the server has them.
+  // Nodes in the answer to a report whose shapes are not known as the server has them.
   std::vector<std::string> Wanted(const v1::ReportResponse& response);
   void Take(const v1::NodeSchema& schema);
 
-  // What matters and has stood for a few seconds: tables are changed node after node, and nobody
-  // wants to be warned of that.
+  // Differences that matter and have stood for a few seconds: tables are changed node after node,
+  // and nobody wants to be warned of that.
   std::vector<Difference> Differences() const;
 
   // The generated columns of a table of another node, as far as is known.

@@ -132,6 +132,12 @@ absl::StatusOr<absl::Duration> ChunkKeeper::Pass() {
   return pause;
 }
 
+// A look goes over all sequences and builds what is known of them anew, so that a dropped one goes.
+// One that was made again under its number starts from nothing: its registers are others. What
+// fails for one sequence alone (a lock, a right) is noted there and hides no other; only a lost
+// connection ends the look. Registers are read before the first draw is told to the reserve, which
+// counts from them.
+//
 // True if numbers were drawn since the last look.
 absl::StatusOr<bool> ChunkKeeper::LookAtSequences() {
   const std::string node = absl::StrCat(options_.node_id);

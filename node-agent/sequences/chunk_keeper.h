@@ -52,7 +52,7 @@ class ChunkKeeper {
   // Warns of a reserve that cannot be filled, critical once it is used up; of a sequence that is
   // used up soon; and of one that only other nodes have converted.
   Health health() const;
-  // What each sequence has in reserve.
+  // The reserve of each sequence.
   void FillStatus(v1::NodeStatus* status) const;
 
  private:

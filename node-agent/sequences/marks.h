@@ -22,7 +22,7 @@ namespace bdr::agent {
 // Thread-safe.
 class SequenceMarks {
  public:
-  // What was kept. `database` must outlive the result. kDataLoss if it is damaged.
+  // The marks that were kept. `database` must outlive the result. kDataLoss if it is damaged.
   static absl::StatusOr<std::unique_ptr<SequenceMarks>> Load(Database* database);
   ~SequenceMarks();
 
@@ -30,7 +30,7 @@ class SequenceMarks {
   // be called before any of these numbers can be drawn. `next` never falls.
   absl::Status Raise(const v1::SequenceState& state);
 
-  // What bdr-server says of all nodes' numbers. Durable sooner or later.
+  // The marks of all nodes, as bdr-server says. Durable sooner or later.
   absl::Status Learn(const std::vector<v1::SequenceState>& states);
 
   std::vector<v1::SequenceState> All() const;

@@ -18,14 +18,14 @@ namespace bdr::agent {
 
 inline constexpr int kRegisters = 4;
 
-// As the database has it: the numbers in the registers (nullopt: empty).
+// The reserve as the database has it: the numbers in the registers (nullopt: empty).
 struct RegistersRead {
   std::array<std::optional<int64_t>, kRegisters> registers = {};
   std::optional<int64_t> end = std::nullopt;  // ordinals below it are mapped
   uint64_t drawn = 0;                         // ordinals below it were drawn
 };
 
-// What to do next, one step at a time, in this order of preference.
+// The next step, one at a time, in this order of preference.
 struct ReserveStep {
   enum class Kind {
     kNone,
@@ -44,10 +44,10 @@ class Reserve {
  public:
   explicit Reserve(const seqam::GallocKind& kind) : kind_(kind) {}
 
-  // Goes by what the database has from now on: at first, and whenever it may differ (a crash
-  // empties the registers).
+  // The registers as they are now, by which all else goes from here on: to be told at first, and
+  // whenever they may differ (a crash empties them).
   void Read(const RegistersRead& read);
-  // So many were drawn by `now`, which is steady: learns how fast.
+  // Ordinals below `drawn` were drawn by `now`, which is steady: learns how fast.
   void Drawn(uint64_t drawn, absl::Time now);
 
   // A chunk holds what is drawn within a minute, and at most `most` numbers, unless that is less

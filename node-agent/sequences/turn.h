@@ -39,7 +39,7 @@ struct TurnView {
   int64_t next = 0;
   std::optional<int64_t> open = std::nullopt;
   bool asked = false;  // a session waits here
-  // What bdr-server said last.
+  // The last answer of bdr-server.
   bool ours = false;
   uint64_t newest = 0;
   bool confirmed = false;

@@ -46,10 +46,10 @@ class TurnKeeper {
   // `connection` has a short lock_timeout, and is in no transaction.
   absl::StatusOr<absl::Duration> Pass(postgres::Connection* connection);
 
-  // To be called for each new connection: what was seen in memory may be gone with PostgreSQL's.
+  // A new connection begins: what was seen in memory may be gone with PostgreSQL's.
   void Forget();
 
-  // What people have to know: one sentence each.
+  // Sentences that people have to know, one for each matter.
   std::vector<std::string> Reasons() const;
   void FillStatus(v1::NodeStatus* status) const;
 

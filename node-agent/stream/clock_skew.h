@@ -42,7 +42,7 @@ class ClockSkew {
   const Reading& Best() const {
     const Reading* best = &readings_.front();
     for (const Reading& reading : readings_) {
-      // Of equals the newest: clocks move.
+      // The newest of equal readings counts: clocks move.
       if (reading.round_trip_us <= best->round_trip_us) best = &reading;
     }
     return *best;

@@ -36,7 +36,7 @@ class Outgoing {
   // there is none, or no room. A block larger than the window goes when nothing else is under way.
   absl::StatusOr<std::optional<EncodedBlock>> Take(uint64_t consumed_bytes);
 
-  // Where each origin stands after the blocks taken so far.
+  // Positions of each origin, after the blocks taken so far.
   const std::vector<WantedOrigin>& cursors() const { return wanted_; }
   uint64_t taken_bytes() const { return taken_bytes_; }
 

@@ -300,6 +300,10 @@ absl::StatusOr<absl::Duration> Stream::Work() {
   return sent ? absl::InfiniteDuration() : NextHeartbeat();
 }
 
+// A subscription is checked from what is named to what is asked for: the cluster, the member,
+// whether the certificate speaks for it, whether the folder is that member's, and at last the
+// positions. Only then is anything kept, since acknowledgements are kept by node and decide what is
+// trimmed: those of a wrong subscriber would cost the right one its changes.
 absl::Status Stream::Accept(const v1::Subscription& subscription) {
   if (subscription.cluster_id() != shared_->options.cluster_id) {
     return absl::FailedPreconditionError(absl::StrCat(

@@ -32,10 +32,11 @@ struct PublisherOptions {
   absl::Duration heartbeat_interval = absl::Milliseconds(100);
   // ... but less often where the log has not grown for two seconds.
   absl::Duration idle_heartbeat_interval = absl::Seconds(1);
-  // Asked at each subscription and heartbeat, so it must be quick: who is removed gets no more.
+  // Membership is asked at each subscription and heartbeat, so it must be quick: who is removed
+  // gets no more.
   std::function<bool(NodeId)> is_member = {};
-  // Of a member. Asked at each subscription: who subscribes has to show that node's certificate, or
-  // come without TLS. Null: not checked.
+  // A member's name, asked at each subscription: who subscribes has to show that node's
+  // certificate, or come without TLS. Null: not checked.
   std::function<std::string(NodeId)> name_of = {};
   // The data folder that a member is known by, see bdr.v1.Member; empty: not known. Asked at each
   // subscription. Null: none is known.
