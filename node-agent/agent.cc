@@ -25,8 +25,8 @@ constexpr absl::Duration kStartPatience = absl::Seconds(10);
 constexpr absl::Duration kDrainTime = absl::Seconds(2);
 
 // Paused is as good as streaming: what makes room is that the others' acknowledgements count again.
-bool Captures(const Health& capture) {
-  return capture.state == "streaming" || capture.state == "paused";
+bool Captures(CaptureState state) {
+  return state == CaptureState::kStreaming || state == CaptureState::kPaused;
 }
 
 }  // namespace
@@ -199,8 +199,8 @@ absl::Status Agent::StartDataPath() {
 
 absl::Status Agent::Join() {
   RETURN_IF_ERROR(CheckNotRemoved());
-  const Health capture = data_path_->parts().capture->health();
-  if (!Captures(capture)) {
+  if (!Captures(data_path_->parts().capture->state())) {
+    const Health capture = data_path_->parts().capture->health();
     return absl::UnavailableError(
         absl::StrCat("capture does not stream yet: ", capture.state,
                      capture.reason.empty() ? "" : absl::StrCat(" (", capture.reason, ")")));

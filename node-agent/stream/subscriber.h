@@ -3,7 +3,7 @@
 //   connecting --first message--> streaming
 //   connecting, streaming --failure--> backoff --first message--> streaming
 //   connecting, streaming --the peer or our own log refuses--> refused --first message--> streaming
-//   backoff <--> refused, as the reason changes
+//   backoff <--> refused: as the reason changes
 //
 // A link that failed is tried again for ever; it stays in `backoff` or `refused`, with its reason,
 // until a message comes. Where it goes on is read from the change log at each attempt, so nothing

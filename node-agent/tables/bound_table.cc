@@ -362,6 +362,8 @@ std::string BoundTable::ReplaceSql(const std::vector<bool>& set, bool checked) c
                       "(SELECT pg_catalog.count(*) FROM put)");
 }
 
+// An upsert that takes the row found only where Check() allows it. Where PostgreSQL has no upsert
+// (a rule ON UPDATE) or there is nothing to set, it inserts what stands nowhere.
 std::string BoundTable::InsertSql(bool checked) const {
   std::vector<std::string> names;
   std::vector<std::string> values;
@@ -581,6 +583,9 @@ absl::StatusOr<bool> BoundTable::IsSent(const postgres::ColumnInfo& column,
                    " here; give the table the same columns and types on every node"));
 }
 
+// An array of the table's row type in PostgreSQL's binary form: array_send() around record_send(),
+// a length before each row that is known only behind it. Columns that travel beside the rows are
+// null in them.
 absl::StatusOr<std::string> BoundTable::EncodeRows(absl::Span<const LocalRow* const> rows) const {
   if (by_column_) {
     std::vector<int32_t> given;

@@ -211,6 +211,9 @@ absl::StatusOr<std::vector<RowClaims>> ClaimReader::Read(const BoundTable& table
   return claims;
 }
 
+// One SELECT over all rows: for each constraint that only PostgreSQL can tell, whether it holds for
+// the row, and then what the value comes to: two hashes, or, where values can only be compared by
+// pairs, their bucket and the values themselves as text. The answer is read back in that order.
 absl::Status ClaimReader::ReadBySql(const BoundTable& table, absl::Span<const LocalRow* const> rows,
                                     absl::Span<RowClaims> claims) {
   const std::vector<ConstraintInfo>& constraints = table.table().constraints;
@@ -283,6 +286,9 @@ absl::Status ClaimReader::ReadBySql(const BoundTable& table, absl::Span<const Lo
   return absl::OkStatus();
 }
 
+// Values that have a canonical form or a hash are looked up by it. Of others only those are read
+// that lie in the same bucket and were claimed since the oldest that asks, some hundreds at a time,
+// and PostgreSQL compares them.
 absl::StatusOr<std::vector<conflict::Claimants>> ClaimReader::WhoClaimed(
     const BoundTable& table, size_t constraint, absl::Span<const std::string> values,
     absl::Span<const conflict::Stamp> stamps, const conflict::ClaimStore& store) {

@@ -190,6 +190,10 @@ absl::Status FoldExecutor::WriteTable(Table& table, rocksdb::WriteBatch* batch, 
   return TargetWriter(&bound, pipe_, options_.node_of_roident).Write(std::move(targets));
 }
 
+// Gathers what FoldKey() decides by: the key's history without what counts for nothing here yet
+// (own changes that capture has just written, others that are not applied), the table's truncates,
+// what stands in the row and whether that was waited for, and by which policy each change is
+// merged.
 absl::StatusOr<FoldResult> FoldExecutor::FoldOne(Table& table, const RowOp& op) {
   const BoundTable& bound = *table.ops->table;
   FoldQuery query;

@@ -61,7 +61,7 @@ struct OwnCommit {
   std::vector<size_t> after;
 };
 
-// One row of one node with what an applier does about it, as FoldExecutor and BlockWriter do it:
+// One row of one node with what an applier does about it, as FoldExecutor and capture do it:
 // locals commit, are captured later, and are merged once more where an applier may have met them.
 class Node {
  public:

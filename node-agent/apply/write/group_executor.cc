@@ -325,6 +325,10 @@ std::optional<Version> GroupExecutor::Before(const RowOp& op) const {
   return found == before_->end() ? std::nullopt : std::optional<Version>(found->second);
 }
 
+// Sorts out what is decided already by what is known (older than a version of its key, or than a
+// TRUNCATE of a table without a key), then has the rest written by statements that check the row
+// found: deletes first, so that values are free for others, updates by the columns that they set,
+// inserts last. Within a statement rows go in the order of their keys, as all appliers lock them.
 absl::Status GroupExecutor::QueueFirst(TableRun& run) {
   const TableOps& ops = *run.ops;
   std::vector<const RowOp*> plain;
@@ -679,6 +683,9 @@ absl::Status GroupExecutor::QueueDecided(TableRun& run) {
 }
 
 // What was written later here stays. Of all else the history says what is left of it.
+// Table by table: locked, emptied of all that is not surely newer, and asked whether that is so;
+// then all rows that have a history are folded, which makes those again that the truncate does not
+// reach.
 absl::Status GroupExecutor::TruncateFolded(const TruncateOp& truncate) {
   std::deque<TableOps> tables;
   std::deque<conflict::FoldRow> kept;

@@ -156,7 +156,10 @@ std::string Truncater::Captured() const {
                                                       options_.captured_xid, "'::pg_catalog.xid)");
 }
 
-// Local rows without a key which look older than the truncate, though they are newer.
+// Local rows without a key which look older than the truncate, though they are newer. First those
+// of transactions that may not be captured yet, which are waited for; once there are none, the
+// commit times that stand in the table, and by them, in the store, the stamps that were raised
+// above them.
 absl::Status Truncater::FindRaised(const TruncateOp& truncate, const BoundTable& table) {
   if (table.table().has_key || options_.merges_own) return absl::OkStatus();
   const std::string older =
