@@ -308,6 +308,12 @@ absl::Status CaptureSession::Write(const AssembledTransaction& transaction) {
                                         .foreign = transaction.foreign},
                              .expected_bytes = transaction.bytes},
                             reading_.as_text, &relations_, writer_.get());
+  if (!transaction.spooled) {
+    RETURN_IF_ERROR(assembler_.ForEachChange(transaction, [&](const AssembledChange& change) {
+      if (!change.relations.empty() && changes.NeedsForms(change)) changes.HoldBack();
+      return absl::OkStatus();
+    }));
+  }
   absl::Status status =
       assembler_.ForEachChange(transaction, [&](const AssembledChange& change) -> absl::Status {
         // Copying millions of rows takes longer than the server waits for a sign of life.

@@ -7,6 +7,11 @@
 #include "base/test_hooks.h"
 
 namespace bdr::agent {
+namespace {
+
+constexpr size_t kKeptSuspects = 10'000;  // room for so many stays
+
+}  // namespace
 
 void TouchedChanges::Add(const OwnTransaction& transaction, Suspect suspect,
                          absl::string_view change) {
@@ -105,6 +110,8 @@ void TouchedChanges::Look(const OwnRelations::Types& types) {
     own_changes_->Add(std::move(own));
   }
   suspects_.clear();
+  // One part of a large transaction may have had hundreds of thousands.
+  if (suspects_.capacity() > kKeptSuspects) suspects_.shrink_to_fit();
 }
 
 }  // namespace bdr::agent

@@ -19,21 +19,24 @@ bool TransactionWriter::NeedsForms(const AssembledChange& change) const {
 }
 
 absl::Status TransactionWriter::Add(const AssembledChange& change) {
-  if (waiting_.empty() && !NeedsForms(change)) {
+  if (waiting_.empty() && !holds_back_ && !NeedsForms(change)) {
     return Write(change.relations, change.truncate, change.bytes);
   }
   waiting_.push_back({.relations = {change.relations.begin(), change.relations.end()},
                       .truncate = change.truncate,
                       .bytes = std::string(change.bytes)});
-  waiting_bytes_ += change.bytes.size();
-  return waiting_bytes_ < kConvertBytes && waiting_.size() < kConvertChanges ? absl::OkStatus()
-                                                                             : WriteWaiting();
+  unconverted_bytes_ += change.bytes.size();
+  if (unconverted_bytes_ < kConvertBytes && waiting_.size() - converted_ < kConvertChanges) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(ConvertWaiting());
+  return holds_back_ ? absl::OkStatus() : WriteWaiting();
 }
 
-absl::Status TransactionWriter::WriteWaiting() {
+absl::Status TransactionWriter::ConvertWaiting() {
   std::vector<WireForms::Change> conversions;
   std::vector<size_t> converted;  // which of those that wait
-  for (size_t i = 0; i < waiting_.size(); ++i) {
+  for (size_t i = converted_; i < waiting_.size(); ++i) {
     const Waiting& one = waiting_[i];
     if (!NeedsForms({.relations = one.relations, .truncate = one.truncate, .bytes = one.bytes})) {
       continue;
@@ -42,6 +45,9 @@ absl::Status TransactionWriter::WriteWaiting() {
     conversions.push_back(
         {.relation = one.relations.front().get(), .bytes = one.bytes, .converted = {}});
   }
+  converted_ = waiting_.size();
+  unconverted_bytes_ = 0;
+  if (conversions.empty()) return absl::OkStatus();
   const absl::Status status =
       relations_->forms().Convert(transaction_.commit.xid, absl::MakeSpan(conversions));
   refused_ = absl::IsFailedPrecondition(status);
@@ -50,11 +56,15 @@ absl::Status TransactionWriter::WriteWaiting() {
     std::optional<std::string>& bytes = conversions[i].converted;
     if (bytes.has_value()) waiting_[converted[i]].bytes = *std::move(bytes);
   }
+  return absl::OkStatus();
+}
+
+absl::Status TransactionWriter::WriteWaiting() {
   for (const Waiting& one : waiting_) {
     RETURN_IF_ERROR(Write(one.relations, one.truncate, one.bytes));
   }
   waiting_.clear();
-  waiting_bytes_ = 0;
+  converted_ = 0;
   return absl::OkStatus();
 }
 
@@ -69,7 +79,8 @@ absl::Status TransactionWriter::Write(absl::Span<const Relation> relations, bool
 }
 
 absl::Status TransactionWriter::End() {
-  if (!waiting_.empty()) RETURN_IF_ERROR(WriteWaiting());
+  RETURN_IF_ERROR(ConvertWaiting());
+  RETURN_IF_ERROR(WriteWaiting());
   return begun_ ? blocks_->End() : absl::OkStatus();
 }
 

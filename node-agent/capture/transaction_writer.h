@@ -2,7 +2,9 @@
 // they travel (wire_forms.h).
 //
 // PostgreSQL is asked for such forms, which takes a round trip. So once a change needs one, it and
-// those behind it wait, up to a bound, are converted together, and go on in their order.
+// those behind it wait, up to a bound, are converted together, and go on in their order. Of a
+// transaction that is in memory anyway nothing is written before everything could be converted:
+// what is refused is tried again for as long as a person takes, and would be written each time.
 #pragma once
 
 #include <cstddef>
@@ -36,6 +38,11 @@ class TransactionWriter {
         relations_(relations),
         blocks_(blocks) {}
 
+  // PostgreSQL has to be asked for the forms of the change's values.
+  bool NeedsForms(const AssembledChange& change) const;
+  // All changes of the transaction wait for the last one. Before any is added.
+  void HoldBack() { holds_back_ = true; }
+
   // A change that travels. Errors as WireForms::Convert() and BlockWriter::Add().
   absl::Status Add(const AssembledChange& change);
   // To be called after the last one. A transaction without changes leaves nothing behind.
@@ -51,7 +58,7 @@ class TransactionWriter {
     bool truncate = false;
     std::string bytes;
   };
-  bool NeedsForms(const AssembledChange& change) const;
+  absl::Status ConvertWaiting();
   absl::Status WriteWaiting();
   absl::Status Write(absl::Span<const Relation> relations, bool truncate, absl::string_view bytes);
 
@@ -60,7 +67,9 @@ class TransactionWriter {
   OwnRelations* const relations_;
   BlockWriter* const blocks_;
   std::vector<Waiting> waiting_;
-  size_t waiting_bytes_ = 0;
+  size_t converted_ = 0;          // of those that wait, the first ones
+  size_t unconverted_bytes_ = 0;  // of the others
+  bool holds_back_ = false;
   bool begun_ = false;
   bool refused_ = false;
 };

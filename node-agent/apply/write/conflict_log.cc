@@ -1,5 +1,6 @@
 #include "node-agent/apply/write/conflict_log.h"
 
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -151,9 +152,10 @@ absl::StatusOr<std::vector<std::string>> RowConflictsParams(
   params.push_back(EncodeTextArray(remote_lsns));
   params.push_back(EncodeTextArray(absent));
   ASSIGN_OR_RETURN(
-      const std::vector<std::string> row_params,
+      std::vector<std::string> row_params,
       RowParams(table, rows, {EncodeInt4(origin.node), EncodeInt8(origin.incarnation)}));
-  params.insert(params.end(), row_params.begin(), row_params.end());
+  params.insert(params.end(), std::make_move_iterator(row_params.begin()),
+                std::make_move_iterator(row_params.end()));
   return params;
 }
 

@@ -209,8 +209,9 @@ absl::Status GroupExecutor::Fold(FoldExecutor& fold, std::deque<TableRun>& runs)
   for (TableRun& run : runs) {
     if (!run.ops->table->fold().folds() || options_.merges_own) continue;
     for (const RowOp& op : run.ops->rows) {
-      Lose(run, op, conflict::DecideFolded(ChangeOf(op), KnownBefore(op)), Before(op),
-           fold.FoundJson(op));
+      const Decision decision = conflict::DecideFolded(ChangeOf(op), KnownBefore(op));
+      if (decision.conflict == ConflictKind::kNone) continue;
+      Lose(run, op, decision, Before(op), fold.FoundJson(op));
     }
   }
   return PutRefusedAside(fold);
@@ -252,8 +253,9 @@ absl::Status GroupExecutor::FetchMoved(GroupPlan& plan, Segment& segment) {
           [&](const Result& result) {
             if (result.rows() != 1) return absl::OkStatus();
             const conflict::FoundRow found = found_rows_.At(result, 0).at;
-            const bool seen = found.writer == conflict::Writer::kThisTransaction ||
-                              (before_seen && SeenByTime(op, found));
+            // Also a row that this transaction wrote may still have a value of the other node's.
+            const bool seen = before_seen && (found.writer == conflict::Writer::kThisTransaction ||
+                                              SeenByTime(op, found));
             if (moved && !seen) return absl::OkStatus();
             for (size_t i = 0; i < columns.size(); ++i) {
               const int place = static_cast<int>(i) + kFoundColumns;
@@ -571,11 +573,13 @@ Verdict GroupExecutor::Decide(TableRun& run, const RowOp& op, const std::optiona
       (op.is_delete() ? run.delete_now : run.update_now).push_back(&op);
       break;
   }
+  if (decision.conflict == ConflictKind::kNone) return decision.verdict;
   const std::optional<Version> met = decision.met == conflict::Met::kNewest ? now
                                      : decision.met == conflict::Met::kCommitTime
                                          ? LocalByTime(*found->at.time_us)
                                          : Before(op);
-  Lose(run, op, decision, met, found == nullptr ? "" : found->json);
+  static const std::string kNoRow;
+  Lose(run, op, decision, met, found == nullptr ? kNoRow : found->json);
   return decision.verdict;
 }
 
