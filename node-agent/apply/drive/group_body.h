@@ -31,6 +31,8 @@ class GroupBody {
   // Rolled back because of a lock, a deadlock or another error of Write() or Commit(), which the
   // body may deal with by itself: OK to be tried again. Mostly the same error: it ends the drive.
   virtual absl::Status Recover(const absl::Status& failed) { return failed; }
+  // Whether people are to see that it was tried again for that.
+  virtual bool CountsAsRetry(const Needs&) const { return true; }
   // No change of it is stamped later.
   virtual int64_t newest_us() const = 0;
 

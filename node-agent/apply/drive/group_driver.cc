@@ -47,8 +47,7 @@ absl::Status Drive(GroupBody* body, ApplySession* session, const ApplyControl& c
     if (session->broken()) return SessionLost();
     if (absl::IsDataLoss(failed)) return failed;
     RETURN_IF_ERROR(needs.empty() ? body->Recover(failed) : body->Meet(needs));
-    // Keys and values are asked for by what is found; only what had to be waited for is a retry.
-    if (needs.empty() || !needs.capture.empty()) tally->Retried();
+    if (body->CountsAsRetry(needs)) tally->Retried();
   }
 }
 

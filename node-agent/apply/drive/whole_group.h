@@ -26,6 +26,10 @@ class WholeGroup : public GroupBody {
   absl::Status Commit() override;
   absl::Status Meet(const Needs& needs) override;
   absl::Status Recover(const absl::Status& failed) override;
+  // Keys and values are asked for by what is found, which costs one round trip.
+  bool CountsAsRetry(const Needs& needs) const override {
+    return needs.empty() || !needs.capture.empty();
+  }
   int64_t newest_us() const override { return plan_.last().stamp.time_us; }
 
  private:
