@@ -169,7 +169,7 @@ void Node::Connect(int slot) {
   applier.stage = Stage::kRebuilding;
 }
 
-// As Applier::RebuildVersions(), then waits for the others'.
+// As VersionsOnly::Rebuild(), then waits for the others'.
 void Node::Rebuild(int slot) {
   Agent& agent = *agent_;
   const std::vector<const Transaction*>& log = log_[slot];
