@@ -25,6 +25,8 @@ absl::Status ApplyTools::RefreshSettings() {
   tables->RefreshSettings();
   if (!tables->TakeUnbound()) return absl::OkStatus();
   foreign_keys->Reset();
+  // What was fetched goes by the places of columns.
+  values->Clear();
   return pipe()->ForgetStatements();
 }
 

@@ -165,6 +165,7 @@ absl::StatusOr<bool> GroupDriver::DropOrPutAside(const absl::Status& failed) {
   if (put.ok()) return true;
   if (tools_.session->broken() || absl::IsUnavailable(put)) return put;
   tools_.session->Rollback();
+  if (tools_.session->broken()) return SessionLost();
   if (refused_letters_.Failed(std::string(put.message()), SteadyNow())) {
     LogError("dead_letter", {{"state", "refused"}, {"origin", ToString(tools_.origin)}},
              refused_letters_.LineText(put.message()));
@@ -194,6 +195,7 @@ absl::Status GroupDriver::RetryLetters() {
     LookUpAnew();
     LetterBody body(&tools_, *letter);
     const absl::Status outcome = Drive(&body, tools_.session, *tools_.control, tools_.tally);
+    tools_.session->Rollback();  // of whatever is queued still: it leads to the body
     tools_.parts->dead_letters->Finish(letter->id, outcome);
     if (outcome.ok()) {
       LogInfo("dead_letter",

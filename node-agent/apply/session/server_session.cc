@@ -262,8 +262,8 @@ void ServerSession::Rollback() {
   if (pipe_ == nullptr || (!in_transaction_ && pipe_->idle())) return;
   const absl::Status status = pipe_->Rollback();
   in_transaction_ = false;
-  // Begin() may have set it within the transaction.
-  stable_xid_ = kFrozenXid;
+  // Begin() may have set it within the transaction: nobody knows what the session has now.
+  stable_xid_.reset();
   if (status.ok() || connection_->broken()) return;
   lost_ = true;
   LogWarning("apply", {{"origin", ToString(options_.origin)}},

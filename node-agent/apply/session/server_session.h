@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -93,8 +94,8 @@ class ServerSession : public ApplySession {
   std::unique_ptr<postgres::Connection> connection_;
   std::unique_ptr<Pipe> pipe_;
   Lsn committed_;
-  uint64_t server_life_ = 0;  // see Progress::Committed()
-  uint32_t stable_xid_ = 0;   // as the session was told
+  uint64_t server_life_ = 0;            // see Progress::Committed()
+  std::optional<uint32_t> stable_xid_;  // as the session was told
   bool in_transaction_ = false;
   // Nobody knows whether the last transaction was committed, or it cannot be left.
   bool lost_ = false;
