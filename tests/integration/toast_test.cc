@@ -2,7 +2,13 @@
 // every node must end with the values of the version that it is. pglogical and in-core replication
 // keep those of the row found, or stop. Scenarios of one table are in tests/scenarios
 // (large_value_*).
+#include <unistd.h>
+
+#include <fstream>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
+#include "tests/harness/temp_folder.h"
 #include "tests/integration/cluster_fixture.h"
 
 namespace bdr::integration {
@@ -95,6 +101,52 @@ TEST_F(ToastTest, ValuesLeftAloneAreThoseOfTheVersionThatWinsOnEveryNode) {
   ExpectAll(row + "7", "title n_1");
   ExpectAll("SELECT count(*) FROM @ WHERE length(body) <> 6000", "0");
   EXPECT_GT(Fetched("n1"), 0);
+}
+
+// What was fetched for a column must not get into another, nor beyond the row, where a column
+// before it is dropped before the group comes again.
+TEST_F(ToastTest, AColumnThatIsDroppedMeanwhileMovesNoFetchedValue) {
+  ASSERT_OK_AND_ASSIGN(const auto folder, harness::TempFolder::Create());
+  const std::string fetches = folder->path() + "/fetches";
+  const std::string writes = folder->path() + "/writes";
+  harness::ClusterOptions options;
+  options.nodes.assign(2, {});
+  options.proxies = true;
+  options.agent_config = "apply:\n  stall_warning: 500ms\n";
+  options.agent_environment = {
+      {"BDR_HANG_POINT", absl::StrCat("apply_values:", fetches, ",apply_writes:", writes)}};
+  options.schema_sql =
+      "CREATE TABLE doc (id int PRIMARY KEY, spare text, one text, two text, title text);"
+      "ALTER TABLE doc ALTER one SET STORAGE EXTERNAL, ALTER two SET STORAGE EXTERNAL;"
+      "INSERT INTO doc (id, one, two) VALUES (1, repeat('one', 2000), repeat('two', 2000))";
+  BDR_START_CLUSTER(std::move(options));
+  BDR_EXEC("n1", "ALTER TABLE doc DROP COLUMN spare");
+  cluster_->Partition("n1", "n2");
+  BDR_EXEC("n2", "UPDATE doc SET one = repeat('n_2', 2000), two = repeat('n_2', 2000)");
+  BDR_EXEC("n1", "UPDATE doc SET title = 'by n1'");
+  std::ofstream(fetches).close();
+  cluster_->Heal();
+  ASSERT_OK(harness::WaitFor("n2 to ask for the value", kDeadline, [&]() -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const harness::ProgramResult status,
+                     cluster_->Bdrctl({"status", "-o", "json"}));
+    return absl::StrContains(status.out, "for large values of rows from another node");
+  }));
+  std::ofstream(writes).close();
+  ASSERT_EQ(unlink(fetches.c_str()), 0);
+  ASSERT_OK(harness::WaitFor("the value to be fetched", kDeadline,
+                             [&]() -> absl::StatusOr<bool> { return Fetched("n2") == 1; }));
+  BDR_EXEC("n2", "ALTER TABLE doc DROP COLUMN spare");
+  ASSERT_EQ(unlink(writes.c_str()), 0);
+  ASSERT_OK(harness::WaitFor("n2 to write the row", kDeadline, [&]() -> absl::StatusOr<bool> {
+    return Value("n2", "SELECT title FROM doc") == "by n1";
+  }));
+  // What n2 wrote before names the column that is gone on n1.
+  ASSERT_OK_AND_ASSIGN(const harness::ProgramResult said,
+                       cluster_->Bdrctl({"table", "column-dropped", "public.doc", "spare"}));
+  ASSERT_EQ(said.exit_code, 0) << said.err;
+  BDR_CONVERGE();
+  ExpectEverywhere("SELECT title || ' ' || left(one, 3) || ' ' || left(two, 3) FROM doc",
+                   "by n1 one two");
 }
 
 }  // namespace
