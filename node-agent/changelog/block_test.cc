@@ -221,6 +221,7 @@ TEST(BlockTest, PartsOfALargeTransactionNameTheirPlace) {
   builder.BeginTransaction(header);
   builder.AddRelation(1, "r");
   builder.AddChange("a");
+  ASSERT_TRUE(builder.HasRelation(1));
   const EncodedBlock first = builder.Seal(0, true);
   EXPECT_FALSE(builder.HasRelation(1));  // each block stands for itself
   builder.ContinueTransaction(header, 1);

@@ -294,7 +294,7 @@ bool Node::Register(int slot) {
   return registered;
 }
 
-// As Applier::RecordVersions(): ours go into the store, then what stood there is read.
+// As WholeGroup::RecordVersions(): ours go into the store, then what stood there is read.
 void Node::Record(int slot) {
   Applier& applier = agent_->appliers[slot];
   std::array<Stamp, kMaxKeys> own{};
