@@ -1,7 +1,6 @@
 // How a node with tables equal to everybody's becomes a member: from where it needs each origin.
 #pragma once
 
-#include <functional>
 
 #include "absl/status/status.h"
 #include "base/security_options.h"

@@ -3,9 +3,7 @@
 // flushes gets flushed, and what does not travel is told of.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>

@@ -66,6 +66,15 @@ int64_t ApplyTools::LargestRaise() const {
   return parts->clocks.stamps->LargestRaise(parts->positions.progress->StableTime());
 }
 
+absl::Status ApplyTools::WaitForCapture(const FoundBefore& found, ExecutorOptions* executor,
+                                        FoundBefore* found_before) const {
+  ASSIGN_OR_RETURN(executor->captured_xid, waits->ForCapture());
+  // What capture has passed may have been raised further.
+  executor->largest_raise_us = LargestRaise();
+  for (const auto& [key, xmin] : found) (*found_before)[key] = xmin;
+  return absl::OkStatus();
+}
+
 void ApplyTools::Committed(bool moved_progress) {
   before.clear();
   values->Clear();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <deque>
-#include <functional>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -60,6 +59,9 @@ struct ApplyTools {
 
   // By how much a local row's commit time may be below its stamp.
   int64_t LargestRaise() const;
+  // Until what was found at these keys is captured: then the options and `found_before` tell that.
+  absl::Status WaitForCapture(const FoundBefore& found, ExecutorOptions* executor,
+                              FoundBefore* found_before) const;
   // After every commit: what was kept for attempts at what is pending is over.
   void Committed(bool moved_progress);
 

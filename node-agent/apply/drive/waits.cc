@@ -48,17 +48,17 @@ absl::Status Waits::ForKeys(const Keys& keys, KeysInFlight::Registration* regist
   return ToldToStop();
 }
 
-absl::StatusOr<Waits::Captured> Waits::ForCapture() {
+absl::StatusOr<std::string> Waits::ForCapture() {
   CheckNothingLocked();
   options_.control->activity().Set("waits until capture has passed this moment");
   if (!own()) BDR_HANG_POINT("apply_capture");
-  Captured captured;
+  std::string ended_before;
   // Whatever transaction is older than all that run now has ended, and is captured after this.
   Pipe& pipe = *options_.session->pipe();
   RETURN_IF_ERROR(pipe.Exec(
       "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.xid",
-      [&captured](const postgres::Result& result) {
-        captured.xid = std::string(result.value(0, 0));
+      [&ended_before](const postgres::Result& result) {
+        ended_before = std::string(result.value(0, 0));
         return absl::OkStatus();
       }));
   RETURN_IF_ERROR(pipe.Finish());
@@ -66,12 +66,7 @@ absl::StatusOr<Waits::Captured> Waits::ForCapture() {
   // which is no fault of the transaction that waits for it.
   while (!options_.control->must_leave()) {
     const absl::Status passed = options_.parts->in_flight.barrier->Pass(kBarrierTimeout);
-    if (passed.ok()) {
-      // What it has passed may have been raised further.
-      captured.largest_raise_us = options_.parts->clocks.stamps->LargestRaise(
-          options_.parts->positions.progress->StableTime());
-      return captured;
-    }
+    if (passed.ok()) return ended_before;
     if (!absl::IsDeadlineExceeded(passed)) return passed;
     options_.control->Set(Health::Level::kWarning, ApplierState::kWaiting,
                           absl::StrCat("for capture of this node: ", passed.message()));

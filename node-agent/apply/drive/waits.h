@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -50,12 +49,8 @@ class Waits {
   };
   absl::Status ForKeys(const Keys& keys, KeysInFlight::Registration* registration);
 
-  // Until capture has passed this moment. What was captured then.
-  struct Captured {
-    std::string xid;  // transactions before this one had ended
-    int64_t largest_raise_us = 0;
-  };
-  absl::StatusOr<Captured> ForCapture();
+  // Until capture has passed this moment. The xid before which all transactions had ended then.
+  absl::StatusOr<std::string> ForCapture();
 
   // Until another node has told the large values that are wanted. kAborted: they are too many at
   // once; come again with a smaller group.

@@ -160,10 +160,7 @@ absl::Status WholeGroup::Meet(const Needs& needs) {
     RETURN_IF_ERROR(Register());
   }
   if (!needs.capture.empty()) {
-    ASSIGN_OR_RETURN(Waits::Captured captured, tools_.waits->ForCapture());
-    options_.captured_xid = std::move(captured.xid);
-    options_.largest_raise_us = captured.largest_raise_us;
-    for (const auto& [key, xmin] : needs.capture) found_before_[key] = xmin;
+    RETURN_IF_ERROR(tools_.WaitForCapture(needs.capture, &options_, &found_before_));
   }
   return RecordVersions();
 }
